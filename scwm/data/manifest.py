@@ -1,0 +1,64 @@
+"""The files that a data set consists of, so that any mirror of it can be verified.
+
+A manifest lists the images, masks and lists that a protocol uses. Its hash is the sha256 over
+the lines `<relative path> <sha256>\\n` in the order of the paths: archives, readmes, stray files
+and the images that the protocol drops do not enter it.
+"""
+
+import csv
+import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+from scwm.data.download import file_hash
+from scwm.data.types import Dataset
+from scwm.progress import progress
+
+NAME = "manifest.csv"
+
+
+class Entry(NamedTuple):
+    """One file: path relative to the data set's root, size in bytes, sha256."""
+
+    path: str
+    size: int
+    sha256: str
+
+
+def dataset_files(dataset: Dataset) -> list[Path]:
+    """Every file that the data set was read from, each once."""
+    files = set(dataset.lists)
+    for split in dataset.splits.values():
+        files.update(split.paths, split.masks or ())
+    return sorted(files)
+
+
+def make_manifest(dataset: Dataset) -> list[Entry]:
+    """Hash every file of a data set; entries sorted by path."""
+    files = dataset_files(dataset)
+    root = Path(os.path.commonpath([path.parent for path in files]))
+
+    def entry(path: Path) -> Entry:
+        return Entry(path.relative_to(root).as_posix(), path.stat().st_size, file_hash(path))
+
+    with ThreadPoolExecutor() as pool:
+        hashed = progress(pool.map(entry, files), f"verify {dataset.name}", total=len(files))
+        return sorted(hashed)
+
+
+def manifest_hash(entries: list[Entry]) -> str:
+    """The one sha256 that stands for all of them."""
+    lines = "".join(f"{one.path} {one.sha256}\n" for one in sorted(entries))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def write_manifest(entries: list[Entry], folder: Path) -> Path:
+    """Write `manifest.csv` (path, size, sha256) into the folder."""
+    path = folder / NAME
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(Entry._fields)
+        writer.writerows(entries)
+    return path

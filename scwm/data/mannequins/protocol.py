@@ -1,0 +1,174 @@
+"""The protocol of `mannequins`: how many people, who is seen where, as which file."""
+
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+
+from ...errors import ScwmError
+
+SPLITS = ("bounding_box_train", "query", "bounding_box_test")
+
+
+@dataclass(frozen=True)
+class Knobs:
+    """How large and how hard the set is.
+
+    Attributes:
+        train_ids, test_ids: identities of each side; no identity is on both.
+        train_frames, test_frames: fewest and most frames of an identity in one camera; in the test
+            split the first frame of each camera becomes a query.
+        distractors: gallery images of identity 0: strangers, bad boxes, empty boxes.
+        junk: gallery images of identity -1: test identities in boxes that miss most of them.
+        cameras: cameras in all; each identity is seen by 2 to `cameras` of them.
+        tops, bottoms: garments in the wardrobe; fewer means more people in the same clothes.
+        size: height and width of the images.
+        response: strength of colour cast, gamma, blur and noise (0: all cameras see true colours).
+        backdrop: contrast of the cameras' backdrops (0: one grey for all).
+        jitter: strength of the boxes' offset and scale errors.
+        truncation: share of boxes that cut feet, legs or head.
+        occlusion: share of images in which an object stands before the person.
+        companions: share of images with another person before or behind.
+        bags: False leaves all bags at home.
+    """
+
+    train_ids: int = 100
+    test_ids: int = 60
+    train_frames: tuple[int, int] = (2, 5)
+    test_frames: tuple[int, int] = (3, 6)
+    distractors: int = 180
+    junk: int = 60
+    cameras: int = 6
+    tops: int = 20
+    bottoms: int = 12
+    size: tuple[int, int] = (128, 64)
+    response: float = 0.4
+    backdrop: float = 0.2
+    jitter: float = 1.0
+    truncation: float = 0.14
+    occlusion: float = 0.10
+    companions: float = 0.10
+    bags: bool = True
+
+
+PRESETS = {
+    "tiny": Knobs(
+        train_ids=24,
+        test_ids=12,
+        train_frames=(1, 3),
+        test_frames=(2, 3),
+        distractors=16,
+        junk=8,
+        tops=10,
+        bottoms=7,
+    ),
+    "demo": Knobs(),
+    "full": Knobs(
+        train_ids=751,
+        test_ids=750,
+        train_frames=(2, 7),
+        test_frames=(3, 7),
+        distractors=2793,
+        junk=3819,
+        tops=48,
+        bottoms=24,
+    ),
+}
+"""Named sizes: `tiny` for tests, `demo` the default, `full` about Market-1501's size."""
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One image to be: `subject` seeds it, `person` is drawn, `name` is its file."""
+
+    split: str
+    name: str
+    subject: int
+    person: int
+    camera: int
+    frame: int
+    kind: str = "person"  # person, misplaced or empty
+
+
+def seeded(*key: int) -> np.random.Generator:
+    return np.random.default_rng(np.random.SeedSequence(list(key)))
+
+
+def plan(knobs: Knobs, seed: int) -> list[Shot]:
+    """Every image of the set, grouped by subject."""
+    shots: list[Shot] = []
+    people = knobs.train_ids + knobs.test_ids
+    seen_by: dict[int, np.ndarray] = {}
+    for person in range(people):
+        rng = seeded(seed, 4, person)
+        train = person < knobs.train_ids
+        seen_by[person] = np.sort(
+            rng.permutation(knobs.cameras)[: rng.integers(min(2, knobs.cameras), knobs.cameras + 1)]
+        )
+        low, high = knobs.train_frames if train else knobs.test_frames
+        for camera in seen_by[person]:
+            start = int(rng.integers(0, 90_000))
+            for frame in range(int(rng.integers(low, high + 1))):
+                split = SPLITS[0] if train else SPLITS[1] if frame == 0 else SPLITS[2]
+                name = f"{person + 1:04d}_c{camera + 1}s1_{start + 25 * frame:06d}_{frame + 1:02d}"
+                shots.append(Shot(split, name, person, person, int(camera), frame))
+    for index in range(knobs.distractors):
+        rng = seeded(seed, 5, index)
+        camera = int(rng.integers(knobs.cameras))
+        kind = str(rng.choice(["person", "misplaced", "empty"], p=[0.5, 0.3, 0.2]))
+        shots.append(
+            Shot(
+                SPLITS[2],
+                f"0000_c{camera + 1}s1_{10 * index:06d}_01",
+                people + index,
+                people + index % strangers(knobs),
+                camera,
+                0,
+                kind,
+            )
+        )
+    for index in range(knobs.junk):
+        rng = seeded(seed, 6, index)
+        person = knobs.train_ids + int(rng.integers(knobs.test_ids))
+        camera = int(rng.choice(seen_by[person]))
+        shots.append(
+            Shot(
+                SPLITS[2],
+                f"-1_c{camera + 1}s1_{10 * index:06d}_01",
+                people + knobs.distractors + index,
+                person,
+                camera,
+                0,
+                "misplaced",
+            )
+        )
+    return shots
+
+
+def strangers(knobs: Knobs) -> int:
+    """People besides the identities: distractors and companions."""
+    return 16 + knobs.distractors // 4
+
+
+def choose(preset: str, knobs: dict[str, object]) -> Knobs:
+    if preset not in PRESETS:
+        raise ScwmError(f"no preset named {preset!r}", "preset", f"use one of {', '.join(PRESETS)}")
+    known = {field.name for field in fields(Knobs)}
+    for name in knobs:
+        if name not in known:
+            raise ScwmError(
+                f"no knob named {name!r}", "mannequins", f"use one of {', '.join(sorted(known))}"
+            )
+    chosen = replace(PRESETS[preset], **knobs)  # type: ignore[arg-type]
+    if not 2 <= chosen.cameras <= 9 or chosen.test_frames[0] < 2 or chosen.train_frames[0] < 1:
+        raise ScwmError(
+            "too few frames, or cameras not in 2 to 9",
+            "cameras, *_frames",
+            "a test identity needs a query and a gallery frame in every camera",
+        )
+    if chosen.train_ids + chosen.test_ids > 9999:
+        raise ScwmError(
+            "more identities than four digits can name",
+            "train_ids, test_ids",
+            "ask for 9999 in all at most",
+        )
+    return chosen

@@ -1,0 +1,399 @@
+"""Who wears what: a small wardrobe that many identities share, and the textures it gives.
+
+No garment identifies anyone: tops, bottoms, shoes, bags and hair are drawn from short lists,
+popular items more often. Two identities always differ in at least two of these.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from .anatomy import Shape
+from .body import TILES
+
+TEXELS = 80
+
+COLOURS = {
+    "black": (0.09, 0.09, 0.10),
+    "charcoal": (0.24, 0.24, 0.26),
+    "grey": (0.50, 0.50, 0.51),
+    "silver": (0.72, 0.72, 0.71),
+    "white": (0.92, 0.92, 0.90),
+    "navy": (0.11, 0.15, 0.30),
+    "blue": (0.18, 0.34, 0.66),
+    "sky": (0.52, 0.70, 0.86),
+    "teal": (0.10, 0.46, 0.47),
+    "green": (0.18, 0.48, 0.25),
+    "olive": (0.37, 0.38, 0.20),
+    "beige": (0.78, 0.70, 0.56),
+    "brown": (0.37, 0.25, 0.17),
+    "maroon": (0.42, 0.09, 0.14),
+    "red": (0.78, 0.14, 0.15),
+    "pink": (0.90, 0.58, 0.66),
+    "orange": (0.90, 0.49, 0.15),
+    "yellow": (0.92, 0.80, 0.25),
+    "purple": (0.42, 0.26, 0.56),
+}
+_TOP_COLOURS = (
+    "black",
+    "charcoal",
+    "grey",
+    "silver",
+    "white",
+    "white",
+    "navy",
+    "blue",
+    "sky",
+    "teal",
+    "green",
+    "olive",
+    "beige",
+    "maroon",
+    "red",
+    "pink",
+    "orange",
+    "yellow",
+    "purple",
+    "black",
+)
+_BOTTOM_COLOURS = (
+    "black",
+    "black",
+    "charcoal",
+    "grey",
+    "navy",
+    "navy",
+    "blue",
+    "sky",
+    "beige",
+    "olive",
+    "brown",
+    "white",
+)
+_SHOE_COLOURS = ("black", "white", "brown", "grey", "red", "navy")
+_BAG_COLOURS = ("black", "navy", "brown", "red", "beige", "grey", "teal")
+_HAIR_COLOURS = (
+    (0.07, 0.06, 0.06),
+    (0.17, 0.11, 0.08),
+    (0.36, 0.23, 0.13),
+    (0.66, 0.52, 0.30),
+    (0.58, 0.57, 0.56),
+    (0.45, 0.18, 0.09),
+)
+_HAIR_SHARES = (0.36, 0.26, 0.16, 0.11, 0.07, 0.04)
+_SKINS = (
+    (0.93, 0.78, 0.68),
+    (0.88, 0.70, 0.57),
+    (0.79, 0.60, 0.45),
+    (0.64, 0.45, 0.32),
+    (0.47, 0.32, 0.23),
+    (0.33, 0.22, 0.16),
+)
+_PATTERNS = ("plain", "stripes", "bars", "checks", "two-tone", "print")
+
+
+@dataclass(frozen=True)
+class Top:
+    pattern: str
+    colour: str
+    second: str
+    sleeve: float
+    ease: float
+    hem: float
+    coat: float  # share of the leg that its tails cover
+    open: bool  # worn open over a shirt of the second colour
+
+
+@dataclass(frozen=True)
+class Bottom:
+    kind: str  # trousers, shorts or skirt
+    pattern: str
+    colour: str
+    second: str
+    length: float
+    ease: float
+
+
+@dataclass(frozen=True)
+class Identity:
+    """One person: a build and what they wear."""
+
+    shape: Shape
+    top: Top
+    bottom: Bottom
+    shoes: tuple[str, bool]  # colour; boots
+    hair: int
+    skin: int
+    bag: str
+    face_hair: bool
+    texture_seed: int
+
+    def outfit(self) -> tuple[object, ...]:
+        """What two identities are told apart by."""
+        return (
+            self.top,
+            self.bottom,
+            self.shoes,
+            (self.hair, round(self.shape.hair, 1)),
+            (self.shape.bag, self.bag),
+        )
+
+
+def _popular(rng: np.random.Generator, count: int) -> int:
+    """An index below `count`; the first third is drawn about twice as often as the rest."""
+    return int(min(rng.integers(count), rng.integers(2 * count)))
+
+
+def _second(rng: np.random.Generator, colour: str) -> str:
+    return str(rng.choice([name for name in COLOURS if name != colour]))
+
+
+def _make_top(rng: np.random.Generator) -> Top:
+    colour = str(rng.choice(_TOP_COLOURS))
+    coat = float(rng.choice([0, 0, 0, 0, 0, 0.25, 0.45]))
+    sleeve = 0.76 if coat else float(rng.choice([0.14, 0.30, 0.36, 0.52, 0.76, 0.76]))
+    long = sleeve > 0.6
+    return Top(
+        str(rng.choice(_PATTERNS, p=[0.42, 0.13, 0.08, 0.11, 0.13, 0.13])),
+        colour,
+        _second(rng, colour),
+        sleeve,
+        float(rng.uniform(0.010, 0.026 if long else 0.016)),
+        float(rng.uniform(0.490, 0.545)),
+        coat,
+        bool(long and rng.random() < 0.3),
+    )
+
+
+def _make_bottom(rng: np.random.Generator) -> Bottom:
+    colour = str(rng.choice(_BOTTOM_COLOURS))
+    kind = str(rng.choice(["trousers", "shorts", "skirt"], p=[0.62, 0.22, 0.16]))
+    length = {
+        "trousers": float(rng.choice([1.1, 1.1, 1.1, 0.82])),
+        "shorts": float(rng.uniform(0.34, 0.56)),
+        "skirt": float(rng.uniform(0.40, 0.75)),
+    }[kind]
+    pattern = str(rng.choice(["plain", "side", "checks"], p=[0.74, 0.16, 0.10]))
+    return Bottom(
+        kind,
+        pattern,
+        colour,
+        _second(rng, colour),
+        length,
+        float(rng.choice([0.004, 0.012, 0.022])),
+    )
+
+
+def draw_identities(count: int, seed: int, tops: int = 20, bottoms: int = 12) -> list[Identity]:
+    """Draw `count` people who share `tops` tops and `bottoms` bottoms.
+
+    Raises:
+        ValueError: the wardrobe is too small to tell that many people apart.
+    """
+    rng = np.random.default_rng(np.random.SeedSequence([seed, 1]))
+    all_tops = [_make_top(rng) for _ in range(tops)]
+    all_bottoms = [_make_bottom(rng) for _ in range(bottoms)]
+    people: list[Identity] = []
+    by_item: dict[tuple[int, object], list[int]] = {}
+    refused = 0  # in a row
+    while len(people) < count:
+        if refused > 500:
+            raise ValueError(f"{tops} tops and {bottoms} bottoms are too few for {count} people")
+        person = _draw(rng, all_tops[_popular(rng, tops)], all_bottoms[_popular(rng, bottoms)])
+        outfit = person.outfit()
+        shared = np.zeros(len(people), np.int64)
+        for item in enumerate(outfit):
+            shared[by_item.get(item, [])] += 1
+        if len(people) and shared.max() > len(outfit) - 2:
+            refused += 1
+            continue
+        refused = 0
+        for item in enumerate(outfit):
+            by_item.setdefault(item, []).append(len(people))
+        people.append(person)
+    return people
+
+
+def _draw(rng: np.random.Generator, top: Top, bottom: Bottom) -> Identity:
+    hips = float(np.clip(rng.choice([0.2, 0.8]) + rng.normal(0, 0.12), 0, 1))
+    if bottom.kind == "skirt":
+        hips = max(hips, 0.6)
+    feminine = hips > 0.5
+    hair = float(rng.choice([0.3, 0.6, 0.9, 1.0] if feminine else [0.0, 0.1, 0.2, 0.4]))
+    bag = str(rng.choice(["", "backpack", "shoulder", "hand"], p=[0.52, 0.24, 0.14, 0.10]))
+    skirt = bottom.length if bottom.kind == "skirt" else top.coat
+    shape = Shape(
+        height=float(np.clip(rng.normal(1.66 if feminine else 1.77, 0.07), 1.48, 1.98)),
+        build=float(np.clip(rng.normal(0.0, 0.5), -1, 1.2)),
+        hips=hips,
+        hem=top.hem,
+        sleeve=top.sleeve,
+        trousers=0.05 if bottom.kind == "skirt" else bottom.length,
+        top_ease=top.ease,
+        leg_ease=bottom.ease if bottom.kind == "trousers" else 0.018,
+        skirt=skirt,
+        coat=bottom.kind != "skirt" and top.coat > 0,
+        hair=hair,
+        bag=bag,
+        bag_side=int(rng.choice([-1, 1])),
+    )
+    return Identity(
+        shape,
+        top,
+        bottom,
+        (str(rng.choice(_SHOE_COLOURS)), bool(rng.random() < 0.15)),
+        int(rng.choice(len(_HAIR_COLOURS), p=_HAIR_SHARES)),
+        int(rng.choice(len(_SKINS))),
+        str(rng.choice(_BAG_COLOURS)) if bag else "",
+        bool(not feminine and rng.random() < 0.3),
+        int(rng.integers(2**31)),
+    )
+
+
+def _noise(rng: np.random.Generator, rows: int, columns: int) -> np.ndarray:
+    """Smooth noise (T, T) in [-1, 1], periodic around the tube."""
+    grid = rng.uniform(-1, 1, (rows, columns)).astype(np.float32)
+    twice = Image.fromarray(np.concatenate([grid, grid], 1)).resize(
+        (2 * TEXELS, TEXELS), Image.Resampling.BILINEAR
+    )
+    return np.asarray(twice)[:, TEXELS // 2 : TEXELS // 2 + TEXELS]
+
+
+def _cloth(
+    pattern: str, colour: str, second: str, around: np.ndarray, up: np.ndarray, split: float
+) -> np.ndarray:
+    """A pattern over metres `around` and `up`, (T, T, 3)."""
+    first, other = np.array(COLOURS[colour]), np.array(COLOURS[second])
+    if pattern == "stripes":
+        share = ((up / 0.11) % 1 < 0.42) * 1.0
+    elif pattern == "bars":
+        share = ((around / 0.10) % 1 < 0.35) * 1.0
+    elif pattern == "checks":
+        share = 0.5 * ((up / 0.12) % 1 < 0.5) + 0.5 * ((around / 0.12) % 1 < 0.5)
+    elif pattern == "two-tone":
+        share = (up > split) * 1.0
+    else:
+        share = np.zeros_like(up)
+    return first + share[..., None] * (other - first)
+
+
+def textures(person: Identity) -> np.ndarray:
+    """Texture tiles (len(TILES), T, T, 3) float32: rows run up the tube, columns around it."""
+    rng = np.random.default_rng(person.texture_seed)
+    v, u = np.meshgrid(*[(np.arange(TEXELS) + 0.5) / TEXELS] * 2, indexing="ij")
+    top, bottom, shape = person.top, person.bottom, person.shape
+    skin = np.array(_SKINS[person.skin])
+    hair = np.array(_HAIR_COLOURS[person.hair])
+    shoe = np.array(COLOURS[person.shoes[0]])
+    folds = {
+        name: 1 + 0.07 * _noise(rng, rows, columns) + 0.04 * _noise(rng, 24, 16)
+        for name, rows, columns in (
+            ("torso", 7, 9),
+            ("arm", 10, 5),
+            ("leg", 9, 6),
+            ("skirt", 2, 22),
+            ("hair", 2, 30),
+            ("bag", 4, 4),
+        )
+    }
+
+    def facing(centre: float, half: float) -> np.ndarray:
+        return np.abs((u - centre + 0.5) % 1 - 0.5) < half
+
+    def bottoms(around: np.ndarray, up: np.ndarray) -> np.ndarray:
+        pattern = "plain" if bottom.pattern == "side" else bottom.pattern
+        return _cloth(pattern, bottom.colour, bottom.second, around, up, 9.0)
+
+    height = 0.462 + v * 0.394
+    torso = _cloth(top.pattern, top.colour, top.second, u * 1.0, v * 0.68, 0.42)
+    if top.pattern == "print":
+        blob = (((u - 0.25) / 0.085) ** 2 + ((height - 0.71) / 0.045) ** 2) < 1
+        back = (((u - 0.75) / 0.10) ** 2 + ((height - 0.74) / 0.02) ** 2) < 1
+        torso[blob | back] = COLOURS[top.second]
+    if top.open:
+        torso[facing(0.25, 0.055)] = COLOURS["white" if top.second == top.colour else top.second]
+    torso[height > 0.848 - 0.02 * facing(0.25, 0.06)] = skin
+    below = height < shape.hem
+    torso[below] = bottoms(u, v)[below]
+    torso[(height < shape.hem + 0.008) & ~below] *= 0.75
+    torso *= folds["torso"][..., None]
+    if shape.bag == "backpack":
+        torso[(facing(0.25 - 0.10, 0.022) | facing(0.25 + 0.10, 0.022)) & (height > 0.66)] = (
+            0.8 * np.array(COLOURS[person.bag])
+        )
+    elif shape.bag == "shoulder":
+        slope = (height - 0.56) / 0.26 * shape.bag_side
+        across = facing(0.25, 0.25) & (
+            np.abs((u - 0.25) / 0.20 - slope + 0.5 * shape.bag_side) < 0.09
+        )
+        behind = facing(0.75, 0.25) & (
+            np.abs((u - 0.75) / 0.20 + slope - 0.5 * shape.bag_side) < 0.09
+        )
+        torso[(across | behind) & (height > 0.54)] = 0.8 * np.array(COLOURS[person.bag])
+
+    arm = (
+        _cloth(
+            "plain" if top.pattern in ("print", "two-tone") else top.pattern,
+            top.colour,
+            top.second,
+            u * 0.3,
+            v * 0.73,
+            9.0,
+        )
+        * folds["arm"][..., None]
+    )
+    if top.pattern == "two-tone":
+        arm[v > 0.72] = np.array(COLOURS[top.second]) * folds["arm"][v > 0.72][:, None]
+    arm[v < 1 - top.sleeve] = skin
+    arm[v < 0.20] = skin * 0.97
+
+    leg = bottoms(u * 0.5, v * 0.85)
+    if bottom.pattern == "side":
+        leg[facing(0.0, 0.06) | facing(0.5, 0.06)] = COLOURS[bottom.second]
+    leg *= folds["leg"][..., None]
+    leg[v < 1 - shape.trousers] = skin
+    if person.shoes[1]:
+        leg[v < 0.45 * (shape.trousers < 1)] = shoe
+    elif shape.trousers < 1:
+        leg[v < 0.07] = COLOURS["white"]
+
+    foot = np.broadcast_to(shoe, (*u.shape, 3)).copy()
+    foot[facing(0.75, 0.2)] = np.array(COLOURS["white" if shoe.mean() < 0.6 else "charcoal"]) * 0.8
+
+    head = np.broadcast_to(skin, (*u.shape, 3)).copy()
+    tall = 0.835 + v * 0.165
+    head[(tall > 0.968) | ((tall > 0.90) & facing(0.75, 0.22))] = hair
+    for eye in (0.25 - 0.062, 0.25 + 0.062):
+        head[facing(eye, 0.026) & (np.abs(tall - 0.931) < 0.0035)] = (0.12, 0.10, 0.10)
+        head[facing(eye, 0.034) & (np.abs(tall - 0.942) < 0.0025)] = hair * 0.9
+    head[facing(0.25, 0.018) & (np.abs(tall - 0.916) < 0.005)] *= 0.86
+    head[facing(0.25, 0.045) & (np.abs(tall - 0.898) < 0.003)] = skin * [0.80, 0.55, 0.55]
+    if person.face_hair:
+        head[facing(0.25, 0.2) & (tall > 0.872) & (tall < 0.894)] = 0.5 * skin + 0.5 * hair
+    head[tall < 0.866] *= 0.85
+
+    locks = (
+        np.broadcast_to(hair, (*u.shape, 3))
+        * (folds["hair"] + 0.10 * (np.abs(v - 0.7) < 0.12))[..., None]
+    )
+    if shape.coat:
+        skirt = _cloth(
+            "plain" if top.pattern in ("print", "two-tone") else top.pattern,
+            top.colour,
+            top.second,
+            u,
+            v * 0.5,
+            9.0,
+        )
+        if top.open:
+            skirt[facing(0.25, 0.03)] = COLOURS[bottom.colour]
+    else:
+        skirt = bottoms(u, v * 0.5)
+    skirt = skirt * folds["skirt"][..., None]
+    bag = np.broadcast_to(COLOURS[person.bag or "black"], (*u.shape, 3)) * folds["bag"][..., None]
+    bag[np.abs(v - 0.62) < 0.02] *= 0.6
+    tiles = dict(
+        torso=torso, arm=arm, leg=leg, foot=foot, head=head, hair=locks, skirt=skirt, bag=bag
+    )
+    return np.clip(np.stack([tiles[name] for name in TILES]), 0, 1).astype(np.float32)

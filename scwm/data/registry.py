@@ -1,0 +1,242 @@
+"""Data sets by name: where their files come from, loading them, and making them ready on disk.
+
+A new data set is one entry in `config/datasets.yaml`; a new layout is one loader in `LAYOUTS`.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+
+from scwm.data import folder, market1501, msmt17
+from scwm.data.download import extract, fetch, is_archive, unpack
+from scwm.data.entries import Entry, Source, lookup
+from scwm.data.files import new_folder
+from scwm.data.manifest import make_manifest, manifest_hash, write_manifest
+from scwm.data.types import Dataset
+from scwm.errors import ScwmError
+
+LAYOUTS: dict[str, Callable[..., Dataset]] = {
+    "market1501": market1501.load,
+    "msmt17": msmt17.load,
+    "folder": folder.load,
+}
+RAW = Path("data", "raw")
+SOURCE_FILE = "source.json"  # in a folder that `get_dataset` made
+_URL = re.compile(r"(https?|file)://")
+
+
+def resolve_source(name: str, source: str | Path | None = None, raw: Path | None = None) -> Source:
+    """Where a data set's files are to come from.
+
+    In order: `source`, the entry's environment variable, `raw` (data/raw/<name>) if it holds
+    files, the registry.
+
+    Args:
+        name: the data set's name.
+        source: a local archive, folder or CSV, or the URL of an archive.
+        raw: the folder where the suite keeps the data set.
+
+    Raises:
+        ScwmError: there is nothing to take it from, or the path does not exist.
+    """
+    entry = lookup(name)
+    given = source or (os.environ.get(entry.env) if entry.env else None)
+    if given is None:
+        raw = RAW / name if raw is None else raw
+        if raw.is_dir() and any(raw.iterdir()):
+            return Source(path=str(_follow(raw)))
+        if entry.source.urls or entry.source.preset:
+            return entry.source
+        given = entry.source.path
+    if given is None:
+        variable = f", set {entry.env}" if entry.env else ""
+        raise ScwmError(
+            f"{name} is not downloaded automatically. {entry.ask}".strip(),
+            entry.homepage or None,
+            f"pass --source with the archive or folder{variable}, or put it in {RAW / name}",
+        )
+    if _URL.match(str(given)):
+        return Source(urls=(str(given),))
+    path = Path(given).expanduser()
+    if not path.exists():
+        origin = "--source" if source else entry.env or "config/datasets.yaml"
+        raise ScwmError(f"the source of {name} does not exist", path, f"correct {origin}")
+    return Source(path=str(_follow(path)))
+
+
+def load_dataset(name: str, source: str | Path | None = None) -> Dataset:
+    """Read a data set under the protocol that its registry entry names.
+
+    Archives, downloads and renderings that are not yet on disk are unpacked once into a cache
+    ($SCWM_CACHE or ~/.cache/scwm).
+
+    Args:
+        name: a name in `config/datasets.yaml`.
+        source: a local archive, folder or CSV, or a URL; see `resolve_source` for the default.
+
+    Returns:
+        The data set; its `note` says where it departs from the standard protocol or counts.
+
+    Raises:
+        ScwmError: the name is unknown, there is no source, or its files are malformed.
+    """
+    entry = lookup(name)
+    found = resolve_source(name, source)
+    if found.path and not is_archive(Path(found.path)):
+        root = Path(found.path)
+    else:
+        root = _cached(entry, found)
+    dataset = _subset(entry, _read(entry, root))
+    wrong = _wrong_counts(entry, dataset)
+    return replace(dataset, note="; ".join(filter(None, [dataset.note, wrong])))
+
+
+def get_dataset(name: str, source: str | Path | None, out: Path) -> Path:
+    """Make a data set ready in `out`: render, download, unpack, or point to a local folder.
+
+    Its files are verified against the manifest hash and the counts that the registry records,
+    and listed in `out/manifest.csv`. A failed call leaves no `out` behind. Data that already
+    lie in `out` are verified in place.
+
+    Args:
+        name: a name in `config/datasets.yaml`.
+        source: see `resolve_source`.
+        out: the folder to make; one that an earlier call made is replaced.
+
+    Returns:
+        `out/manifest.csv`.
+
+    Raises:
+        ScwmError: there is no source, it cannot be fetched or unpacked, or it is not the data
+            set that the registry describes.
+    """
+    entry = lookup(name)
+    rendered = entry.source.preset is not None and source is None
+    found = entry.source if rendered else resolve_source(name, source, raw=out)
+    if found.path and not is_archive(Path(found.path)):
+        root = Path(found.path).resolve()
+        if root == out.resolve() or out.resolve() in root.parents:
+            return _verify(entry, root, out)
+        _check_replaceable(out)
+        with new_folder(out) as temporary:
+            _write_source(temporary, root)
+            _verify(entry, root, temporary)
+        return out / "manifest.csv"
+    _check_replaceable(out)
+    with new_folder(out) as temporary:
+        _materialise(found, temporary, out)
+        _write_source(temporary, None)
+        _verify(entry, temporary, temporary)
+    return out / "manifest.csv"
+
+
+def _materialise(source: Source, target: Path, out: Path) -> None:
+    """Put the files of a preset, an archive or a download into the folder `target`."""
+    if source.preset:
+        from scwm.data.mannequins import render  # the renderer is needed here only
+
+        made = render(source.preset, target / "rendered", seed=source.seed, **source.knobs)
+        for path in sorted(made.iterdir()):
+            path.rename(target / path.name)
+        made.rmdir()
+    elif source.path:
+        extract(Path(source.path), target)
+    else:
+        downloads = out.with_name(f".{out.name}.download")  # kept on failure, to be resumed
+        archive = downloads / source.urls[0].split("?")[0].rsplit("/", 1)[-1]
+        fetch(source.urls, archive, source.sha256, source.md5, source.size)
+        extract(archive, target)
+        shutil.rmtree(downloads)
+
+
+def _cached(entry: Entry, source: Source) -> Path:
+    """The folder in the cache where the source's files are, made if it is not there."""
+    key = json.dumps(asdict(source), sort_keys=True)
+    if source.path:
+        stat = Path(source.path).stat()
+        key = f"{Path(source.path).resolve()} {stat.st_size} {stat.st_mtime_ns}"
+    elif source.preset:
+        code = sorted((Path(__file__).parent / "mannequins").glob("*.py"))
+        key += "".join(path.read_text(encoding="utf-8") for path in code)
+    cache = Path(os.environ.get("SCWM_CACHE") or Path.home() / ".cache" / "scwm")
+    target = cache / f"{entry.base or entry.name}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
+    if not target.is_dir():
+        if source.path:
+            unpack(Path(source.path), target)
+        else:
+            with new_folder(target) as temporary:
+                _materialise(source, temporary, target)
+    return target
+
+
+def _follow(path: Path) -> Path:
+    """The folder or CSV that a folder made by `get_dataset` points to, or the path itself."""
+    pointer = path / SOURCE_FILE
+    if not pointer.is_file():
+        return path
+    root = json.loads(pointer.read_text(encoding="utf-8"))["root"]
+    if root is not None and not Path(root).exists():
+        raise ScwmError("the data set has moved away", f"{pointer}: {root}", "run `scwm data get`")
+    return path if root is None else Path(root)
+
+
+def _write_source(made: Path, root: Path | None) -> None:
+    (made / SOURCE_FILE).write_text(json.dumps({"root": root and str(root)}) + "\n")
+
+
+def _check_replaceable(out: Path) -> None:
+    if out.exists() and any(out.iterdir()) and not (out / SOURCE_FILE).is_file():
+        raise ScwmError(
+            "the folder holds files that the suite did not put there",
+            out,
+            "move them away, or leave out --source to use them as they are",
+        )
+
+
+def _read(entry: Entry, root: Path) -> Dataset:
+    if entry.layout not in LAYOUTS:
+        raise ScwmError(f"unknown layout {entry.layout!r}", entry.name, f"one of {[*LAYOUTS]}")
+    try:
+        dataset = LAYOUTS[entry.layout](root, entry.name, **entry.options)
+    except TypeError as error:
+        raise ScwmError(f"{error}", f"options of {entry.name}", "correct the registry") from error
+    return replace(dataset, note="; ".join(filter(None, [entry.note, dataset.note])))
+
+
+def _subset(entry: Entry, dataset: Dataset) -> Dataset:
+    return dataset.first_identities(**entry.subset) if entry.subset else dataset
+
+
+def _wrong_counts(entry: Entry, dataset: Dataset) -> str:
+    """Which of the counts that the registry records are not the data set's; "" if none."""
+    found = {name: len(split) for name, split in dataset.splits.items()}
+    found["train_ids"] = len(np.unique(dataset.train.ids))
+    found["test_ids"] = len(np.unique(dataset.query.ids))
+    wrong = [
+        f"{found[key]:,} {key} (standard {count:,})"
+        for key, count in entry.counts.items()
+        if found[key] != count
+    ]
+    return "not the standard data: " + ", ".join(wrong) if wrong else ""
+
+
+def _verify(entry: Entry, root: Path, out: Path) -> Path:
+    """Check the data set at `root` against the registry and write `out/manifest.csv`."""
+    dataset = _read(entry, root)
+    if wrong := _wrong_counts(entry, _subset(entry, dataset)):
+        raise ScwmError(f"{entry.name}: {wrong}", root, "unpack the data set again")
+    entries = make_manifest(dataset)
+    if entry.manifest and (found := manifest_hash(entries)) != entry.manifest:
+        raise ScwmError(
+            f"{entry.name}: its files differ: manifest hash {found}, expected {entry.manifest}",
+            root,
+            "get the data set from another mirror, or use it under another name (`folder`)",
+        )
+    return write_manifest(entries, out)

@@ -1,0 +1,60 @@
+"""Batches of P identities x K instances each (Hermans et al., arXiv 1703.07737)."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from scwm.errors import ScwmError
+
+
+def identity_batches(
+    labels: np.ndarray,
+    identities: int,
+    instances: int,
+    iterations: int,
+    generator: np.random.Generator,
+) -> Iterator[np.ndarray]:
+    """Draw batches of `identities` x `instances` rows, grouped by identity.
+
+    No identity comes again before all others have come, none twice in a batch. An identity's
+    rows are distinct where it has `instances` of them; otherwise each of them comes equally
+    often, give or take one. With fewer identities than asked for, a batch holds all of them.
+
+    Args:
+        labels: (N,) integer pseudo labels; rows below 0 are never drawn.
+        identities, instances: P and K.
+        iterations: the number of batches.
+        generator: the only source of chance.
+
+    Yields:
+        (P·K,) int64 row indices.
+
+    Raises:
+        ScwmError: no row has a label.
+    """
+    labels = np.asarray(labels)
+    rows = np.flatnonzero(labels >= 0)
+    if not len(rows):
+        raise ScwmError(
+            "no cluster to draw batches from: every image is unclustered",
+            "pseudo labels",
+            "raise pseudo_labels.eps or lower pseudo_labels.min_samples",
+        )
+    rows = rows[np.argsort(labels[rows], kind="stable")]
+    members = np.split(rows, np.flatnonzero(np.diff(labels[rows])) + 1)
+    identities = min(identities, len(members))
+
+    waiting = generator.permutation(len(members))
+    for _ in range(iterations):
+        chosen, waiting = waiting[:identities], waiting[identities:]
+        if missing := identities - len(chosen):
+            again = generator.permutation(len(members))
+            fresh = again[~np.isin(again, chosen)][:missing]
+            waiting = again[~np.isin(again, fresh)]
+            chosen = np.concatenate([chosen, fresh])
+        yield np.concatenate([_draw(members[one], instances, generator) for one in chosen])
+
+
+def _draw(rows: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
+    rounds = -(-count // len(rows))
+    return np.concatenate([generator.permutation(rows) for _ in range(rounds)])[:count]

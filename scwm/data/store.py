@@ -1,0 +1,232 @@
+"""Images decoded once into memory-mapped uint8 arrays with an index beside them.
+
+A store is a folder: `images.npy` uint8 (N,H,W,3) RGB, `masks.npy` uint8 (N,H,W) where the data
+set has masks, `index.csv` (row, split, path, id, camera) and `store.json`. Its rows are those of
+train, query and gallery, one after the other.
+"""
+
+import csv
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from scwm.data.files import new_folder
+from scwm.data.types import Dataset
+from scwm.errors import ScwmError
+from scwm.progress import progress
+
+_INDEX = ("row", "split", "path", "id", "camera")
+_HASH_ROWS = 256
+
+
+@dataclass(frozen=True, eq=False)
+class StoreSplit:
+    """One split of a store: N images.
+
+    Attributes:
+        images: (N,H,W,3) uint8 RGB, memory-mapped.
+        ids, cameras: (N,) int64.
+        paths: N paths relative to the data set's root.
+        masks: (N,H,W) uint8 true part indices, memory-mapped, or None.
+    """
+
+    images: np.ndarray
+    ids: np.ndarray
+    cameras: np.ndarray
+    paths: list[str]
+    masks: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
+class ImageStore:
+    """A store on disk, opened for reading.
+
+    Raises:
+        ScwmError: the folder holds no store, or one whose files do not fit together.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+        try:
+            self.info: dict[str, Any] = json.loads((self.folder / "store.json").read_text())
+            self._images = np.load(self.folder / "images.npy", mmap_mode="r")
+            masks = self.folder / "masks.npy"
+            self._masks = np.load(masks, mmap_mode="r") if self.info["masks"] else None
+        except (OSError, ValueError, KeyError) as error:
+            raise ScwmError(
+                f"not an image store: {error}", self.folder, "build it with `scwm data store`"
+            ) from error
+        count = sum(self.info["counts"].values())
+        arrays = [array for array in (self._images, self._masks) if array is not None]
+        if any(array.shape[:3] != (count, *self.image_size) for array in arrays):
+            raise ScwmError(
+                f"store.json tells of {count} images of {self.image_size}, the arrays hold "
+                f"{[array.shape for array in arrays]}",
+                self.folder,
+                "build it again with `scwm data store`",
+            )
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width."""
+        height, width = self.info["image_size"]
+        return height, width
+
+    @cached_property
+    def _rows(self) -> list[dict[str, str]]:
+        with open(self.folder / "index.csv", newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+
+    def split(self, name: str) -> StoreSplit:
+        """The images of `train`, `query` or `gallery`."""
+        counts = self.info["counts"]
+        if name not in counts:
+            raise ScwmError(f"no split {name!r} in the store", self.folder, f"one of {[*counts]}")
+        names = list(counts)
+        start = sum(counts[other] for other in names[: names.index(name)])
+        part = slice(start, start + counts[name])
+        rows = self._rows[part]
+        return StoreSplit(
+            self._images[part],
+            np.array([row["id"] for row in rows], dtype=np.int64),
+            np.array([row["camera"] for row in rows], dtype=np.int64),
+            [row["path"] for row in rows],
+            None if self._masks is None else self._masks[part],
+        )
+
+
+def build_store(
+    dataset: Dataset, folder: Path, image_size: tuple[int, int], workers: int | None = None
+) -> ImageStore:
+    """Decode a data set into a store; the folder appears, or is replaced, only when it is whole.
+
+    Images are resized with a bicubic filter (Pillow's, antialiased), masks to the nearest pixel.
+
+    Args:
+        dataset: what `load_dataset` returned.
+        folder: the store's folder.
+        image_size: height and width.
+        workers: decoding threads; default one per core.
+
+    Raises:
+        ScwmError: an image or mask cannot be decoded, a mask's size differs from its image's or
+            it holds a value without a name.
+    """
+    height, width = image_size
+    splits = dataset.splits
+    paths = [path for split in splits.values() for path in split.paths]
+    masks = [path for split in splits.values() for path in split.masks or ()]
+    if masks and len(masks) != len(paths):
+        raise ScwmError(f"{dataset.name}: masks in some splits only", dataset.root)
+    root = dataset.root
+    with new_folder(folder) as temporary:
+        with open(temporary / "index.csv", "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(_INDEX)
+            row = 0
+            for name, split in splits.items():
+                for path, identity, camera in zip(
+                    split.paths, split.ids, split.cameras, strict=True
+                ):
+                    relative = path.relative_to(root).as_posix()
+                    writer.writerow([row, name, relative, identity, camera])
+                    row += 1
+
+        pixels = np.lib.format.open_memmap(
+            temporary / "images.npy", "w+", np.uint8, (len(paths), height, width, 3)
+        )
+
+        def decode(row: int) -> None:
+            image = _read(paths[row]).convert("RGB")
+            pixels[row] = image.resize((width, height), Image.Resampling.BICUBIC)
+
+        _in_threads(decode, range(len(paths)), f"decode {dataset.name}", workers)
+        arrays = [pixels]
+        if masks:
+            parts = np.lib.format.open_memmap(
+                temporary / "masks.npy", "w+", np.uint8, (len(masks), height, width)
+            )
+
+            def decode_mask(row: int) -> None:
+                parts[row] = _read_mask(masks[row], paths[row], len(dataset.mask_parts)).resize(
+                    (width, height), Image.Resampling.NEAREST
+                )
+
+            _in_threads(decode_mask, range(len(masks)), f"masks of {dataset.name}", workers)
+            arrays.append(parts)
+        for array in arrays:
+            array.flush()
+        info = {
+            "dataset": dataset.name,
+            "note": dataset.note,
+            "image_size": [height, width],
+            "counts": {name: len(split) for name, split in splits.items()},
+            "masks": bool(masks),
+            "mask_parts": list(dataset.mask_parts),
+            "resize": "bicubic",
+            "content_hash": _content_hash(temporary / "index.csv", arrays),
+        }
+        (temporary / "store.json").write_text(json.dumps(info, indent=2) + "\n")
+    return ImageStore(folder)
+
+
+def _in_threads(
+    work: Callable[[int], None], rows: Sequence[int], title: str, workers: int | None
+) -> None:
+    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+        try:
+            for _ in progress(pool.map(work, rows), title, total=len(rows)):
+                pass
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _read(path: Path) -> Image.Image:
+    try:
+        image = Image.open(path)
+        image.load()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        size = path.stat().st_size if path.exists() else 0
+        raise ScwmError(
+            f"cannot decode the image ({size} bytes): {error}", path, "supply the file again"
+        ) from error
+    return image
+
+
+def _read_mask(path: Path, image: Path, parts: int) -> Image.Image:
+    mask = _read(path)
+    with Image.open(image) as original:
+        size = original.size
+    if mask.mode not in ("L", "P") or mask.size != size:
+        raise ScwmError(
+            f"a mask must have one 8-bit channel and its image's size: {mask.mode} {mask.size}, "
+            f"image {size}",
+            path,
+        )
+    values = np.asarray(mask)
+    if values.max() > parts:
+        raise ScwmError(
+            f"mask value {values.max()} with {parts} named parts", path, "name it in mask_parts"
+        )
+    return Image.fromarray(values)
+
+
+def _content_hash(index: Path, arrays: Sequence[np.ndarray]) -> str:
+    digest = hashlib.sha256(index.read_bytes())
+    for array in arrays:
+        digest.update(str(array.shape).encode())
+        for start in progress(range(0, len(array), _HASH_ROWS), "hash"):
+            digest.update(np.ascontiguousarray(array[start : start + _HASH_ROWS]).data)
+    return digest.hexdigest()

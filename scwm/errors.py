@@ -1,0 +1,20 @@
+"""The error that a user's mistake ends in."""
+
+
+class ScwmError(RuntimeError):
+    """Something that the user can mend; the command line prints it without a traceback.
+
+    Args:
+        what: what is wrong.
+        where: the file, key or value it is wrong in.
+        remedy: what to do next.
+    """
+
+    def __init__(self, what: str, where: object = None, remedy: str | None = None) -> None:
+        self.what, self.where, self.remedy = what, where, remedy
+        lines = [what]
+        if where is not None:
+            lines.append(f"  where:  {where}")
+        if remedy:
+            lines.append(f"  remedy: {remedy}")
+        super().__init__("\n".join(lines))

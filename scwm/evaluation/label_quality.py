@@ -1,0 +1,42 @@
+"""Pseudo labels against true identities: reported for each epoch, never used in training."""
+
+import numpy as np
+import torch
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+from torch import Tensor
+
+from scwm.errors import ScwmError
+
+
+def label_scores(labels: np.ndarray | Tensor, truth: np.ndarray | Tensor) -> dict[str, float]:
+    """Clusters, share of unclustered images, and agreement with the true identities.
+
+    ARI and NMI (arithmetic mean) are taken over the clustered images, which are the ones that an
+    epoch trains on; unclustered images stand in no cluster and do not count as clusters of one.
+    A labelling that clusters only easy images therefore scores well: read both beside
+    `unclustered_share`. Without any cluster both are 0.
+
+    Args:
+        labels: (N,) pseudo labels, -1 = unclustered.
+        truth: (N,) true identities.
+
+    Returns:
+        clusters, unclustered_share, ari, nmi.
+
+    Raises:
+        ScwmError: lengths differ or are 0.
+    """
+    labels, truth = torch.as_tensor(labels).cpu().numpy(), torch.as_tensor(truth).cpu().numpy()
+    if labels.ndim != 1 or labels.shape != truth.shape or not len(labels):
+        raise ScwmError(
+            "one pseudo label and one identity for each image are needed",
+            f"labels {labels.shape}, identities {truth.shape}",
+        )
+    clustered = labels >= 0
+    labels, truth = labels[clustered], truth[clustered]
+    return {
+        "clusters": len(np.unique(labels)),
+        "unclustered_share": 1 - float(clustered.mean()),
+        "ari": float(adjusted_rand_score(truth, labels)) if len(labels) else 0.0,
+        "nmi": float(normalized_mutual_info_score(truth, labels)) if len(labels) else 0.0,
+    }

@@ -1,0 +1,130 @@
+"""Features, masks and pixel features of many images, in batches, without gradients."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from scwm.data.augment import Augment
+from scwm.models import Network, Output
+from scwm.progress import progress
+
+
+@dataclass(frozen=True, eq=False)
+class Embedding:
+    """What the network says of N images.
+
+    Attributes:
+        global_feature: (N,D), L2-normalised.
+        part_features: (N,K,C) or None.
+        visibility: (N,K) or None.
+        part_labels: (N,h,w) uint8, arg-max of the masks, 0 = background, or None.
+        pixels: (N,C,h,w) float16 pixel features, where asked for.
+    """
+
+    global_feature: Tensor
+    part_features: Tensor | None = None
+    visibility: Tensor | None = None
+    part_labels: Tensor | None = None
+    pixels: Tensor | None = None
+
+    def features(self) -> dict[str, Tensor]:
+        """Test features, each (N,·) and L2-normalised: global, and where there are parts, the
+        visible parts side by side, and both at equal weight."""
+        named = {"global": self.global_feature}
+        if self.part_features is not None and self.visibility is not None:
+            seen = (self.visibility > 0).to(self.part_features)[:, :, None]
+            named["parts"] = F.normalize((seen * self.part_features).flatten(1), dim=1)
+            both = torch.cat([named["global"], named["parts"]], 1)
+            named["both"] = F.normalize(both, dim=1)
+        return named
+
+
+def default_device() -> torch.device:
+    """The first GPU where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def place(network: Network, device: torch.device) -> Network:
+    """`network` on `device`, its convolutions stored channels last, which is faster on both."""
+    return network.to(device).to(memory_format=torch.channels_last)
+
+
+def bfloat16_pays(device: torch.device) -> bool:
+    """Whether the hardware computes in bfloat16; emulated, it is far slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, check, lambda: False)() for check in checks)
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """Mixed precision by name: auto | float32 | bfloat16."""
+    wanted = precision == "bfloat16" or (precision == "auto" and bfloat16_pays(device))
+    return torch.autocast(device.type, torch.bfloat16, enabled=wanted)
+
+
+class ImageBatches:
+    """Random access to (N,H,W,3) uint8 images as batches on a device; on a GPU they live there."""
+
+    def __init__(self, images: np.ndarray, device: torch.device) -> None:
+        self.device = device
+        self._array = images
+        resident = device.type == "cuda"
+        self._resident = torch.from_numpy(np.array(images)).to(device) if resident else None
+
+    def __len__(self) -> int:
+        return len(self._array)
+
+    def __getitem__(self, rows: np.ndarray | slice) -> Tensor:
+        if self._resident is not None:
+            index = rows if isinstance(rows, slice) else torch.from_numpy(rows).to(self.device)
+            return self._resident[index]
+        return torch.from_numpy(np.array(self._array[rows]))
+
+
+@torch.inference_mode()
+def embed(
+    network: Network,
+    images: ImageBatches,
+    batch: int = 128,
+    precision: str = "auto",
+    pixels: bool = False,
+    title: str = "features",
+) -> Embedding:
+    """Run `network` in evaluation mode over all images.
+
+    Args:
+        images: N images.
+        batch: images at a time.
+        pixels: keep the pixel features too (N·C·h·w half floats).
+    """
+    network.eval()
+    normalise = Augment().normalise
+    kept: list[Embedding] = []
+    for start in progress(range(0, len(images), batch), title):
+        with autocast(images.device, precision):
+            output = network(normalise(images[slice(start, start + batch)]))
+        kept.append(_keep(output, pixels))
+    return Embedding(
+        torch.cat([e.global_feature for e in kept]),
+        *(_join([getattr(e, name) for e in kept]) for name in _OPTIONAL),
+    )
+
+
+def _keep(output: Output, pixels: bool) -> Embedding:
+    if output.masks is None or output.pixels is None:
+        return Embedding(output.global_feature)
+    labels = output.masks.argmax(1).to(torch.uint8)
+    maps = output.pixels.half() if pixels else None
+    return Embedding(output.global_feature, output.part_features, output.visibility, labels, maps)
+
+
+_OPTIONAL = ("part_features", "visibility", "part_labels", "pixels")
+
+
+def _join(tensors: list[Tensor | None]) -> Tensor | None:
+    present = [tensor for tensor in tensors if tensor is not None]
+    return torch.cat(present) if present else None

@@ -1,0 +1,137 @@
+"""The weighted memory: one prototype for each pseudo identity, moved by weighted samples."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from scwm.errors import ScwmError
+
+STRATEGIES = ("uniform", "hardest", "hard_mining", "noise_suppression")
+
+
+class WeightedMemory(nn.Module):
+    """M prototypes of D dimensions, a contrastive loss against them, and their weighted update.
+
+    The loss is Cluster Contrast's (Dai et al., ACCV 2022): cross-entropy over similarities to all
+    prototypes at a temperature. The update (purpose after SCWM, formula ours, docs/method.md) moves
+    the prototype of cluster c by all samples of c in the batch at once::
+
+        m_c <- normalise(momentum * m_c + (1 - momentum) * sum_i w_i f_i),   sum_i w_i = 1
+
+    with the difficulty ``alpha_i = 1 - <f_i, m_c>``, the visibility ``s_i`` and ``w_i``
+    proportional to
+
+    ================= ============================== =====================================
+    strategy          weight                         what it does
+    ================= ============================== =====================================
+    uniform           s_i                            the mean of the batch's samples
+    hardest           s_i > 0 and alpha_i largest    Cluster Contrast's "hard" memory
+    hard_mining       s_i * exp(+alpha_i / tau)      hard samples first; tau -> 0: hardest
+    noise_suppression s_i * exp(-alpha_i / tau)      samples that disagree are played down
+    ================= ============================== =====================================
+
+    A cluster whose samples are all invisible does not move.
+
+    Args:
+        centroids: (M,D), normalised here.
+        momentum: share of the old prototype that stays, 0 to 1.
+        temperature: of the loss.
+        strategy: one of STRATEGIES.
+        tau: temperature of the weights, in units of the difficulty.
+
+    Raises:
+        ScwmError: unknown strategy, or centroids that are not a matrix.
+    """
+
+    centroids: Tensor
+
+    def __init__(
+        self,
+        centroids: Tensor,
+        momentum: float = 0.1,
+        temperature: float = 0.05,
+        strategy: str = "hard_mining",
+        tau: float = 0.1,
+    ) -> None:
+        super().__init__()
+        if strategy not in STRATEGIES:
+            raise ScwmError(f"Unknown memory strategy '{strategy}'.", remedy=f"use {STRATEGIES}")
+        centroids = torch.as_tensor(centroids)
+        if centroids.ndim != 2 or not len(centroids):
+            raise ScwmError(f"Centroids have shape {tuple(centroids.shape)}, expected (M,D).")
+        self.register_buffer("centroids", F.normalize(centroids.detach().float(), dim=1))
+        self.momentum, self.temperature = momentum, temperature
+        self.strategy, self.tau = strategy, tau
+
+    def forward(self, features: Tensor, labels: Tensor, visibility: Tensor | None = None) -> Tensor:
+        """Contrastive loss of a batch.
+
+        Args:
+            features: (B,D), L2-normalised.
+            labels: (B,) integers in [0, M).
+            visibility: (B,) non-negative weights of the samples; None: all equal.
+
+        Returns:
+            The (weighted) mean cross-entropy, a scalar; 0 where nothing is visible.
+        """
+        logits = features @ self.centroids.T / self.temperature
+        if visibility is None:
+            return F.cross_entropy(logits, labels)
+        losses = F.cross_entropy(logits, labels, reduction="none")
+        return (losses * visibility).sum() / visibility.sum().clamp(min=1e-6)
+
+    @torch.no_grad()
+    def weights(self, features: Tensor, labels: Tensor, visibility: Tensor | None = None) -> Tensor:
+        """Weight of each sample, (B,); over a cluster's samples they sum to 1, or to 0 where
+        none is visible. Arguments as for `forward`."""
+        difficulty = 1 - (features * self.centroids[labels]).sum(1)
+        visible = torch.ones_like(difficulty) if visibility is None else visibility.to(difficulty)
+        sign = {"hardest": 1, "hard_mining": 1, "noise_suppression": -1, "uniform": 0}
+        score = sign[self.strategy] * difficulty
+        score = score.masked_fill(visible <= 0, -torch.inf)
+        highest = self._per_cluster(score, labels, "amax")[labels]
+        if self.strategy == "hardest":
+            # Of equally hard samples the first one counts.
+            index = torch.arange(len(labels), device=labels.device)
+            candidates = index.masked_fill((score < highest) | (visible <= 0), len(labels))
+            weight = (self._per_cluster(candidates, labels, "amin")[labels] == index).float()
+        else:
+            weight = visible * torch.exp((score - highest.clamp(min=-2)) / self.tau)
+        total = self._per_cluster(weight, labels, "sum")[labels]
+        return torch.where(total > 0, weight / total.clamp(min=1e-30), torch.zeros_like(weight))
+
+    @torch.no_grad()
+    def update(self, features: Tensor, labels: Tensor, visibility: Tensor | None = None) -> None:
+        """Move the prototypes of the clusters in the batch; arguments as for `forward`."""
+        features = features.to(self.centroids)
+        weight = self.weights(features, labels, visibility)
+        drawn = torch.zeros_like(self.centroids).index_add_(0, labels, weight[:, None] * features)
+        moved = self._per_cluster(weight, labels, "sum") > 0
+        new = F.normalize(self.momentum * self.centroids + (1 - self.momentum) * drawn, dim=1)
+        self.centroids.copy_(torch.where(moved[:, None], new, self.centroids))
+
+    def _per_cluster(self, values: Tensor, labels: Tensor, how: str) -> Tensor:
+        """Reduce (B,) values to (M,) by label; clusters outside the batch give 0."""
+        empty = values.new_zeros(len(self.centroids))
+        return empty.scatter_reduce(0, labels, values, how, include_self=False)
+
+
+def cluster_means(features: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Unit mean feature of each cluster.
+
+    Args:
+        features: (N,D).
+        labels: (N,) integers, -1 = unclustered and left out.
+        weights: (N,) non-negative; a cluster of weights 0 gets its plain mean.
+
+    Returns:
+        (M,D) with M = largest label + 1.
+    """
+    kept = labels >= 0
+    features, labels = features[kept].float(), labels[kept]
+    weight = torch.ones_like(features[:, 0]) if weights is None else weights[kept].float()
+    count = int(labels.max()) + 1
+    mass = torch.zeros(count, device=features.device).index_add_(0, labels, weight)
+    weight = torch.where(mass[labels] > 0, weight, torch.ones_like(weight))
+    means = features.new_zeros(count, features.shape[1])
+    return F.normalize(means.index_add_(0, labels, weight[:, None] * features), dim=1)

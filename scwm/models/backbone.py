@@ -1,0 +1,94 @@
+"""Backbones: torchvision's networks, cut into stages, with last stride 1."""
+
+from collections.abc import Callable
+
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from scwm.errors import ScwmError
+
+
+class Backbone(nn.Module):
+    """A network as a sequence of stages; each stage's output is a feature map.
+
+    Args:
+        stages: modules to run one after the other.
+        channels: output channels of each stage.
+        strides: pixels of the image per cell of each stage's output.
+    """
+
+    def __init__(self, stages: list[nn.Module], channels: list[int], strides: list[int]) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList(stages)
+        self.channels, self.strides = channels, strides
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Images (B,3,H,W) -> one map (B,C_s,H/stride_s,W/stride_s) for each stage."""
+        maps = []
+        for stage in self.stages:
+            images = stage(images)
+            maps.append(images)
+        return maps
+
+
+def _resnet(name: str) -> Backbone:
+    net = getattr(torchvision.models, name)(weights=None)
+    first = net.layer4[0]
+    for conv in (first.conv1, first.conv2, first.downsample[0]):
+        conv.stride = (1, 1)
+    stem = nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool, net.layer1)
+    width = net.fc.in_features // 8
+    return Backbone(
+        [stem, net.layer2, net.layer3, net.layer4],
+        [width, 2 * width, 4 * width, 8 * width],
+        [4, 8, 16, 16],
+    )
+
+
+def _mobilenet_v2() -> Backbone:
+    blocks = torchvision.models.mobilenet_v2(weights=None).features
+    for module in blocks[14].modules():
+        if isinstance(module, nn.Conv2d):
+            module.stride = (1, 1)
+    return Backbone(
+        [blocks[:4], blocks[4:7], blocks[7:14], blocks[14:]], [24, 32, 96, 1280], [4, 8, 16, 16]
+    )
+
+
+BACKBONES: dict[str, Callable[[], Backbone]] = {
+    "resnet50": lambda: _resnet("resnet50"),
+    "resnet18": lambda: _resnet("resnet18"),
+    "mobilenet_v2": _mobilenet_v2,
+}
+
+
+def build_backbone(name: str) -> Backbone:
+    """A backbone by name, its parameters freshly drawn from torch's global generator."""
+    if name not in BACKBONES:
+        raise ScwmError(f"Unknown backbone '{name}'.", "model.backbone", f"use {list(BACKBONES)}")
+    return BACKBONES[name]()
+
+
+def load_weights(backbone: Backbone, state: dict[str, Tensor]) -> None:
+    """Copy ImageNet weights into `backbone`.
+
+    The stages keep torchvision's order of parameters and buffers, so values are matched in that
+    order and checked by shape: a file need not carry torchvision's names. A classifier at the end
+    of `state` and BN's step counters are left out.
+
+    Raises:
+        ScwmError: the weights are of another network.
+    """
+    own = {k: v for k, v in backbone.state_dict().items() if not k.endswith("num_batches_tracked")}
+    given = [v for k, v in state.items() if not k.endswith("num_batches_tracked")]
+    fits = len(given) >= len(own) and all(
+        a.shape == b.shape for a, b in zip(own.values(), given, strict=False)
+    )
+    if not fits or len(given) > len(own) + 4:
+        raise ScwmError(
+            "The weights do not fit the backbone.", "model.weights", "use weights of this network"
+        )
+    with torch.no_grad():
+        for value, new in zip(own.values(), given, strict=False):
+            value.copy_(new)

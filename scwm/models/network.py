@@ -1,0 +1,137 @@
+"""The re-identification network: a global feature, pixel features, part masks, part features."""
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from scwm.config import Config
+from scwm.models.backbone import Backbone, build_backbone
+from scwm.models.part_head import PartHead, Stripes, pool_parts, visibility
+
+MIN_CELLS = (16, 8)  # the part map must tell head from shoulders
+
+
+class Output(NamedTuple):
+    """What the network says of B images; K parts, a part map of h×w cells.
+
+    Attributes:
+        global_feature: (B,D), L2-normalised.
+        part_features: (B,K,C), each L2-normalised.
+        visibility: (B,K), share of the map's cells whose arg-max is this part.
+        masks: (B,K+1,h,w), softmax over background and parts; index 0 is background.
+        logits: (B,K+1,h,w) behind the masks, or None for stripes.
+        pixels: (B,C,h,w), the pixel features F.
+    """
+
+    global_feature: Tensor
+    part_features: Tensor | None = None
+    visibility: Tensor | None = None
+    masks: Tensor | None = None
+    logits: Tensor | None = None
+    pixels: Tensor | None = None
+
+
+class GeM(nn.Module):
+    """Generalised-mean pooling with a learnable exponent (Radenović et al., TPAMI 2019)."""
+
+    def __init__(self, exponent: float = 3.0) -> None:
+        super().__init__()
+        self.exponent = nn.Parameter(torch.tensor(exponent))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(B,C,h,w) -> (B,C)."""
+        return maps.clamp(min=1e-6).pow(self.exponent).mean((2, 3)).pow(1 / self.exponent)
+
+
+class Average(nn.Module):
+    """Average pooling, (B,C,h,w) -> (B,C)."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return maps.mean((2, 3))
+
+
+def bn_neck(channels: int, kind: type[nn.BatchNorm1d] = nn.BatchNorm1d) -> nn.BatchNorm1d:
+    """Batch normalisation with its bias frozen at 0 (BoT, Luo et al., CVPRW 2019)."""
+    neck = kind(channels)
+    neck.bias.requires_grad_(False)
+    return neck
+
+
+class PixelFeatures(nn.Module):
+    """Pixel features F on a part map of at least 16×8 cells, whatever the input's size.
+
+    The last stage's map is projected and brought to the grid of the deepest stage that has enough
+    cells. Where that is another stage, the direction of that stage's own projection is added, at
+    half the image's mean norm (ours): detail from the shallow stage, while the norm of F still
+    ranks the pixels as the deep stage's activation does. The projections start as random
+    orthonormal ones, which keep the pretrained features' angles.
+    """
+
+    def __init__(self, backbone: Backbone, image_size: list[int], channels: int) -> None:
+        super().__init__()
+        enough = [
+            i
+            for i, stride in enumerate(backbone.strides)
+            if all(math.ceil(s / stride) >= m for s, m in zip(image_size, MIN_CELLS, strict=True))
+        ]
+        self.stage = enough[-1] if enough else 0
+        self.deep = _projection(backbone.channels[-1], channels)
+        shallow = self.stage < len(backbone.strides) - 1
+        self.lateral = _projection(backbone.channels[self.stage], channels) if shallow else None
+
+    def forward(self, maps: list[Tensor]) -> Tensor:
+        """Maps of all stages -> (B,C,h,w)."""
+        pixels: Tensor = self.deep(maps[-1]).float()
+        if self.lateral is None:
+            return pixels
+        shallow = maps[self.stage]
+        size = [max(s, m) for s, m in zip(shallow.shape[2:], MIN_CELLS, strict=True)]
+        pixels = F.interpolate(pixels, size=size, mode="bilinear", align_corners=False)
+        scale = 0.5 * pixels.detach().norm(dim=1, keepdim=True).mean((2, 3), keepdim=True)
+        detail = F.interpolate(self.lateral(shallow).float(), size=size, mode="nearest")
+        return pixels + scale * F.normalize(detail, dim=1)
+
+
+def _projection(inputs: int, outputs: int) -> nn.Conv2d:
+    conv = nn.Conv2d(inputs, outputs, 1, bias=False)
+    nn.init.orthogonal_(conv.weight)
+    return conv
+
+
+class Network(nn.Module):
+    """Backbone, global branch and part branch of one run's config (`model` section)."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        model = config["model"]
+        self.parts: int = model["parts"]
+        self.backbone = build_backbone(model["backbone"])
+        width = self.backbone.channels[-1]
+        self.pool = GeM() if model["pooling"] == "gem" else Average()
+        self.neck = bn_neck(width)
+        if self.parts:
+            channels = model["part_channels"]
+            self.pixel_features = PixelFeatures(self.backbone, model["image_size"], channels)
+            parsed = model["part_source"] == "parsed"
+            self.head = PartHead(channels, self.parts) if parsed else Stripes(self.parts)
+            self.part_necks = nn.ModuleList(bn_neck(channels) for _ in range(self.parts))
+
+    def forward(self, images: Tensor) -> Output:
+        """Normalised images (B,3,H,W) -> Output."""
+        maps = self.backbone(images)
+        pooled = self.neck(self.pool(maps[-1].float()))
+        feature = F.normalize(pooled, dim=1)
+        if not self.parts:
+            return Output(feature)
+        return self.part_branch(feature, self.pixel_features(maps))
+
+    def part_branch(self, feature: Tensor, pixels: Tensor) -> Output:
+        """Part masks and features from pixel features (B,C,h,w) computed before."""
+        masks, logits = self.head(pixels)
+        pooled = pool_parts(pixels, masks[:, 1:])
+        necks = [neck(pooled[:, k]) for k, neck in enumerate(self.part_necks)]
+        parts = F.normalize(torch.stack(necks, 1), dim=2)
+        return Output(feature, parts, visibility(masks), masks, logits, pixels)

@@ -1,0 +1,68 @@
+"""Part masks from pixel features, and the pooling of features under masks."""
+
+import torch
+from torch import Tensor, nn
+
+
+class PartHead(nn.Module):
+    """1×1 convolution to K parts and background, softmax at each pixel (ISP, ECCV 2020)."""
+
+    def __init__(self, channels: int, parts: int) -> None:
+        super().__init__()
+        self.classifier = nn.Conv2d(channels, parts + 1, 1)
+        nn.init.normal_(self.classifier.weight, std=0.001)
+        assert self.classifier.bias is not None
+        nn.init.zeros_(self.classifier.bias)
+
+    @torch.no_grad()
+    def start_from(self, weights: Tensor, biases: Tensor) -> None:
+        """Take over a linear classifier of pixels: weights (K+1,C), biases (K+1,)."""
+        assert self.classifier.bias is not None
+        self.classifier.weight.copy_(weights[:, :, None, None])
+        self.classifier.bias.copy_(biases)
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor | None]:
+        """(B,C,h,w) -> masks and logits, both (B,K+1,h,w)."""
+        logits = self.classifier(pixels)
+        return logits.softmax(1), logits
+
+
+class Stripes(nn.Module):
+    """K horizontal stripes of equal height as fixed masks (PCB, Sun et al., ECCV 2018)."""
+
+    def __init__(self, parts: int) -> None:
+        super().__init__()
+        self.parts = parts
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor | None]:
+        """(B,C,h,w) -> masks (B,K+1,h,w) of zeros and ones; no logits."""
+        batch, _, height, width = pixels.shape
+        stripe = torch.arange(height, device=pixels.device) * self.parts // height + 1
+        masks = stripe == torch.arange(self.parts + 1, device=pixels.device)[:, None]
+        return masks[None, :, :, None].expand(batch, -1, -1, width).to(pixels.dtype), None
+
+
+def pool_parts(pixels: Tensor, masks: Tensor) -> Tensor:
+    """Mask-weighted mean of the pixel features.
+
+    ISP takes the mean over all pixels of ``mask · F``; dividing by the mask's mass instead
+    (ours) makes a part's feature independent of how large the part is in the image.
+
+    Args:
+        pixels: (B,C,h,w).
+        masks: (B,K,h,w), non-negative.
+
+    Returns:
+        (B,K,C).
+    """
+    flat = masks.flatten(2)
+    total = torch.bmm(flat, pixels.flatten(2).transpose(1, 2))
+    return total / flat.sum(2, keepdim=True).clamp(min=1e-6)
+
+
+def visibility(masks: Tensor) -> Tensor:
+    """Share of cells whose arg-max is each part: (B,K+1,h,w) -> (B,K)."""
+    classes = masks.shape[1]
+    winner = masks.argmax(1).flatten(1)
+    one_hot = winner[:, None] == torch.arange(1, classes, device=masks.device)[:, None]
+    return one_hot.float().mean(2)

@@ -1,0 +1,60 @@
+"""Cascaded clustering: pixel features of pseudo identities -> part labels."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scwm.errors import ScwmError
+from scwm.parsing.foreground import activation, correct_foreground, two_means
+from scwm.parsing.parts import cluster_parts
+
+SPACE_WEIGHT = 0.1
+
+
+@torch.no_grad()
+def cascaded_clustering(
+    feature_maps: Tensor | np.ndarray,
+    groups: Tensor | np.ndarray,
+    parts: int,
+    foreground_correction: bool = True,
+    space_correction: bool = True,
+    seed: int = 0,
+) -> Tensor:
+    """Part labels of every pixel of every grouped image (ISP, Zhu et al., ECCV 2020; corrections
+    after SCWM, formulas ours, docs/method.md).
+
+    Args:
+        feature_maps: (N,C,H,W) pixel features.
+        groups: (N,) integers, the pseudo identity of each image; -1 = none.
+        parts: K, at least 1.
+        foreground_correction: re-decide ISP's foreground with `correct_foreground`.
+        space_correction: cluster parts with a spatial term.
+        seed: of the random starts of K-means without the space correction.
+
+    Returns:
+        (N,H,W) uint8 tensor: 0 background, 1..K parts from top to bottom; all 0 in images of
+        group -1.
+
+    Raises:
+        ScwmError: shapes that do not fit, or values that are not finite.
+    """
+    maps, owner = torch.as_tensor(feature_maps), torch.as_tensor(groups).long()
+    if maps.ndim != 4 or owner.shape != maps.shape[:1] or parts < 1:
+        raise ScwmError(
+            f"feature_maps {tuple(maps.shape)}, groups {tuple(owner.shape)}, parts {parts} "
+            "do not fit: expected (N,C,H,W), (N,) and at least 1 part."
+        )
+    labels = torch.zeros(len(maps), *maps.shape[2:], dtype=torch.uint8, device=maps.device)
+    kept = (owner >= 0).to(maps.device)
+    if not kept.any():
+        return labels
+    maps = maps[kept].float()
+    if not torch.isfinite(maps).all():
+        raise ScwmError("Pixel features hold NaN or infinity.", "feature_maps")
+    owner = torch.unique(owner.to(maps.device)[kept], return_inverse=True)[1]
+    foreground = two_means(activation(maps), owner)
+    if foreground_correction:
+        foreground = correct_foreground(maps, foreground)
+    weight = SPACE_WEIGHT if space_correction else 0.0
+    labels[kept] = cluster_parts(maps, foreground, owner, parts, weight, seed=seed)
+    return labels

@@ -1,0 +1,143 @@
+"""Finished runs read back from disk, and the gaps where one is missing."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from scwm.errors import ScwmError
+
+CONTROLS = ("random_features", "pretrained", "colour_histogram", "oracle")
+"""Methods that frame the comparison (chance, no training, truth) and compete for no rank."""
+
+FILES = ("config.yaml", "metrics.json", "history.csv", "provenance.json")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One trained and evaluated run.
+
+    Attributes:
+        config: the resolved configuration.
+        metrics: content of metrics.json; scores are fractions, an unknown value is None.
+        history: one row per epoch; no rows for a control that is not trained.
+        provenance: commit, hashes, versions, hardware, time.
+    """
+
+    dataset: str
+    method: str
+    seed: int
+    folder: Path
+    config: dict[str, Any]
+    metrics: dict[str, Any]
+    history: pd.DataFrame
+    provenance: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A run that was asked for and cannot be shown, with the reason."""
+
+    dataset: str
+    method: str
+    seed: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.dataset} / {self.method} / seed {self.seed}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Runs:
+    """The runs asked for: their names in the order of display, those found and the gaps."""
+
+    datasets: tuple[str, ...]
+    methods: tuple[str, ...]
+    seeds: tuple[int, ...]
+    found: tuple[Run, ...]
+    gaps: tuple[Gap, ...] = ()
+
+    def of(self, dataset: str, method: str | None = None) -> list[Run]:
+        """The found runs of a data set, of one method or of all, by method and seed."""
+        return [r for r in self.found if r.dataset == dataset and method in (None, r.method)]
+
+
+def run_folder(root: Path, dataset: str, method: str, seed: int) -> Path:
+    """Where a run lies below the folder of all runs."""
+    return Path(root) / dataset / method / f"seed{seed}"
+
+
+def discover(root: Path) -> tuple[list[str], list[str], list[int]]:
+    """Names of the data sets, methods and seeds that have a folder below `root`, sorted.
+
+    Methods come with `scwm` first and the controls last.
+    """
+    names = [(f.parent.parent.name, f.parent.name, f.name) for f in Path(root).glob("*/*/seed*")]
+    methods = sorted({m for _, m, _ in names}, key=lambda m: (m in CONTROLS, m != "scwm", m))
+    seeds = sorted({int(s[4:]) for _, _, s in names if s[4:].isdigit()})
+    return sorted({d for d, _, _ in names}), methods, seeds
+
+
+def _load(folder: Path, dataset: str, method: str, seed: int) -> Run:
+    absent = [name for name in FILES if not (folder / name).is_file()]
+    if absent:
+        raise ValueError(f"no {', '.join(absent)}")
+    try:
+        config = yaml.safe_load((folder / "config.yaml").read_text())
+        metrics = json.loads((folder / "metrics.json").read_text())
+        provenance = json.loads((folder / "provenance.json").read_text())
+        history = pd.read_csv(folder / "history.csv")
+    except (ValueError, yaml.YAMLError) as error:
+        raise ValueError(f"unreadable: {str(error).splitlines()[0]}") from error
+    return Run(dataset, method, seed, folder, config, metrics, history, provenance)
+
+
+def load_runs(
+    root: Path,
+    datasets: Iterable[str],
+    methods: Iterable[str],
+    seeds: Iterable[int],
+    partial: bool = False,
+) -> Runs:
+    """Read the runs of every data set, method and seed from `root`/dataset/method/seed<seed>.
+
+    Args:
+        partial: keep a missing or unreadable run as a `Gap` instead of failing.
+
+    Raises:
+        ScwmError: naming the files, where runs are missing and `partial` is false.
+    """
+    datasets, methods, seeds = tuple(datasets), tuple(methods), tuple(seeds)
+    found: list[Run] = []
+    gaps: list[Gap] = []
+    for dataset in datasets:
+        for method in methods:
+            for seed in seeds:
+                try:
+                    folder = run_folder(root, dataset, method, seed)
+                    found.append(_load(folder, dataset, method, seed))
+                except ValueError as error:
+                    gaps.append(Gap(dataset, method, seed, str(error)))
+    if gaps and not partial:
+        raise _missing(Path(root), gaps)
+    return Runs(datasets, methods, seeds, tuple(found), tuple(gaps))
+
+
+def _missing(root: Path, gaps: Sequence[Gap]) -> ScwmError:
+    return ScwmError(
+        f"{len(gaps)} runs are missing or incomplete:\n"
+        + "\n".join(f"  {run_folder(root, g.dataset, g.method, g.seed)}: {g.reason}" for g in gaps),
+        where=root,
+        remedy="train and evaluate them first, or ask for partial results (--partial)",
+    )
+
+
+def beside(out: Path, ending: str) -> Path:
+    """`out` with `ending` added to its name (dots in the name are kept); makes its folder."""
+    out = Path(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    return out.with_name(out.name + ending)

@@ -1,0 +1,102 @@
+"""One look for all figures: colours by family of methods, and files with stable bytes."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import cycle
+from pathlib import Path
+from typing import Any, Literal
+
+import matplotlib as mpl
+import seaborn as sns
+from matplotlib.figure import Figure, SubFigure
+
+from scwm.reporting.runs import CONTROLS, Gap, beside
+
+LineStyle = Literal["-"] | tuple[float, tuple[float, ...]]
+# Dashes tell the members of a family apart, so that the figures survive a black-and-white print.
+LINES: tuple[LineStyle, ...] = (
+    "-",
+    (0, (5, 1.6)),
+    (0, (1.2, 1.2)),
+    (0, (6, 1.5, 1.2, 1.5)),
+)
+# Colours of Okabe and Ito (2008), which readers with any common colour blindness tell apart.
+FAMILIES = {
+    "#000000": ("scwm",),
+    "#0072B2": ("no_foreground", "no_space", "no_corrections"),
+    "#D55E00": ("uniform_memory", "hard_memory", "weighted_global_only", "weighted_part_only"),
+    "#009E73": ("no_separation", "no_diversity"),
+    "#CC79A7": ("stripes", "global_only"),
+    "#8A8A8A": CONTROLS,
+}
+SPARE_COLOURS = ("#56B4E9", "#E69F00", "#7A5C00")
+PARTS = ("#E69F00", "#0072B2", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442", "#5B3A8C")
+RIGHT, WRONG = "#008A64", "#C62828"
+DPI = 150
+
+
+def method_looks(methods: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Line properties of each method: the same in every figure, whichever are shown."""
+    pairs: dict[str, tuple[str, LineStyle]] = {}
+    for colour, family in FAMILIES.items():
+        pairs |= {m: (colour, line) for m, line in zip(family, LINES, strict=False)}
+    unknown = [method for method in methods if method not in pairs]
+    spare = cycle((colour, line) for line in LINES for colour in SPARE_COLOURS)
+    pairs |= dict(zip(unknown, spare, strict=False))
+    return {
+        m: {
+            "color": pairs[m][0],
+            "linestyle": pairs[m][1],
+            "linewidth": 2.2 if m == "scwm" else 1.2,
+        }
+        for m in methods
+    }
+
+
+@contextmanager
+def figure_style() -> Iterator[None]:
+    """The style of all figures; a fixed salt makes the identifiers in an SVG reproducible."""
+    settings = {
+        **sns.axes_style("whitegrid"),
+        **sns.plotting_context("paper", font_scale=1.1),
+        "font.family": "DejaVu Sans",  # comes with matplotlib, so it is the same everywhere
+        "svg.hashsalt": "scwm",
+        "grid.color": "#E3E3E3",
+        "axes.edgecolor": "#808080",
+        "axes.titlesize": 10,
+        "axes.labelsize": 9,
+        "legend.frameon": False,
+    }
+    with mpl.rc_context(settings):
+        yield
+
+
+def dataset_panels(
+    datasets: Sequence[str], width: float, heights: Sequence[float], gaps: Sequence[Gap]
+) -> tuple[Figure, list[SubFigure]]:
+    """A figure with a titled strip per data set; the gaps are listed below them.
+
+    Args:
+        width: of the figure, in inches.
+        heights: of each strip, in inches.
+    """
+    foot = 0.25 + 0.16 * min(len(gaps), 9) if gaps else 0.0
+    figure = Figure(figsize=(width, sum(heights) + foot), layout="constrained")
+    ratios = [*heights, foot] if foot else [*heights]
+    strips = list(figure.subfigures(len(ratios), 1, squeeze=False, height_ratios=ratios)[:, 0])
+    if foot:
+        lines = [f"Missing: {gap}" for gap in gaps[:8]]
+        lines += [f"… and {len(gaps) - 8} more"] if len(gaps) > 8 else []
+        strips.pop().text(0.01, 0.9, "\n".join(lines), va="top", fontsize=7.5, color="#A4400C")
+    for strip, dataset in zip(strips, datasets, strict=True):
+        strip.suptitle(dataset, fontsize=11, fontweight="bold", x=0.01, ha="left")
+    return figure, strips
+
+
+def save(figure: Figure, out: Path) -> list[Path]:
+    """Write `out`.png and `out`.svg; without date or version, equal figures are equal files."""
+    png, svg = beside(out, ".png"), beside(out, ".svg")
+    figure.savefig(png, dpi=DPI, metadata={"Software": None})
+    figure.set_layout_engine("none")  # laid out already, and the same in both
+    figure.savefig(svg, dpi=DPI, metadata={"Date": None, "Creator": None})
+    return [png, svg]

@@ -1,0 +1,319 @@
+"""The training of one run: pseudo labels, cascaded clustering, memory and steps, epoch by epoch."""
+
+import csv
+import time
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scwm.checkpoint import Checkpoints, save_atomically
+from scwm.config import Config
+from scwm.data.augment import Augment
+from scwm.data.sampler import identity_batches
+from scwm.data.store import StoreSplit
+from scwm.errors import ScwmError
+from scwm.evaluation.label_quality import label_scores
+from scwm.evaluation.parsing_quality import parsing_scores
+from scwm.inference import Embedding, ImageBatches, autocast, default_device, embed, place
+from scwm.losses import diversity_loss, parsing_loss, separation_loss
+from scwm.memory import WeightedMemory, cluster_means
+from scwm.models import Network, Output, PartHead, load_weights
+from scwm.parsing import cascaded_clustering
+from scwm.parsing.discriminant import LinearDiscriminant
+from scwm.progress import progress
+from scwm.pseudo_labels import pseudo_labels
+from scwm.seeding import derived_seed, numpy_generator, torch_generator
+
+LOSSES = ("loss", "loss_global", "loss_part", "loss_parsing", "loss_diversity", "loss_separation")
+HISTORY = (
+    *("epoch", "iterations", *LOSSES),
+    *("clusters", "unclustered_share", "ari", "nmi", "label_foreground_iou", "label_part_miou"),
+    *("learning_rate", "seconds_features", "seconds_pseudo_labels", "seconds_parsing"),
+    "seconds_training",
+)
+
+
+@dataclass
+class Memories:
+    """The global memory and one for each part."""
+
+    whole: WeightedMemory
+    parts: list[WeightedMemory]
+
+
+def build_network(config: Config, weights: dict[str, Tensor] | None) -> Network:
+    """The network of a run at its start: the seed's parameters under the pretrained backbone."""
+    torch.manual_seed(derived_seed(config["seed"], "model"))
+    network = Network(config)
+    if weights is not None:
+        load_weights(network.backbone, weights)
+    return network
+
+
+class Trainer:
+    """Trains `network` on the training images of a data set.
+
+    Identities of `split` are read for two purposes only: scores in the history, and as the labels
+    of the control ``pseudo_labels.source: truth``. Cameras and masks are never trained on.
+    """
+
+    def __init__(self, config: Config, network: Network, split: StoreSplit) -> None:
+        self.config, self.split = config, split
+        self.device = default_device()
+        self.network = place(network, self.device)
+        self.images = ImageBatches(split.images, self.device)
+        settings = config["training"]
+        parameters = [p for p in network.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.Adam(
+            parameters, settings["learning_rate"], weight_decay=settings["weight_decay"], fused=True
+        )
+        self.augment = Augment(**config["augment"])
+        self.parsed = network.parts > 0 and config["model"]["part_source"] == "parsed"
+        self.cells: Tensor | None = None
+        self.history: list[dict[str, Any]] = []
+
+    def run(self, checkpoints: Checkpoints) -> None:
+        """Train to the last epoch, from the newest checkpoint if there is one."""
+        settings, seed = self.config["training"], self.config["seed"]
+        state = checkpoints.load()
+        if state is not None:
+            self.network.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.history, self.cells = state["history"], state["cells"]
+        epochs = range(len(self.history), settings["epochs"])
+        for epoch in progress(epochs, f"{self.config['method']} seed {seed}: epochs"):
+            decays = epoch // settings["decay_every"] if settings["decay_every"] else 0
+            for group in self.optimizer.param_groups:
+                group["lr"] = settings["learning_rate"] * settings["decay"] ** decays
+            self.history.append({"epoch": epoch + 1, **self.run_epoch(epoch)})
+            checkpoints.save(
+                {
+                    "model": self.network.state_dict(),
+                    "optimizer": self.optimizer.state_dict(),
+                    "history": self.history,
+                    "cells": self.cells,
+                }
+            )
+
+    def run_epoch(self, epoch: int) -> dict[str, Any]:
+        """One epoch; returns its row of the history."""
+        clock = [time.perf_counter()]
+        evaluation = self.config["evaluation"]["batch"]
+        precision = self.config["training"]["precision"]
+        embedding = embed(self.network, self.images, evaluation, precision, self.parsed)
+        clock.append(time.perf_counter())
+        labels = self.label_images(embedding)
+        clock.append(time.perf_counter())
+        quality: dict[str, Any] = label_scores(labels.cpu().numpy(), self.split.ids)
+        if self.parsed:
+            embedding = self.parse_images(embedding, labels, epoch)
+            quality |= self.score_cells(labels)
+        memories = self.build_memories(embedding, labels)
+        clock.append(time.perf_counter())
+        row = self.run_steps(memories, labels, epoch)
+        clock.append(time.perf_counter())
+        names = ("features", "pseudo_labels", "parsing", "training")
+        spans = zip(names, pairwise(clock), strict=True)
+        spent = {f"seconds_{name}": stop - start for name, (start, stop) in spans}
+        learning_rate = self.optimizer.param_groups[0]["lr"]
+        return {**row, **quality, "learning_rate": learning_rate, **spent}
+
+    def label_images(self, embedding: Embedding) -> Tensor:
+        """Pseudo identity of each training image, (N,) on the device, -1 = unclustered."""
+        settings = self.config["pseudo_labels"]
+        if settings["source"] == "truth":
+            found = np.unique(self.split.ids, return_inverse=True)[1]
+        else:
+            found = pseudo_labels(
+                embedding.features()[settings["feature"]],
+                *(settings[key] for key in ("eps", "min_samples", "k1", "k2")),
+            )
+        labels = torch.as_tensor(found).to(self.device)
+        if int(labels.max()) < 1:
+            raise ScwmError(
+                f"{int(labels.max()) + 1} cluster(s) in {len(labels)} images: nothing to learn.",
+                "pseudo_labels.eps, pseudo_labels.min_samples",
+                "lower eps when all images fall into one cluster, raise it when all are left out",
+            )
+        return labels
+
+    def parse_images(self, embedding: Embedding, labels: Tensor, epoch: int) -> Embedding:
+        """Part labels for the epoch; in the first one the part classifier starts from them."""
+        pixels, settings = embedding.pixels, self.config["parsing"]
+        assert pixels is not None
+        if epoch % settings["every"] == 0:
+            self.cells = cascaded_clustering(
+                pixels,
+                labels,
+                self.network.parts,
+                settings["foreground_correction"],
+                settings["space_correction"],
+                derived_seed(self.config["seed"], "clustering", epoch),
+            )
+        if epoch:
+            return embedding
+        assert self.cells is not None and isinstance(self.network.head, PartHead)
+        kept = labels >= 0
+        with torch.no_grad():
+            discriminant = LinearDiscriminant(pixels[kept].float())
+            self.network.head.start_from(
+                *discriminant.fit(self.cells[kept], self.network.parts + 1)
+            )
+            return self.reread_parts(embedding)
+
+    def reread_parts(self, embedding: Embedding) -> Embedding:
+        """The embedding with part features of the current head on the kept pixel features."""
+        pixels, whole = embedding.pixels, embedding.global_feature
+        assert pixels is not None
+        step = self.config["evaluation"]["batch"]
+        outputs = [
+            self.network.part_branch(whole[i : i + step], pixels[i : i + step].float())
+            for i in range(0, len(whole), step)
+        ]
+        parts, seen = (
+            torch.cat([getattr(o, name) for o in outputs])
+            for name in ("part_features", "visibility")
+        )
+        return Embedding(whole, parts, seen, pixels=pixels)
+
+    def score_cells(self, labels: Tensor) -> dict[str, float]:
+        """Agreement of the part labels with the true masks, where the data set has them."""
+        if self.split.masks is None or self.cells is None:
+            return {}
+        kept = (labels >= 0).cpu().numpy()
+        scores = parsing_scores(self.cells.cpu().numpy()[kept], self.split.masks[kept])
+        return {f"label_{name}": value for name, value in scores.items()}
+
+    def build_memories(self, embedding: Embedding, labels: Tensor) -> Memories:
+        """Memories whose prototypes are the clusters' mean features."""
+        settings = self.config["memory"]
+
+        def memory(kind: str, means: Tensor) -> WeightedMemory:
+            return WeightedMemory(
+                means,
+                settings["momentum"],
+                settings["temperature"],
+                settings[f"{kind}_strategy"],
+                settings[f"{kind}_tau"],
+            ).to(self.device)
+
+        parts, seen = embedding.part_features, embedding.visibility
+        whole = memory("global", cluster_means(embedding.global_feature, labels))
+        if parts is None or seen is None:
+            return Memories(whole, [])
+        means = [cluster_means(parts[:, k], labels, seen[:, k]) for k in range(parts.shape[1])]
+        return Memories(whole, [memory("part", mean) for mean in means])
+
+    def run_steps(self, memories: Memories, labels: Tensor, epoch: int) -> dict[str, Any]:
+        """The epoch's optimiser steps; returns the mean of each loss."""
+        settings, seed = self.config["training"], self.config["seed"]
+        self.network.train()
+        draws = torch_generator(seed, "augment", epoch)
+        batches = identity_batches(
+            labels.cpu().numpy(),
+            settings["identities"],
+            settings["instances"],
+            settings["iterations"],
+            numpy_generator(seed, "sampler", epoch),
+        )
+        sums = torch.zeros(len(LOSSES), device=self.device)
+        for rows in progress(batches, f"epoch {epoch + 1}: steps", settings["iterations"]):
+            index = torch.from_numpy(rows).to(self.device)
+            cells = None if self.cells is None else self.cells[index]
+            images, cells = self.augment(self.images[rows], cells, draws)
+            losses, output = self.losses(images, cells, labels[index], memories)
+            self.optimizer.zero_grad()
+            losses[0].backward()
+            self.optimizer.step()
+            self.update(memories, output, labels[index])
+            sums += losses.detach()
+        means = (sums / settings["iterations"]).tolist()
+        if not np.isfinite(means).all():
+            wrong = [LOSSES[i] for i in np.flatnonzero(~np.isfinite(means))]
+            raise ScwmError(
+                f"Not finite in epoch {epoch + 1}: {', '.join(wrong)}.",
+                "training",
+                "lower training.learning_rate; the last checkpoint is kept",
+            )
+        return {"iterations": settings["iterations"], **dict(zip(LOSSES, means, strict=True))}
+
+    def losses(
+        self, images: Tensor, cells: Tensor | None, labels: Tensor, memories: Memories
+    ) -> tuple[Tensor, Output]:
+        """All losses of a batch, (6,) in the order of LOSSES, and the network's output."""
+        weight = self.config["losses"]
+        output = self.forward(images)
+        zero = images.new_zeros(())
+        whole = memories.whole(output.global_feature, labels)
+        part = parsing = diversity = separation = zero
+        parts, seen = output.part_features, output.visibility
+        if parts is not None and seen is not None and output.masks is not None:
+            part = torch.stack(
+                [m(parts[:, k], labels, seen[:, k]) for k, m in enumerate(memories.parts)]
+            ).mean()
+            separation = separation_loss(parts, seen, weight["separation_margin"])
+            if output.logits is not None and cells is not None:
+                parsing = parsing_loss(output.logits, cells)
+                diversity = diversity_loss(output.masks[:, 1:])
+        total = (
+            whole
+            + weight["part"] * part
+            + weight["parsing"] * parsing
+            + weight["diversity"] * diversity
+            + weight["separation"] * separation
+        )
+        return torch.stack([total, whole, part, parsing, diversity, separation]), output
+
+    def forward(self, images: Tensor) -> Output:
+        """The network, its batch normalisation over `virtual_batch` images at a time."""
+        size = self.config["training"]["virtual_batch"] or len(images)
+        with autocast(self.device, self.config["training"]["precision"]):
+            outputs = [self.network(group) for group in images.split(size)]
+        if len(outputs) == 1:
+            return outputs[0]
+        whole, *optional = zip(*outputs, strict=True)
+        return Output(
+            torch.cat(whole), *(torch.cat(f) if f[0] is not None else None for f in optional)
+        )
+
+    def update(self, memories: Memories, output: Output, labels: Tensor) -> None:
+        """Move all memories by the batch."""
+        memories.whole.update(output.global_feature.detach(), labels)
+        if output.part_features is not None and output.visibility is not None:
+            for k, memory in enumerate(memories.parts):
+                memory.update(output.part_features[:, k].detach(), labels, output.visibility[:, k])
+
+
+def write_history(history: list[dict[str, Any]], path: Path) -> None:
+    """One CSV row an epoch; a value that does not apply is an empty cell."""
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, HISTORY)
+        writer.writeheader()
+        for row in history:
+            shown = {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()}
+            writer.writerow(shown)
+
+
+def train(
+    config: Config, split: StoreSplit, weights: dict[str, Tensor] | None, run: Path, state: Path
+) -> None:
+    """Train a run and write its model.pt and history.csv; resumes from checkpoints in `state`.
+
+    Controls that are not trained get a model of their untrained network and an empty history.
+    """
+    network = build_network(config, weights)
+    history: list[dict[str, Any]] = []
+    if config["kind"] == "trained":
+        trainer, checkpoints = Trainer(config, network, split), Checkpoints(state)
+        trainer.run(checkpoints)
+        history = trainer.history
+    write_history(history, run / "history.csv")
+    values = {name: value.cpu() for name, value in network.state_dict().items()}
+    save_atomically({"config": config, "model": values}, run / "model.pt")
+    if config["kind"] == "trained":
+        checkpoints.remove()

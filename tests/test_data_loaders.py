@@ -1,0 +1,218 @@
+"""Loaders on small trees, on MSMT17's real lists and on the real Market-1501."""
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scwm.data import folder, get_dataset, load_dataset, market1501, msmt17
+from scwm.errors import ScwmError
+
+MARKET = os.environ.get("SCWM_MARKET1501")
+LISTS = os.environ.get("SCWM_MSMT17_LISTS")
+NAMES = {
+    "bounding_box_train": ["0002_c1s1_000451_03.jpg", "0007_c6s1_0_01.jpg.jpg", "Thumbs.db"],
+    "query": ["0001_c2s1_001051_00.jpg"],
+    "bounding_box_test": ["-1_c1s1_000401_03.jpg", "0000_c3s1_1_01.jpg", "0001_c5s1_1_01.jpg"],
+}
+
+
+def touch(*paths):
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+@pytest.fixture
+def market(tmp_path):
+    root = tmp_path / "source/Market-1501-v15.09.15"
+    touch(*(root / name / file for name, files in NAMES.items() for file in files))
+    return root
+
+
+def test_market_layout(market):
+    for source in (market, market.parent):
+        data = market1501.load(source, "market1501")
+        assert data.train.ids.tolist() == [2, 7] and data.train.cameras.tolist() == [1, 6]
+        assert data.query.ids.tolist() == [1] and data.query.cameras.tolist() == [2]
+        assert data.gallery.ids.tolist() == [0, 1]  # junk dropped, the distractor kept
+        assert data.root == market and data.train.masks is None
+
+
+def test_market_masks_lie_beside_the_images(market):
+    masks = {
+        name: [market / "masks" / name / f"{Path(file).stem}.png" for file in files]
+        for name, files in NAMES.items()
+    }
+    touch(*(path for paths in masks.values() for path in paths))
+    data = market1501.load(market, "toy", mask_parts=["body"])
+    assert data.train.masks == tuple(masks["bounding_box_train"][:2])
+    assert data.mask_parts == ("body",)
+    masks["query"][0].unlink()
+    with pytest.raises(ScwmError, match="without a mask"):
+        market1501.load(market, "toy")
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (lambda root: touch(root / "query/person.jpg"), r"(?s)identity and camera.*person\.jpg"),
+        (lambda root: (root / "query" / NAMES["query"][0]).unlink(), "no images in the split"),
+        (lambda root: shutil.rmtree(root / "query"), "missing query"),
+        (lambda root: shutil.rmtree(root), "missing bounding_box_train"),
+    ],
+)
+def test_market_faults_are_named(market, fault, message):
+    fault(market)
+    with pytest.raises(ScwmError, match=message):
+        market1501.load(market.parent, "market1501")
+
+
+def test_two_copies_are_ambiguous(market):
+    shutil.copytree(market, market.with_name("copy"))
+    with pytest.raises(ScwmError, match="several copies"):
+        market1501.load(market.parent, "market1501")
+
+
+def test_counts_other_than_the_standard_are_noted(market):
+    assert "2 train (standard 12,936)" in load_dataset("market1501", market).note
+
+
+def msmt_tree(root, layout=("train", "test"), extra=""):
+    lists = {
+        "train": ["0000/0000_045_12_0303morning_0006_2.jpg 0"],
+        "val": ["0001/0001_001_07_0303noon_0008_2_ex.jpg 1"],
+        "query": ["0000/0000_000_01_0303morning_0015_0.jpg 0"],
+        "gallery": ["0000/0000_008_15_0303morning_0019_2.jpg 0"],
+    }
+    lists["val"] += [extra] if extra else []
+    root.mkdir(parents=True)
+    for name, lines in lists.items():
+        (root / f"list_{name}.txt").write_text("\n".join(lines) + "\n")
+        images = root / layout[name in ("query", "gallery")]
+        touch(*(images / line.split()[0] for line in lines if line != extra))
+    return root
+
+
+@pytest.mark.parametrize(("version", "layout"), msmt17.LAYOUTS.items())
+def test_msmt17_own_layouts(tmp_path, version, layout):
+    msmt_tree(tmp_path / "nested/MSMT17", layout)
+    data = msmt17.load(tmp_path / "nested", "msmt17")
+    assert data.note == f"{version}; train = list_train + list_val"
+    assert data.train.ids.tolist() == [0, 1] and data.train.cameras.tolist() == [12, 7]
+    assert data.gallery.cameras.tolist() == [15] and len(data.lists) == 4
+    alone = msmt17.load(tmp_path / "nested", "msmt17", train_lists=["train"])
+    assert len(alone.train) == 1 and alone.note == f"{version}; train = list_train"
+
+
+def test_msmt17_market_style(market):
+    data = msmt17.load(market.parent, "msmt17")
+    assert len(data.train) == 2 and "Market-style" in data.note
+    with pytest.raises(ScwmError, match="cannot tell list_train"):
+        msmt17.load(market, "msmt17", train_lists=["train"])
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("../../etc/0000_000_01_x.jpg 0", "outside of its folder"),
+        ("/etc/0000_000_01_x.jpg 0", "outside of its folder"),
+        ("0000/0000_000_01_x.jpg", "not a line"),
+        ("0000/person.jpg 0", "not a line"),
+        ("0000/0000_000_01_absent.jpg 0", "1 of 2 images in list_val.txt are absent"),
+    ],
+)
+def test_msmt17_list_faults_are_named(tmp_path, line, message):
+    with pytest.raises(ScwmError, match=message):
+        msmt17.load(msmt_tree(tmp_path / "MSMT17", extra=line), "msmt17")
+
+
+def test_msmt17_without_source_says_whom_to_ask(tmp_path, monkeypatch):
+    monkeypatch.delenv("SCWM_MSMT17", raising=False)
+    monkeypatch.chdir(tmp_path)
+    for act in (lambda: load_dataset("msmt17"), lambda: get_dataset("msmt17", None, Path("out"))):
+        with pytest.raises(ScwmError, match=r"(?s)licence agreement.*pkuvmc.*--source"):
+            act()
+    assert not Path("out").exists()
+
+
+def test_folder_of_images(tmp_path):
+    touch(*(tmp_path / f"{n}.jpg" for n in ("0001_c1_1", "0001_c1_2", "0001_c2_1", "0002_c1_1")))
+    data = folder.load(tmp_path, "folder")
+    assert len(data.train) == len(data.gallery) == 4 and "no splits" in data.note
+    queries = zip(data.query.ids.tolist(), data.query.cameras.tolist(), strict=True)
+    assert sorted(queries) == [(1, 1), (1, 2), (2, 1)]
+
+
+def test_folder_with_splits(tmp_path, market):
+    touch(tmp_path / "crops/train/0001_c1.jpg", tmp_path / "crops/gallery/0003_c2.jpg")
+    data = folder.load(tmp_path / "crops", "folder")
+    assert (len(data.train), len(data.query), len(data.gallery)) == (1, 0, 1)
+    assert len(folder.load(market.parent, "folder").gallery) == 2
+
+
+def test_folder_csv(tmp_path):
+    touch(tmp_path / "a/1.jpg", tmp_path / "b.png")
+    table = tmp_path / "images.csv"
+    table.write_text("path,identity,camera,split\na/1.jpg,5,2,train\nb.png,6,3,query\n")
+    for source in (tmp_path, table):
+        data = folder.load(source, "folder")
+        assert data.train.ids.tolist() == [5] and data.query.cameras.tolist() == [3]
+    table.write_text("path,identity,camera\na/1.jpg,5,2\nb.png,6,3\n")
+    assert len(folder.load(table, "folder").query) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("path,identity\na.jpg,1\n", "columns are path, identity"),
+        ("path,identity,camera\na.jpg,x,1\n", r"(?s)whole numbers.*line 2"),
+        ("path,identity,camera\nabsent.jpg,1,1\n", "no image absent.jpg"),
+        ("path,identity,camera,split\na.jpg,1,1,test\n", "split 'test'"),
+        ("path,identity,camera\n", "names no image"),
+    ],
+)
+def test_folder_csv_faults_are_named(tmp_path, text, message):
+    touch(tmp_path / "a.jpg")
+    (tmp_path / "images.csv").write_text(text)
+    with pytest.raises(ScwmError, match=message):
+        folder.load(tmp_path, "folder")
+
+
+@pytest.mark.skipif(not MARKET, reason="SCWM_MARKET1501 names no Market-1501")
+def test_real_market(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("SCWM_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    full = load_dataset("market1501")
+    assert full.note == ""  # counts are the registry's: 12,936 / 3,368 / 15,913, 751 / 750
+    assert [len(split) for split in full.splits.values()] == [12936, 3368, 15913]
+    assert (full.gallery.ids == 0).sum() == 2798
+    names = [name for name in os.listdir(full.root / "bounding_box_test") if "jpg" in name]
+    assert sum(name.startswith("-1") for name in names) == 3819
+    assert {int(re.findall(r"_c(\d)", path.name)[0]) for path in full.train.paths} == set(
+        np.unique(full.train.cameras)
+    )
+    unpacked = load_dataset("market1501", full.root)
+    assert unpacked.gallery.paths == full.gallery.paths
+    small = load_dataset("market1501_small")
+    assert [len(split) for split in small.splits.values()] == [3871, 906, 3971]
+    assert small.note.startswith("easier protocol") and 0 not in small.gallery.ids
+
+
+@pytest.mark.skipif(not LISTS, reason="SCWM_MSMT17_LISTS names no folder of MSMT17's lists")
+def test_real_msmt17_lists(tmp_path, monkeypatch):
+    """The real lists, the images taken to be there."""
+    root = tmp_path / "MSMT17"
+    for name in ("train", "test"):
+        (root / name).mkdir(parents=True)
+    for path in Path(LISTS).glob("list_*.txt"):
+        shutil.copyfile(path, root / path.name)
+    is_file = Path.is_file
+    monkeypatch.setattr(Path, "is_file", lambda p: p.suffix == ".jpg" or is_file(p))
+    data = load_dataset("msmt17", root)
+    assert data.note == "V1; train = list_train + list_val"  # and the registry's counts
+    assert [len(split) for split in data.splits.values()] == [32621, 11659, 82161]
+    assert len(np.unique(data.train.ids)) == 1041 and len(np.unique(data.gallery.ids)) == 3060
+    assert set(data.train.cameras) == set(range(1, 16))

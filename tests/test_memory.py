@@ -1,0 +1,137 @@
+"""The weighted memory against its definition, one cluster and one sample at a time."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from scwm.errors import ScwmError
+from scwm.memory import STRATEGIES, WeightedMemory, cluster_means
+
+
+def unit(*shape: int, seed: int) -> Tensor:
+    return F.normalize(torch.randn(*shape, generator=torch.Generator().manual_seed(seed)), dim=-1)
+
+
+@pytest.fixture
+def batch() -> tuple[Tensor, Tensor, Tensor]:
+    labels = torch.tensor([4, 4, 0, 2, 2, 2, 4, 0, 6, 6])
+    seen = torch.tensor([0.2, 0.0, 0.5, 0.1, 0.3, 0.2, 0.4, 0.1, 0.0, 0.0])
+    return unit(10, 16, seed=1), labels, seen
+
+
+def plain_weights(
+    memory: WeightedMemory, features: Tensor, labels: Tensor, visibility: Tensor
+) -> np.ndarray:
+    """The table in WeightedMemory's docstring, in Python loops and float64."""
+    weights = np.zeros(len(labels))
+    for cluster in set(labels.tolist()):
+        members = [i for i in range(len(labels)) if labels[i] == cluster and visibility[i] > 0]
+        centre = memory.centroids[cluster].double()
+        alpha = {i: 1 - float(features[i].double() @ centre) for i in members}
+        for i in members:
+            if memory.strategy == "hardest":
+                weights[i] = float(i == max(members, key=lambda j: alpha[j]))
+            else:
+                sign = {"uniform": 0, "hard_mining": 1, "noise_suppression": -1}[memory.strategy]
+                weights[i] = float(visibility[i]) * np.exp(sign * alpha[i] / memory.tau)
+        total = weights[members].sum()
+        if total:
+            weights[members] /= total
+    return weights
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("tau", [0.02, 0.1, 10.0])
+def test_weights_are_the_definition(batch, strategy, tau):
+    features, labels, seen = batch
+    memory = WeightedMemory(unit(7, 16, seed=2), strategy=strategy, tau=tau)
+    expected = plain_weights(memory, features, labels, seen)
+    np.testing.assert_allclose(memory.weights(features, labels, seen), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_update_is_the_definition_cluster_by_cluster(batch, strategy):
+    features, labels, seen = batch
+    memory = WeightedMemory(unit(7, 16, seed=2), momentum=0.3, strategy=strategy)
+    before = memory.centroids.clone()
+    weights = plain_weights(memory, features, labels, seen)
+    memory.update(features, labels, seen)
+    for cluster in range(7):
+        mine = labels.numpy() == cluster
+        if not weights[mine].sum():
+            assert torch.equal(memory.centroids[cluster], before[cluster])
+            continue
+        drawn = (weights[mine, None] * features.numpy()[mine]).sum(0)
+        moved = 0.3 * before[cluster].numpy() + 0.7 * drawn
+        np.testing.assert_allclose(
+            memory.centroids[cluster], moved / np.linalg.norm(moved), atol=1e-6
+        )
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_contract_of_every_strategy(strategy):
+    """Weights sum to 1 a cluster, prototypes stay unit, the order of the batch does not matter."""
+    features, labels = unit(32, 8, seed=3), torch.arange(32) % 5
+    memory = WeightedMemory(unit(6, 8, seed=4), strategy=strategy)
+    weights = memory.weights(features, labels)
+    sums = torch.zeros(6).index_add_(0, labels, weights)
+    assert torch.allclose(sums, torch.tensor([1.0, 1, 1, 1, 1, 0]))
+    other = WeightedMemory(unit(6, 8, seed=4), strategy=strategy)
+    order = torch.randperm(32)
+    memory.update(features, labels)
+    other.update(features[order], labels[order])
+    assert torch.allclose(memory.centroids, other.centroids, atol=1e-6)
+    assert torch.allclose(memory.centroids.norm(dim=1), torch.ones(6))
+
+
+def test_limits_of_tau():
+    features, labels = unit(12, 8, seed=5), torch.arange(12) % 3
+
+    def weights(strategy: str, tau: float) -> Tensor:
+        return WeightedMemory(unit(3, 8, seed=6), strategy=strategy, tau=tau).weights(
+            features, labels
+        )
+
+    assert torch.allclose(weights("hard_mining", 1e-4), weights("hardest", 1), atol=1e-4)
+    assert torch.allclose(weights("hard_mining", 1e6), weights("uniform", 1), atol=1e-4)
+    assert torch.allclose(weights("noise_suppression", 1e6), weights("uniform", 1), atol=1e-4)
+
+
+def test_hard_mining_and_noise_suppression_point_opposite_ways():
+    features, labels = unit(12, 8, seed=5), torch.zeros(12, dtype=torch.long)
+    centre = unit(1, 8, seed=6)
+    alpha = 1 - features @ centre[0]
+    for strategy, sign in (("hard_mining", 1), ("noise_suppression", -1)):
+        weights = WeightedMemory(centre, strategy=strategy).weights(features, labels)
+        assert torch.equal(weights.argsort(), (sign * alpha).argsort())
+
+
+def test_loss_is_weighted_cross_entropy(batch):
+    features, labels, seen = batch
+    memory = WeightedMemory(unit(7, 16, seed=2), temperature=0.05)
+    logits = features.double() @ memory.centroids.double().T / 0.05
+    each = -logits.log_softmax(1)[torch.arange(10), labels]
+    assert float(memory(features, labels)) == pytest.approx(float(each.mean()), rel=1e-5)
+    weighted = float((each * seen).sum() / seen.sum())
+    assert float(memory(features, labels, seen)) == pytest.approx(weighted, rel=1e-5)
+    assert float(memory(features, labels, torch.zeros(10))) == 0
+
+
+def test_cluster_means_leave_out_the_unclustered():
+    features, labels = unit(6, 4, seed=7), torch.tensor([1, -1, 0, 1, 0, -1])
+    means = cluster_means(features, labels)
+    for cluster in (0, 1):
+        mean = features[labels == cluster].mean(0)
+        assert torch.allclose(means[cluster], mean / mean.norm())
+    weights = torch.tensor([0.0, 9, 0, 1, 0, 9])
+    weighted = cluster_means(features, labels, weights)
+    assert torch.allclose(weighted[1], features[3], atol=1e-6)
+    assert torch.allclose(weighted[0], means[0]), "weights of 0 give the plain mean"
+
+
+@pytest.mark.parametrize("arguments", [{"strategy": "hard"}, {"centroids": torch.zeros(3)}])
+def test_mistakes_are_named(arguments):
+    with pytest.raises(ScwmError):
+        WeightedMemory(**{"centroids": torch.eye(3), **arguments})

@@ -1,0 +1,181 @@
+"""Neighbours, Jaccard distance and DBSCAN against plain computations after the definitions."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.cluster import DBSCAN
+
+from scwm.errors import ScwmError
+from scwm.pseudo_labels import dbscan, jaccard_distance, nearest_neighbours, pseudo_labels
+
+
+def unit(x: np.ndarray) -> np.ndarray:
+    return (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
+
+
+def random_features(count: int = 150, size: int = 16, seed: int = 0) -> np.ndarray:
+    return unit(np.random.default_rng(seed).normal(size=(count, size)))
+
+
+def clustered_features(
+    count: int = 150, size: int = 16, clusters: int = 14, noise: float = 0.25, seed: int = 0
+) -> np.ndarray:
+    generator = np.random.default_rng(seed)
+    centres = unit(generator.normal(size=(clusters, size)))
+    spread = noise * generator.normal(size=(count, size))
+    return unit(centres[generator.integers(0, clusters, count)] + spread)
+
+
+def plain_neighbours(x: np.ndarray, k: int) -> np.ndarray:
+    similarities = x.astype(np.float64) @ x.T.astype(np.float64)
+    np.fill_diagonal(similarities, np.inf)
+    return np.argsort(-similarities.round(12), axis=1, kind="stable")[:, :k]
+
+
+def plain_jaccard(x: np.ndarray, k1: int, k2: int) -> np.ndarray:
+    """The definition, image by image, on dense matrices."""
+    count = len(x)
+    lists = plain_neighbours(x, min(k1, count))
+
+    def reciprocal(i: int, length: int) -> set[int]:
+        return {int(j) for j in lists[i, :length] if i in lists[j, :length]}
+
+    full = [reciprocal(i, k1) for i in range(count)]
+    half = [reciprocal(i, int(np.around(k1 / 2)) + 1) for i in range(count)]
+    weights = np.zeros((count, count))
+    for i in range(count):
+        chosen = set(full[i])
+        for candidate in full[i]:
+            if len(half[candidate] & full[i]) > 2 / 3 * len(half[candidate]):
+                chosen |= half[candidate]
+        members = sorted(chosen)
+        power = np.exp(-(2 - 2 * (x[members].astype(np.float64) @ x[i].astype(np.float64))))
+        weights[i, members] = power / power.sum()
+    weights = np.stack([weights[lists[i, :k2]].mean(axis=0) for i in range(count)])
+    shared = np.stack([np.minimum(weights[i], weights).sum(axis=1) for i in range(count)])
+    return np.maximum(1 - shared / (2 - shared), 0).round(9)  # lists may be exactly 1/2 apart
+
+
+def dense(distance) -> np.ndarray:
+    out = np.ones(distance.shape)
+    row = np.repeat(np.arange(distance.shape[0]), np.diff(distance.indptr))
+    out[row, distance.indices] = distance.data
+    return out
+
+
+@pytest.mark.parametrize("backend", ["faiss", "torch"])
+def test_neighbours_are_those_of_the_full_matrix(backend: str) -> None:
+    if backend == "faiss":
+        pytest.importorskip("faiss")
+    x = clustered_features(400)
+    indices, similarities = nearest_neighbours(x, 30, backend)
+    np.testing.assert_array_equal(indices, plain_neighbours(x, 30))
+    expected = np.take_along_axis(x @ x.T, indices, axis=1)
+    np.testing.assert_allclose(similarities, expected, atol=1e-6)
+    assert indices.dtype == np.int64 and similarities.dtype == np.float32
+
+
+@pytest.mark.parametrize("copies", [2, 5, 60])
+def test_backends_agree_on_duplicates(copies: int) -> None:
+    """Duplicates tie exactly: itself first, then by index, also where more tie than are asked."""
+    pytest.importorskip("faiss")
+    x = np.tile(random_features(37, 19), (copies, 1))
+    x = x[np.random.default_rng(1).permutation(len(x))]
+    answers = [nearest_neighbours(x, 12, backend)[0] for backend in ("faiss", "torch")]
+    np.testing.assert_array_equal(answers[0], answers[1])
+    np.testing.assert_array_equal(answers[0], plain_neighbours(x, 12))
+
+
+def test_all_rows_equal() -> None:
+    x = np.tile(random_features(1), (50, 1))
+    indices, _ = nearest_neighbours(x, 4)
+    np.testing.assert_array_equal(indices[0], [0, 1, 2, 3])
+    np.testing.assert_array_equal(indices[40], [40, 0, 1, 2])
+    np.testing.assert_array_equal(pseudo_labels(x), np.zeros(50))
+
+
+def test_more_neighbours_than_rows_gives_all() -> None:
+    indices, _ = nearest_neighbours(torch.from_numpy(random_features(7)), 30)
+    assert indices.shape == (7, 7)
+
+
+def test_training_precision_does_not_change_neighbours() -> None:
+    x = torch.from_numpy(clustered_features(200))
+    before = nearest_neighbours(x, 10, "torch")[0]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        np.testing.assert_array_equal(nearest_neighbours(x, 10, "torch")[0], before)
+
+
+@pytest.mark.parametrize(
+    ("k1", "k2"), [(30, 6), (20, 6), (15, 1), (13, 3), (5, 9), (2, 2), (1, 1), (400, 6)]
+)
+@pytest.mark.parametrize("features", [random_features, clustered_features])
+def test_jaccard_is_the_dense_definition(features, k1: int, k2: int) -> None:
+    x = features()
+    expected = plain_jaccard(x, k1, k2)
+    found = jaccard_distance(x, k1, k2)
+    np.testing.assert_allclose(dense(found), expected, atol=1e-6)
+    assert found.has_sorted_indices and found.data.max() < 1
+    for eps in (0.3, 0.5, 0.6, 0.7):
+        reference = DBSCAN(eps=eps, min_samples=4, metric="precomputed").fit(expected).labels_
+        np.testing.assert_array_equal(pseudo_labels(x, eps, 4, k1, k2), reference)
+
+
+def test_jaccard_does_not_depend_on_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = clustered_features()
+    whole = jaccard_distance(x)
+    monkeypatch.setattr("scwm.pseudo_labels.jaccard.CHUNK_TERMS", 500)
+    monkeypatch.setattr("scwm.pseudo_labels.neighbours.CHUNK_ELEMENTS", 64)
+    blocks = jaccard_distance(torch.from_numpy(x), neighbours=nearest_neighbours(x, 40, "torch"))
+    np.testing.assert_array_equal(whole.indices, blocks.indices)
+    np.testing.assert_allclose(whole.data, blocks.data, atol=1e-7)
+
+
+def test_max_distance_only_leaves_out() -> None:
+    x = clustered_features()
+    whole, near = dense(jaccard_distance(x)), dense(jaccard_distance(x, max_distance=0.5))
+    np.testing.assert_array_equal(near, np.where(whole <= 0.5, whole, 1))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_dbscan_labels_are_those_of_scikit_learn(seed: int) -> None:
+    """Points in the plane, with many border points that two clusters reach."""
+    from scipy import sparse
+
+    points = np.random.default_rng(seed).uniform(size=(300, 2)) ** 1.5
+    distances = np.linalg.norm(points[:, None] - points, axis=2) + 1e-9
+    for eps, min_samples in ((0.03, 3), (0.05, 6), (0.05, 1), (0.001, 2), (1.5, 4)):
+        model = DBSCAN(eps=eps, min_samples=min_samples, metric="precomputed").fit(distances)
+        labels = dbscan(sparse.csr_array(distances), eps, min_samples)
+        np.testing.assert_array_equal(labels, model.labels_)
+        assert labels.dtype == np.int64
+
+
+def test_clusters_are_found() -> None:
+    generator = np.random.default_rng(0)
+    truth = np.repeat(np.arange(20), 15)
+    x = unit(np.eye(20, 32)[truth] + 0.05 * generator.normal(size=(300, 32)))
+    labels = pseudo_labels(x)
+    assert len(np.unique(labels)) == 20 and all(np.ptp(labels[truth == i]) == 0 for i in range(20))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"features": np.zeros((5, 3), dtype=np.float32)},
+        {"features": np.full((5, 3), np.nan, dtype=np.float32)},
+        {"features": np.ones(5, dtype=np.float32)},
+        {"features": np.ones((1, 5), dtype=np.float32)},
+        {"eps": 0.0},
+        {"eps": 1.0},
+        {"min_samples": 0},
+        {"k1": 0},
+        {"k2": 0},
+        {"neighbours": (np.zeros((3, 2), dtype=np.int64), np.zeros((3, 2)))},
+    ],
+)
+def test_mistakes_are_named(change: dict) -> None:
+    with pytest.raises(ScwmError):
+        pseudo_labels(**({"features": random_features(20)} | change))
+    with pytest.raises(ScwmError):
+        nearest_neighbours(random_features(20), 0)

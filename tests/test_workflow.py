@@ -1,0 +1,259 @@
+"""The workflow: what its schema refuses, the graph it builds, what an edit makes it redo."""
+
+import os
+import re
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIGS = ("config", "ci", "market1501_small", "paper")
+
+# Stands in for the command line in a copy of the project: records its arguments, and writes
+# what each command promises, empty.
+STUB = """
+import json, sys
+from pathlib import Path
+
+FILES = {
+    "data get": ["manifest.csv"],
+    "data store": ["images.npy", "index.csv", "store.json"],
+    "train": ["model.pt", "history.csv", "train.json"],
+    "evaluate": ["metrics.json", "visuals.npz", "provenance.json"],
+}
+
+
+def main():
+    arguments = sys.argv[1:]
+    print(json.dumps(arguments))
+    command = " ".join(arguments[:2]) if arguments[0] == "data" else arguments[0]
+    out = Path(arguments[arguments.index("--out") + 1] if "--out" in arguments else arguments[1])
+    if command in ("table", "plot"):
+        endings = ["csv", "md", "html", "json"] if command == "table" else ["png", "svg"]
+        files = [out.with_suffix("." + ending) for ending in endings]
+    else:
+        files = [out / name for name in FILES[command]] if command in FILES else [out]
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("")
+    return 0
+"""
+
+
+def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the workflow of the project at `folder`, with no data set in the environment."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("SCWM_")}
+    return subprocess.run(
+        [sys.executable, "-m", "snakemake", *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def job_counts(output: str) -> dict[str, int]:
+    """Rule -> number of jobs, from the first statistics that Snakemake prints."""
+    if "Job stats:" not in output:
+        return {}
+    block = output.split("Job stats:", 1)[1].split("\n\n", 1)[0]
+    return {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", block, re.M)}
+
+
+def planned(folder: Path, *arguments: str) -> dict[str, int]:
+    """Jobs that a run would do now."""
+    done = snakemake(folder, *arguments, "--dry-run", "--quiet", "rules")
+    assert done.returncode == 0, done.stderr
+    return job_counts(done.stdout + done.stderr)
+
+
+def read_config(name: str) -> dict:
+    return yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text())
+
+
+def validate(config: dict) -> dict:
+    from snakemake.utils import validate
+
+    validate(config, str(ROOT / "workflow/schemas/config.schema.yaml"))
+    return config
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_shipped_configs_fit_the_schema_and_the_base(name: str) -> None:
+    from scwm.config import merge, resolve_config
+
+    config = validate(read_config(name))
+    for dataset in config["datasets"]:
+        settings = merge(config["settings"], config["dataset_settings"].get(dataset, {}))
+        for method in config["methods"]:
+            resolve_config(method, dataset, config["seeds"][0], settings)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"epochs": 3},
+        {"settings": {"optimiser": {"name": "adam"}}},
+        {"methods": ["scwm; rm -rf ."]},
+        {"datasets": ["../market1501"]},
+        {"sources": {"market-1501": "/data"}},
+        {"results": "/tmp/results"},
+        {"seeds": [0, 0]},
+        {"methods": []},
+    ],
+)
+def test_schema_refuses(change: dict) -> None:
+    from snakemake_interface_common.exceptions import WorkflowError
+
+    with pytest.raises(WorkflowError, match=next(iter(change))):
+        validate(read_config("ci") | change)
+
+
+def test_schema_fills_in_defaults() -> None:
+    config = validate({"datasets": ["mannequins"], "methods": ["scwm"], "seeds": [0]})
+    assert config["results"] == "results"
+    assert config["gpu"] is False
+    assert config["settings"] == config["dataset_settings"] == config["sources"] == {}
+
+
+def test_reading_the_workflow_needs_no_torch() -> None:
+    code = "import sys, scwm.config; print('torch' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "False"
+
+
+def test_paper_graph_is_whole_fast_and_names_missing_data(tmp_path: Path) -> None:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = snakemake(
+        ROOT,
+        *("--dry-run", "--quiet", "rules", "--directory", str(tmp_path)),
+        *("--configfile", str(ROOT / "config/paper.yaml")),
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode == 0, done.stderr
+    # Processor time, for the machine may be busy with other tests.
+    assert after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime < 10
+
+    config = read_config("paper")
+    runs = len(config["datasets"]) * len(config["methods"]) * len(config["seeds"])
+    counts = job_counts(done.stdout + done.stderr)
+    assert counts["resolve_config"] == counts["train"] == counts["evaluate"] == runs == 96
+    assert counts["get_dataset"] == counts["build_store"] == 2
+    assert counts["get_weights"] == 1
+    assert counts["table"] == 2 and counts["plot"] == 5
+
+    for dataset in config["datasets"]:
+        variable = read_config("datasets")[dataset]["env"]
+        assert f"Data set {dataset} " in done.stdout
+        assert f"{variable}=PATH" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("methods=[scmw]", "scmw"),
+        ("datasets=[market1502]", "Unknown data set 'market1502'"),
+        ("settings={training: {epoch: 3}}", "training.epoch"),
+        ("settings={training: {epochs: 0}}", "training.epochs is"),
+    ],
+)
+def test_unknown_names_stop_a_dry_run(setting: str, message: str, tmp_path: Path) -> None:
+    arguments = ["--dry-run", "--directory", str(tmp_path)]
+    config = ["--configfile", str(ROOT / "config/ci.yaml"), "--config", setting]
+    done = snakemake(ROOT, *arguments, *config)
+    assert done.returncode != 0
+    assert message in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_edits_redo_what_depends_on_them(tmp_path: Path) -> None:
+    """One run of the whole graph with a stand-in command line, then one edit after another."""
+    for name in ("config", "scwm", "workflow"):
+        shutil.copytree(
+            ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", ".snakemake")
+        )
+    (tmp_path / "scwm/cli.py").write_text(STUB)
+    source = "data/it's here; $HOME"
+    select = [
+        *("--configfile", "config/ci.yaml", "--config", "methods=[scwm]"),
+        f'sources={{mannequins_tiny: "{source}"}}',
+    ]
+
+    done = snakemake(tmp_path, "--cores", "2", *select)
+    assert done.returncode == 0, done.stdout + done.stderr
+    log = (tmp_path / "results/logs/get_dataset/mannequins_tiny.log").read_text()
+    assert source in log  # one argument, untouched by the shell
+
+    def after_editing(*paths: str) -> set[str]:
+        texts = {tmp_path / path: (tmp_path / path).read_text() for path in paths}
+        for file, text in texts.items():
+            file.write_text(text + "\n# edited\n")
+        jobs = set(planned(tmp_path, *select))
+        for file, text in texts.items():
+            file.write_text(text)
+        return jobs - {"total"}
+
+    assert after_editing("config/methods/stripes.yaml", "scwm/data/msmt17.py") == set()
+    assert after_editing("scwm/losses.py") == {"train", "evaluate", "table", "plot", "all"}
+    assert after_editing("scwm/reporting/tables.py") == {"table", "plot", "all"}
+    renderer = min((tmp_path / "scwm/data/mannequins").glob("*.py")).relative_to(tmp_path)
+    assert after_editing(str(renderer)) >= {"get_dataset", "build_store", "train"}
+
+    # A run that is gone leaves a gap in `partial`, which trains nothing.
+    (tmp_path / "results/runs/mannequins_tiny/scwm/seed0/metrics.json").unlink()
+    jobs = planned(tmp_path, "partial", *select)
+    assert set(jobs) - {"total"} == {"partial"}
+
+
+def pinned() -> dict[str, str]:
+    """Package -> version in constraints.txt."""
+    lines = (ROOT / "constraints.txt").read_text().split()
+    return {canonicalize_name(name): version for name, version in (x.split("==") for x in lines)}
+
+
+CONDA_NAMES = {
+    "pytorch-gpu": "torch",
+    "pytorch-cpu": "torch",
+    "faiss-gpu": "faiss-cpu",
+    "matplotlib-base": "matplotlib",
+    "snakemake-minimal": "snakemake",
+}
+NOT_FROM_PYPI = {"python", "pip", "conda"}
+
+
+@pytest.mark.parametrize(
+    "path", ["environment.yml", "workflow/envs/scwm.yaml", "workflow/envs/scwm-cpu.yaml"]
+)
+def test_conda_environments_agree_with_the_pins(path: str) -> None:
+    versions = pinned()
+    entries = yaml.safe_load((ROOT / path).read_text())["dependencies"]
+    for entry in (entry for entry in entries if isinstance(entry, str)):
+        name, _, wanted = entry.partition(" ")
+        if name not in NOT_FROM_PYPI:
+            version = versions[canonicalize_name(CONDA_NAMES.get(name, name))]
+            assert SpecifierSet(wanted).contains(version), f"{entry}, but pinned is {version}"
+
+
+def test_every_requirement_is_pinned() -> None:
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    requirements = [*project["dependencies"], *extras["workflow"], *extras["dev"]]
+    versions = pinned()
+    for requirement in map(Requirement, [*requirements, *extras["faiss-cpu"]]):
+        if requirement.name != project["name"]:
+            version = versions[canonicalize_name(requirement.name)]
+            assert requirement.specifier.contains(version), f"{requirement}, pinned is {version}"

@@ -1,0 +1,239 @@
+# Names, paths and settings that the rules share.
+import ast
+import json
+import os
+import shlex
+import sys
+from functools import cache
+from pathlib import Path
+
+from snakemake_interface_common.exceptions import WorkflowError
+from snakemake_interface_executor_plugins.settings import DeploymentMethod
+
+sys.path.insert(0, str(Path(workflow.basedir).parent))
+from scwm.config import merge, read_yaml, resolve_config  # needs nothing but PyYAML
+from scwm.errors import ScwmError
+
+NAME = "[a-z0-9_]+"
+# Relative, so that a moved checkout is not out of date; "." but for --directory.
+ROOT = Path(os.path.relpath(Path(workflow.basedir).parent))
+RUN = "results/runs/{dataset}/{method}/seed{seed}"
+# They join the steps together or talk to the user, and decide no result.
+GLUE = {"cli.py", "errors.py", "progress.py", "data/registry.py"}
+TABLES = ("main", "ablation")
+PLOTS = ("curves", "pseudo_labels", "ablation", "masks", "ranks")
+TABLE_FORMATS = ("csv", "md", "html", "json")
+PLOT_FORMATS = ("png", "svg")
+
+
+def read_registry():
+    """config/datasets.yaml, each entry with what it has from its base (all but the counts)."""
+    entries = read_yaml(ROOT / "config/datasets.yaml")
+    bases = {name: entries.get(entry.get("base"), {}) for name, entry in entries.items()}
+    return {
+        name: {k: v for k, v in bases[name].items() if k != "counts"} | entry
+        for name, entry in entries.items()
+    }
+
+
+REGISTRY = read_registry()
+
+
+@cache
+def imported(source):
+    """Modules of the package that one of its files imports, as paths below scwm/."""
+    package = ROOT / "scwm"
+    found = set()
+    for node in ast.walk(ast.parse((package / source).read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("scwm."):
+            target = Path(*node.module.split(".")[1:])
+            inside = [target / f"{alias.name}.py" for alias in node.names]
+            modules = [path for path in inside if (package / path).is_file()]
+            if (package / target.with_suffix(".py")).is_file():
+                found.add(str(target.with_suffix(".py")))
+            elif len(modules) == len(inside):
+                found.update(map(str, modules))
+            else:  # names that a package gives on: any of its modules may define them
+                found.update(f"{target}/{path.name}" for path in (package / target).glob("*.py"))
+    return found - GLUE
+
+
+def code(*patterns):
+    """Sources that a rule's result depends on, so that an edit reruns that rule and no other.
+
+    Args:
+        patterns: globs below scwm/; what these files import of the package comes with them.
+    """
+    package = ROOT / "scwm"
+    sources = set()
+    for pattern in patterns:
+        found = [path for path in package.glob(pattern) if "__pycache__" not in path.parts]
+        if not found:
+            raise WorkflowError(f"No source matches scwm/{pattern}: correct it in the rules.")
+        sources.update(str(path.relative_to(package)) for path in found if path.is_file())
+    pending = set(sources)
+    while pending:
+        python = [source for source in pending if source.endswith(".py")]
+        pending = set().union(*map(imported, python)) - sources
+        sources |= pending
+    return sorted(str(package / source) for source in sources)
+
+
+def overrides(dataset):
+    """What the config changes of config/base.yaml for one data set."""
+    return merge(config["settings"], config["dataset_settings"].get(dataset, {}))
+
+
+@cache
+def model_settings(dataset, method):
+    """The model section of a run's resolved config."""
+    return resolve_config(method, dataset, 0, overrides(dataset))["model"]
+
+
+def store_file(name):
+    """Input function: one file of the store that a run reads."""
+
+    def path(wildcards):
+        height, width = model_settings(wildcards.dataset, wildcards.method)["image_size"]
+        return f"data/stores/{wildcards.dataset}/{height}x{width}/{name}"
+
+    return path
+
+
+def weights_file(wildcards):
+    """Input function: the backbone's weights; none where the run starts from random ones."""
+    model = model_settings(wildcards.dataset, wildcards.method)
+    backbone, source = model["backbone"], model["weights"]
+    if source == "none":
+        return []
+    return source if source.endswith((".pt", ".pth")) else f"data/weights/{backbone}-{source}.pt"
+
+
+def option(flag, values):
+    """A command-line option as words to be quoted one by one; nothing without a value."""
+    values = [values] if isinstance(values, str) else list(values or [])
+    return [flag, *values] if values else []
+
+
+def data_source(dataset):
+    """The archive or folder that the config names for a data set or for the one it is part of."""
+    sources = config["sources"]
+    return sources.get(dataset) or sources.get(REGISTRY[dataset].get("base"))
+
+
+def is_rendered(dataset):
+    """Whether the suite makes the data set itself."""
+    return "preset" in REGISTRY[dataset].get("source", {})
+
+
+def loader_code(dataset):
+    """Sources that read a data set's layout and pick its images."""
+    layout = REGISTRY[dataset]["layout"]
+    return code(f"data/{layout}.py")
+
+
+def dataset_code(dataset):
+    """Sources that decide what lies in data/raw/<dataset>."""
+    if is_rendered(dataset):
+        return code("data/mannequins/**/*")
+    return sorted({*code("data/download.py", "data/manifest.py"), *loader_code(dataset)})
+
+
+def run_files(*names):
+    """These files of every run of the benchmark."""
+    return expand(
+        f"{RUN}/{{name}}",
+        dataset=config["datasets"],
+        method=config["methods"],
+        seed=config["seeds"],
+        name=names,
+    )
+
+
+def reported_outputs(config):
+    """Every table and plot of the benchmark."""
+    results = config["results"]
+    return [
+        *expand(f"{results}/tables/{{name}}.{{ext}}", name=TABLES, ext=TABLE_FORMATS),
+        *expand(f"{results}/plots/{{name}}.{{ext}}", name=PLOTS, ext=PLOT_FORMATS),
+    ]
+
+
+def check_config(config):
+    """What the schema cannot know: names and values that the package decides on.
+
+    Raises:
+        WorkflowError: a data set, method or setting is unknown, or a value is out of range.
+    """
+    for name in [*config["datasets"], *config["sources"], *config["dataset_settings"]]:
+        if name not in REGISTRY:
+            known = ", ".join(sorted(REGISTRY))
+            raise WorkflowError(f"Unknown data set '{name}' in the config; known: {known}.")
+    for dataset in config["datasets"]:
+        for method in config["methods"]:
+            try:
+                model_settings(dataset, method)
+            except ScwmError as error:
+                raise WorkflowError(f"The config does not fit {method} on {dataset}: {error}")
+
+
+def data_at_hand(dataset):
+    """Whether the suite makes the data set, has it already, or is told where it is."""
+    entry = REGISTRY[dataset]
+    folder = Path("data/raw", dataset)
+    places = [
+        data_source(dataset),
+        os.environ.get(entry.get("env", "")),
+        entry.get("source", {}).get("path"),
+    ]
+    return (
+        is_rendered(dataset)
+        or (folder.is_dir() and any(folder.iterdir()))
+        or any(place and Path(place).expanduser().exists() for place in places)
+    )
+
+
+def report_missing_data(config):
+    """Say which data sets are not on this machine and how to supply them; stop nothing."""
+    if not workflow.is_main_process:
+        return
+    for dataset in config["datasets"]:
+        if data_at_hand(dataset):
+            continue
+        entry = REGISTRY[dataset]
+        ways = [
+            f"put it in data/raw/{dataset}",
+            f"name it in the config (sources: {dataset}: PATH)",
+        ]
+        if "env" in entry:
+            ways.insert(0, f"set {entry['env']}=PATH (archive or folder)")
+        lines = [
+            f"Data set {dataset} ({entry['title']}) is not on this machine.",
+            "  supply it: " + ", or ".join(ways),
+        ]
+        if urls := entry.get("source", {}).get("urls"):
+            lines.append("  else it is downloaded: " + ", ".join(urls))
+        lines += [f"  {entry[key].strip()}" for key in ("ask", "homepage") if entry.get(key)]
+        logger.warning("\n".join(lines))
+
+
+def shell_prefix():
+    """What precedes every command: strict bash, this checkout's package, polite threads.
+
+    Snakemake clears PYTHONPATH for conda jobs, hence the assignment in the command itself.
+    Without conda, `python` is the one that runs Snakemake, activated or not.
+    """
+    exports = {
+        "PYTHONPATH": shlex.quote(os.path.abspath(ROOT)) + "${{PYTHONPATH:+:$PYTHONPATH}}",
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "PYTHONUNBUFFERED": "1",
+    }
+    if DeploymentMethod.CONDA not in workflow.deployment_settings.deployment_method:
+        exports["PATH"] = shlex.quote(str(Path(sys.executable).parent)) + ":$PATH"
+    words = " ".join(f"{name}={value}" for name, value in exports.items())
+    return f"set -euo pipefail; export {words}; "
+
+
+def rule_env():
+    """The conda environment of every rule, relative to the rule's file."""
+    return "../envs/scwm.yaml" if config["gpu"] else "../envs/scwm-cpu.yaml"

@@ -1,0 +1,109 @@
+rule table:
+    """Mean and standard deviation over seeds, as CSV, Markdown, HTML and JSON."""
+    input:
+        runs=run_files("config.yaml", "metrics.json", "history.csv", "provenance.json"),
+        code=code("reporting/*.py"),
+    output:
+        csv=f"{config['results']}/tables/{{table}}.csv",
+        md=f"{config['results']}/tables/{{table}}.md",
+        html=report(
+            f"{config['results']}/tables/{{table}}.html",
+            caption="../report/table.rst",
+            category="Tables",
+            labels={"table": "{table}"},
+        ),
+        json=f"{config['results']}/tables/{{table}}.json",
+    log:
+        f"{config['results']}/logs/table/{{table}}.log",
+    benchmark:
+        f"{config['results']}/benchmarks/table/{{table}}.tsv"
+    wildcard_constraints:
+        table="|".join(TABLES),
+    conda:
+        rule_env()
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        out=subpath(output.csv, strip_suffix=".csv"),
+        datasets=config["datasets"],
+        methods=config["methods"],
+        seeds=config["seeds"],
+    message:
+        "make table {wildcards.table}"
+    shell:
+        "python -m scwm table {wildcards.table:q} --runs results/runs"
+        " --datasets {params.datasets:q} --methods {params.methods:q} --seeds {params.seeds:q}"
+        " --out {params.out:q} > {log:q} 2>&1"
+
+
+rule plot:
+    """One figure of the benchmark, as PNG and SVG."""
+    input:
+        runs=run_files(
+            "config.yaml", "metrics.json", "history.csv", "provenance.json", "visuals.npz"
+        ),
+        code=code("reporting/*.py"),
+    output:
+        png=report(
+            f"{config['results']}/plots/{{plot}}.png",
+            caption="../report/plot.rst",
+            category="Plots",
+            labels={"plot": "{plot}"},
+        ),
+        svg=f"{config['results']}/plots/{{plot}}.svg",
+    log:
+        f"{config['results']}/logs/plot/{{plot}}.log",
+    benchmark:
+        f"{config['results']}/benchmarks/plot/{{plot}}.tsv"
+    wildcard_constraints:
+        plot="|".join(PLOTS),
+    conda:
+        rule_env()
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        out=subpath(output.png, strip_suffix=".png"),
+        datasets=config["datasets"],
+        methods=config["methods"],
+        seeds=config["seeds"],
+    message:
+        "draw plot {wildcards.plot}"
+    shell:
+        "python -m scwm plot {wildcards.plot:q} --runs results/runs"
+        " --datasets {params.datasets:q} --methods {params.methods:q} --seeds {params.seeds:q}"
+        " --out {params.out:q} > {log:q} 2>&1"
+
+
+# Tables and plots of the runs that exist, with gaps for the others. Without input and output it
+# runs whenever it is asked for, and no training before it does.
+rule partial:
+    log:
+        f"{config['results']}/logs/partial.log",
+    conda:
+        rule_env()
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        out=f"{config['results']}/partial",
+        tables=TABLES,
+        plots=PLOTS,
+        datasets=config["datasets"],
+        methods=config["methods"],
+        seeds=config["seeds"],
+    message:
+        "make tables and plots of what exists, in {params.out}"
+    shell:
+        "runs=(--runs results/runs --datasets {params.datasets:q}"
+        " --methods {params.methods:q} --seeds {params.seeds:q});"
+        " {{"
+        ' for table in {params.tables:q}; do python -m scwm table "$table"'
+        ' "${{runs[@]}}" --partial --out {params.out:q}/tables/"$table"; done;'
+        ' for plot in {params.plots:q}; do python -m scwm plot "$plot"'
+        ' "${{runs[@]}}" --partial --out {params.out:q}/plots/"$plot"; done;'
+        " }} > {log:q} 2>&1"

@@ -1,0 +1,99 @@
+rule resolve_config:
+    """Write out every setting of one run."""
+    input:
+        base=ROOT / "config/base.yaml",
+        method=ROOT / "config/methods/{method}.yaml",
+        code=code("config.py"),
+    output:
+        config=f"{RUN}/config.yaml",
+    log:
+        "results/logs/resolve_config/{dataset}-{method}-{seed}.log",
+    benchmark:
+        "results/benchmarks/resolve_config/{dataset}-{method}-{seed}.tsv"
+    conda:
+        rule_env()
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    params:
+        overrides=lambda wildcards: json.dumps(overrides(wildcards.dataset), sort_keys=True),
+    message:
+        "resolve config of {wildcards.method} on {wildcards.dataset}, seed {wildcards.seed}"
+    shell:
+        "python -m scwm config --method {wildcards.method:q} --dataset {wildcards.dataset:q}"
+        " --seed {wildcards.seed:q} --overrides {params.overrides:q}"
+        " --out {output.config:q} > {log:q} 2>&1"
+
+
+rule train:
+    """Train one method; a killed job resumes from its last epoch (state in .scwm/)."""
+    input:
+        config=rules.resolve_config.output.config,
+        images=store_file("images.npy"),
+        index=store_file("index.csv"),
+        info=store_file("store.json"),
+        weights=weights_file,
+        code=code("training.py"),
+    output:
+        model=f"{RUN}/model.pt",
+        history=f"{RUN}/history.csv",
+        provenance=f"{RUN}/train.json",
+    log:
+        "results/logs/train/{dataset}-{method}-{seed}.log",
+    benchmark:
+        "results/benchmarks/train/{dataset}-{method}-{seed}.tsv"
+    conda:
+        rule_env()
+    threads: config["threads_per_run"]
+    resources:
+        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        runtime=720,
+        gpu=int(config["gpu"]),
+    params:
+        run=subpath(output.model, parent=True),
+        store=subpath(input.images, parent=True),
+        weights=lambda wildcards, input: option("--weights", input.get("weights")),
+    message:
+        "train {wildcards.method} on {wildcards.dataset}, seed {wildcards.seed}"
+    shell:
+        "OMP_NUM_THREADS={threads} python -m scwm train {params.run:q} --store {params.store:q}"
+        " {params.weights:q} > {log:q} 2>&1"
+
+
+rule evaluate:
+    """Rank the gallery and score the masks of one run."""
+    input:
+        config=rules.resolve_config.output.config,
+        model=rules.train.output.model,
+        history=rules.train.output.history,
+        provenance=rules.train.output.provenance,
+        images=store_file("images.npy"),
+        index=store_file("index.csv"),
+        info=store_file("store.json"),
+        weights=weights_file,
+        code=code("scoring.py"),
+    output:
+        metrics=f"{RUN}/metrics.json",
+        visuals=f"{RUN}/visuals.npz",
+        provenance=f"{RUN}/provenance.json",
+    log:
+        "results/logs/evaluate/{dataset}-{method}-{seed}.log",
+    benchmark:
+        "results/benchmarks/evaluate/{dataset}-{method}-{seed}.tsv"
+    conda:
+        rule_env()
+    threads: config["threads_per_run"]
+    resources:
+        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        runtime=120,
+        gpu=int(config["gpu"]),
+    params:
+        run=subpath(output.metrics, parent=True),
+        store=subpath(input.images, parent=True),
+        weights=lambda wildcards, input: option("--weights", input.get("weights")),
+    message:
+        "evaluate {wildcards.method} on {wildcards.dataset}, seed {wildcards.seed}"
+    shell:
+        "OMP_NUM_THREADS={threads} python -m scwm evaluate {params.run:q} --store {params.store:q}"
+        " {params.weights:q} > {log:q} 2>&1"

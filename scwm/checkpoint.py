@@ -64,7 +64,8 @@ class Checkpoints:
                 try:
                     payload = torch.load(path, map_location="cpu", weights_only=True)
                 except Exception as error:
-                    warnings.warn(f"Damaged checkpoint {path} left out: {error}", stacklevel=2)
+                    warnings.warn(f"Damaged checkpoint {path} removed: {error}", stacklevel=2)
+                    path.unlink()  # else the next save would put it in the good one's place
                 else:
                     return dict(payload)
         return None

@@ -148,11 +148,18 @@ def _train(options: argparse.Namespace) -> None:
     from scwm.data import ImageStore
     from scwm.models import read_state
     from scwm.scoring import write_json
-    from scwm.training import train
+    from scwm.training import train, training_speed
 
     allocator.keep_freed_memory()
     start = time.perf_counter()
     config, store = load_config(options.run / "config.yaml"), ImageStore(options.store)
+    wanted = config["model"]["weights"]
+    if wanted != "none" and not options.weights:
+        raise ScwmError(
+            f"model.weights is {wanted}, but no file was given.",
+            "--weights",
+            "fetch it with `scwm weights`, or set model.weights to none for random ones",
+        )
     weights = read_state(options.weights) if options.weights else None
     weights_hash = provenance.file_hash(options.weights) if options.weights else "none"
     data_hash = store.info["content_hash"]
@@ -160,6 +167,7 @@ def _train(options: argparse.Namespace) -> None:
     state = Path(".scwm/state") / state_key(config, data_hash, weights_hash)
     train(config, store.split("train"), weights, options.run, state)
     record["seconds_train"] = time.perf_counter() - start
+    record["images_per_second"] = training_speed(config, options.run / "history.csv")
     record["peak_memory_mib"] = provenance.peak_memory_mib()
     write_json(record, options.run / "train.json")
 

@@ -55,6 +55,7 @@ RULES: dict[str, tuple[str, ...] | tuple[type | tuple[type, ...], float, float] 
     "training.iterations": (int, 1, 10**9),
     "training.identities": (int, 2, 10**5),
     "training.instances": (int, 1, 10**5),
+    "training.sampler": ("identities", "identities_and_cameras"),
     "training.learning_rate": (NUMBER, 0, 10),
     "training.weight_decay": (NUMBER, 0, 10),
     "training.decay_every": (int, 0, 10**6),
@@ -91,6 +92,8 @@ def resolve_config(
             CONFIG_DIR / "methods",
             "choose one of: " + ", ".join(method_names()),
         )
+    if not isinstance(overrides or {}, Mapping):
+        raise ScwmError(f"Expected a mapping of keys to values, not {overrides!r}.", "overrides")
     base = read_yaml(CONFIG_DIR / "base.yaml")
     own = read_yaml(CONFIG_DIR / "methods" / f"{method}.yaml")
     names = {"dataset": dataset, "method": method, "seed": seed}
@@ -136,7 +139,10 @@ def parse_assignments(assignments: list[str]) -> Config:
         key, sign, value = text.partition("=")
         if not sign:
             raise ScwmError(f"'{text}' is not of the form key.path=value.", "--set")
-        nested: Any = yaml.safe_load(value)
+        try:
+            nested: Any = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ScwmError(f"'{text}' has a value that is not YAML: {error}", "--set") from error
         for part in reversed(key.split(".")):
             nested = {part: nested}
         result = merge(result, nested)

@@ -6,18 +6,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+UNLABELLED = 255
+
 
 def parsing_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """Pixel-wise cross-entropy of the part classifier (ISP, Zhu et al., ECCV 2020).
 
     Args:
         logits: (B,K+1,h,w).
-        labels: (B,h,w) integers 0..K from the cascaded clustering.
+        labels: (B,h,w) integers 0..K from the cascaded clustering; UNLABELLED cells are left out.
 
     Returns:
-        Mean over all pixels, a scalar >= 0.
+        Mean over the labelled pixels, a scalar >= 0; 0 where none is.
     """
-    return F.cross_entropy(logits, labels.long())
+    labels = labels.long()
+    total = F.cross_entropy(logits, labels, ignore_index=UNLABELLED, reduction="sum")
+    return total / (labels != UNLABELLED).sum().clamp(min=1)
 
 
 def diversity_loss(masks: Tensor) -> Tensor:

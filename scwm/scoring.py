@@ -57,12 +57,18 @@ def evaluate(run: Path, store: ImageStore) -> None:
         **ranking[default],
         "parsing": score_masks(config, embeddings, [query, gallery]),
         "pseudo_labels": last_labels(run / "history.csv"),
-        "label_note": store.info["note"],
+        "label_note": describe_protocol(config, store.info["note"]),
     }
     write_json(metrics, run / "metrics.json")
     visuals = rank_examples(query, gallery, features[0][default], features[1][default])
     visuals |= mask_examples(gallery, embeddings[1])
     np.savez_compressed(run / "visuals.npz", allow_pickle=False, **visuals)
+
+
+def describe_protocol(config: Config, note: str) -> str:
+    """What sets the run's data and use of labels apart from the standard protocol."""
+    cameras = config["training"]["sampler"] == "identities_and_cameras"
+    return "; ".join(filter(None, [note, "camera labels used in training" if cameras else ""]))
 
 
 def describe(config: Config, network: Network, split: StoreSplit, name: str) -> Embedding:

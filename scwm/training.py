@@ -2,7 +2,6 @@
 
 import csv
 import time
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,30 +19,21 @@ from scwm.errors import ScwmError
 from scwm.evaluation.label_quality import label_scores
 from scwm.evaluation.parsing_quality import parsing_scores
 from scwm.inference import Embedding, ImageBatches, autocast, default_device, embed, place
-from scwm.losses import diversity_loss, parsing_loss, separation_loss
-from scwm.memory import WeightedMemory, cluster_means
+from scwm.losses import UNLABELLED
 from scwm.models import Network, Output, PartHead, load_weights
+from scwm.objective import LOSSES, Objective
 from scwm.parsing import cascaded_clustering
 from scwm.parsing.discriminant import LinearDiscriminant
 from scwm.progress import progress
 from scwm.pseudo_labels import pseudo_labels
 from scwm.seeding import derived_seed, numpy_generator, torch_generator
 
-LOSSES = ("loss", "loss_global", "loss_part", "loss_parsing", "loss_diversity", "loss_separation")
 HISTORY = (
     *("epoch", "iterations", *LOSSES),
     *("clusters", "unclustered_share", "ari", "nmi", "label_foreground_iou", "label_part_miou"),
     *("learning_rate", "seconds_features", "seconds_pseudo_labels", "seconds_parsing"),
     "seconds_training",
 )
-
-
-@dataclass
-class Memories:
-    """The global memory and one for each part."""
-
-    whole: WeightedMemory
-    parts: list[WeightedMemory]
 
 
 def build_network(config: Config, weights: dict[str, Tensor] | None) -> Network:
@@ -59,7 +49,8 @@ class Trainer:
     """Trains `network` on the training images of a data set.
 
     Identities of `split` are read for two purposes only: scores in the history, and as the labels
-    of the control ``pseudo_labels.source: truth``. Cameras and masks are never trained on.
+    of the control ``pseudo_labels.source: truth``. Masks are never trained on; cameras
+    only by the option ``training.sampler: identities_and_cameras``, which the tables name.
     """
 
     def __init__(self, config: Config, network: Network, split: StoreSplit) -> None:
@@ -113,9 +104,9 @@ class Trainer:
         if self.parsed:
             embedding = self.parse_images(embedding, labels, epoch)
             quality |= self.score_cells(labels)
-        memories = self.build_memories(embedding, labels)
+        objective = Objective(self.config, embedding, labels)
         clock.append(time.perf_counter())
-        row = self.run_steps(memories, labels, epoch)
+        row = self.run_steps(objective, labels, epoch)
         clock.append(time.perf_counter())
         names = ("features", "pseudo_labels", "parsing", "training")
         spans = zip(names, pairwise(clock), strict=True)
@@ -155,6 +146,8 @@ class Trainer:
                 settings["space_correction"],
                 derived_seed(self.config["seed"], "clustering", epoch),
             )
+            # An image without a cluster now may have one before the next parsing.
+            self.cells[labels < 0] = UNLABELLED
         if epoch:
             return embedding
         assert self.cells is not None and isinstance(self.network.head, PartHead)
@@ -185,31 +178,11 @@ class Trainer:
         """Agreement of the part labels with the true masks, where the data set has them."""
         if self.split.masks is None or self.cells is None:
             return {}
-        kept = (labels >= 0).cpu().numpy()
+        kept = ((labels >= 0) & (self.cells[:, 0, 0] != UNLABELLED)).cpu().numpy()
         scores = parsing_scores(self.cells.cpu().numpy()[kept], self.split.masks[kept])
         return {f"label_{name}": value for name, value in scores.items()}
 
-    def build_memories(self, embedding: Embedding, labels: Tensor) -> Memories:
-        """Memories whose prototypes are the clusters' mean features."""
-        settings = self.config["memory"]
-
-        def memory(kind: str, means: Tensor) -> WeightedMemory:
-            return WeightedMemory(
-                means,
-                settings["momentum"],
-                settings["temperature"],
-                settings[f"{kind}_strategy"],
-                settings[f"{kind}_tau"],
-            ).to(self.device)
-
-        parts, seen = embedding.part_features, embedding.visibility
-        whole = memory("global", cluster_means(embedding.global_feature, labels))
-        if parts is None or seen is None:
-            return Memories(whole, [])
-        means = [cluster_means(parts[:, k], labels, seen[:, k]) for k in range(parts.shape[1])]
-        return Memories(whole, [memory("part", mean) for mean in means])
-
-    def run_steps(self, memories: Memories, labels: Tensor, epoch: int) -> dict[str, Any]:
+    def run_steps(self, objective: Objective, labels: Tensor, epoch: int) -> dict[str, Any]:
         """The epoch's optimiser steps; returns the mean of each loss."""
         settings, seed = self.config["training"], self.config["seed"]
         self.network.train()
@@ -220,17 +193,19 @@ class Trainer:
             settings["instances"],
             settings["iterations"],
             numpy_generator(seed, "sampler", epoch),
+            self.split.cameras if settings["sampler"] == "identities_and_cameras" else None,
         )
         sums = torch.zeros(len(LOSSES), device=self.device)
         for rows in progress(batches, f"epoch {epoch + 1}: steps", settings["iterations"]):
             index = torch.from_numpy(rows).to(self.device)
             cells = None if self.cells is None else self.cells[index]
             images, cells = self.augment(self.images[rows], cells, draws)
-            losses, output = self.losses(images, cells, labels[index], memories)
+            output = self.forward(images)
+            losses = objective.losses(output, cells, labels[index])
             self.optimizer.zero_grad()
             losses[0].backward()
             self.optimizer.step()
-            self.update(memories, output, labels[index])
+            objective.update(output, labels[index])
             sums += losses.detach()
         means = (sums / settings["iterations"]).tolist()
         if not np.isfinite(means).all():
@@ -241,33 +216,6 @@ class Trainer:
                 "lower training.learning_rate; the last checkpoint is kept",
             )
         return {"iterations": settings["iterations"], **dict(zip(LOSSES, means, strict=True))}
-
-    def losses(
-        self, images: Tensor, cells: Tensor | None, labels: Tensor, memories: Memories
-    ) -> tuple[Tensor, Output]:
-        """All losses of a batch, (6,) in the order of LOSSES, and the network's output."""
-        weight = self.config["losses"]
-        output = self.forward(images)
-        zero = images.new_zeros(())
-        whole = memories.whole(output.global_feature, labels)
-        part = parsing = diversity = separation = zero
-        parts, seen = output.part_features, output.visibility
-        if parts is not None and seen is not None and output.masks is not None:
-            part = torch.stack(
-                [m(parts[:, k], labels, seen[:, k]) for k, m in enumerate(memories.parts)]
-            ).mean()
-            separation = separation_loss(parts, seen, weight["separation_margin"])
-            if output.logits is not None and cells is not None:
-                parsing = parsing_loss(output.logits, cells)
-                diversity = diversity_loss(output.masks[:, 1:])
-        total = (
-            whole
-            + weight["part"] * part
-            + weight["parsing"] * parsing
-            + weight["diversity"] * diversity
-            + weight["separation"] * separation
-        )
-        return torch.stack([total, whole, part, parsing, diversity, separation]), output
 
     def forward(self, images: Tensor) -> Output:
         """The network, its batch normalisation over `virtual_batch` images at a time."""
@@ -281,13 +229,6 @@ class Trainer:
             torch.cat(whole), *(torch.cat(f) if f[0] is not None else None for f in optional)
         )
 
-    def update(self, memories: Memories, output: Output, labels: Tensor) -> None:
-        """Move all memories by the batch."""
-        memories.whole.update(output.global_feature.detach(), labels)
-        if output.part_features is not None and output.visibility is not None:
-            for k, memory in enumerate(memories.parts):
-                memory.update(output.part_features[:, k].detach(), labels, output.visibility[:, k])
-
 
 def write_history(history: list[dict[str, Any]], path: Path) -> None:
     """One CSV row an epoch; a value that does not apply is an empty cell."""
@@ -297,6 +238,16 @@ def write_history(history: list[dict[str, Any]], path: Path) -> None:
         for row in history:
             shown = {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()}
             writer.writerow(shown)
+
+
+def training_speed(config: Config, history: Path) -> float | None:
+    """Images a second in the optimiser steps of a finished run; None for an untrained one."""
+    with history.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    batch = config["training"]["identities"] * config["training"]["instances"]
+    seconds = sum(float(row["seconds_training"]) for row in rows)
+    steps = sum(int(row["iterations"]) for row in rows)
+    return steps * batch / seconds if rows else None
 
 
 def train(

@@ -1,1 +1,125 @@
-"""Fixtures that several test files share."""
+"""Fixtures that several test files share: a tiny data set, its store, and configs that fit it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from scwm.config import Config, merge, resolve_config
+from scwm.data import ImageStore, build_store
+from scwm.data.augment import Augment
+from scwm.data.market1501 import load
+from scwm.models.backbone import build_backbone
+
+PARTS = ("head", "torso", "legs")
+SIZE = (64, 32)
+TINY: dict[str, Any] = {
+    "model": {
+        "backbone": "mobilenet_v2",
+        "weights": "none",
+        "image_size": list(SIZE),
+        "parts": 3,
+        "part_channels": 32,
+    },
+    "pseudo_labels": {"k1": 6, "k2": 2, "min_samples": 2},
+    "training": {
+        "epochs": 2,
+        "iterations": 2,
+        "identities": 4,
+        "instances": 2,
+        "decay_every": 1,
+        "virtual_batch": 0,
+        "precision": "float32",
+    },
+    "augment": {"pad": 4},
+}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Small tensors gain nothing from more, and sums keep one order on every machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def toy_folder(tmp_path_factory) -> Path:
+    """Twelve people in clothes of their own colours before grey noise, in Market-1501's layout:
+    eight to train (two cameras, six images each), four to test, with masks."""
+    root = tmp_path_factory.mktemp("toy") / "raw"
+    rng = np.random.default_rng(0)
+    clothes = rng.integers(0, 256, (12, 3, 3))
+    for person in range(12):
+        train = person < 8
+        for number in range(6):
+            folder = "bounding_box_test"
+            if train or number < 2:
+                folder = "bounding_box_train" if train else "query"
+            name = f"{person + 1:04d}_c{number % 2 + 1}s1_{number:06d}_01"
+            image, mask = _person(rng, clothes[person], dimmed=number % 2 == 1)
+            for path, pixels in (
+                (root / folder / f"{name}.jpg", image),
+                (root / "masks" / folder / f"{name}.png", mask),
+            ):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(pixels).save(path)
+    return root
+
+
+@pytest.fixture(scope="session")
+def toy_store(toy_folder, tmp_path_factory) -> ImageStore:
+    """The decoded images of `toy_folder`."""
+    folder = tmp_path_factory.mktemp("toy") / "store"
+    return build_store(load(toy_folder, "toy", PARTS), folder, SIZE, workers=1)
+
+
+@pytest.fixture(scope="session")
+def toy_weights(toy_store) -> dict[str, Tensor]:
+    """Random MobileNetV2 weights whose batch normalisation has seen the toy images; without that
+    a random network maps all images to one feature."""
+    torch.manual_seed(0)
+    backbone = build_backbone("mobilenet_v2")
+    for module in backbone.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 1.0
+    with torch.no_grad():
+        backbone(Augment().normalise(torch.from_numpy(np.array(toy_store.split("train").images))))
+    return backbone.state_dict()
+
+
+@pytest.fixture(scope="session")
+def tiny_settings() -> dict[str, Any]:
+    """What a run of a second on `toy_store` overrides of config/base.yaml."""
+    return TINY
+
+
+@pytest.fixture(scope="session")
+def tiny_config(tiny_settings) -> Callable[..., Config]:
+    """``tiny_config(method, section={key: value})``: the config of such a run."""
+
+    def make(method: str = "scwm", seed: int = 0, **sections: dict[str, Any]) -> Config:
+        return resolve_config(method, "toy", seed, merge(tiny_settings, sections))
+
+    return make
+
+
+def _person(
+    rng: np.random.Generator, clothes: np.ndarray, dimmed: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """An image (H,W,3) and its mask (H,W) with the parts from head (1) to legs (3)."""
+    height, width = SIZE
+    image = rng.integers(90, 140, (height, width, 1)).repeat(3, 2)
+    mask = np.zeros(SIZE, np.uint8)
+    top, left = rng.integers(2, 8), rng.integers(4, 10)
+    for part, (start, stop, inset) in enumerate([(0, 10, 5), (10, 32, 0), (32, 54, 2)], 1):
+        body = slice(top + start, top + stop), slice(left + inset, left + 18 - inset)
+        mask[body], image[body] = part, clothes[part - 1]
+    image = image * (0.7 if dimmed else 1.0) + rng.normal(0, 6, image.shape)
+    return image.clip(0, 255).astype(np.uint8), mask

@@ -48,3 +48,11 @@ def test_seed_decides():
 def test_no_cluster_is_an_error():
     with pytest.raises(ScwmError, match="no cluster"):
         batches(2, 2, 1, labels=np.full(5, -1))
+
+
+def test_cameras_take_turns():
+    labels, cameras = np.zeros(9, int), np.array([1, 1, 1, 1, 1, 2, 2, 4, 4])
+    generator = np.random.default_rng(0)
+    for batch in identity_batches(labels, 1, 6, 50, generator, cameras):
+        assert len(set(batch)) == 6
+        assert sorted(cameras[batch[:3]]) == [1, 2, 4] and sorted(cameras[batch[3:]]) == [1, 2, 4]

@@ -191,3 +191,13 @@ def test_degenerate_input_is_defined(foreground, space, case):
 def test_mistakes_are_named(maps, groups, parts):
     with pytest.raises(ScwmError):
         cascaded_clustering(maps, groups, parts)
+
+
+def test_space_correction_numbers_regions_alike_where_one_is_missing():
+    """An identity whose torso is never foreground keeps the numbers of its other parts."""
+    maps, truth = figures()
+    groups = torch.arange(len(maps)) // 4
+    foreground = (truth > 0) & ~((truth == 2) & (groups == 0)[:, None, None])
+    labels = cluster_parts(maps, foreground, groups, 4, space_weight=0.1)
+    legs = labels[(truth == 3) & (groups == 0)[:, None, None]]
+    assert (legs == 3).float().mean() > 0.8

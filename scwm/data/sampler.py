@@ -13,6 +13,7 @@ def identity_batches(
     instances: int,
     iterations: int,
     generator: np.random.Generator,
+    cameras: np.ndarray | None = None,
 ) -> Iterator[np.ndarray]:
     """Draw batches of `identities` x `instances` rows, grouped by identity.
 
@@ -25,6 +26,8 @@ def identity_batches(
         identities, instances: P and K.
         iterations: the number of batches.
         generator: the only source of chance.
+        cameras: (N,) integers; where given, an identity's cameras take turns in a batch (the
+            choice of much published code, which thereby uses camera labels).
 
     Yields:
         (P·K,) int64 row indices.
@@ -52,9 +55,23 @@ def identity_batches(
             fresh = again[~np.isin(again, chosen)][:missing]
             waiting = again[~np.isin(again, fresh)]
             chosen = np.concatenate([chosen, fresh])
-        yield np.concatenate([_draw(members[one], instances, generator) for one in chosen])
+        yield np.concatenate([_draw(members[one], instances, generator, cameras) for one in chosen])
 
 
-def _draw(rows: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
+def _draw(
+    rows: np.ndarray, count: int, generator: np.random.Generator, cameras: np.ndarray | None
+) -> np.ndarray:
     rounds = -(-count // len(rows))
-    return np.concatenate([generator.permutation(rows) for _ in range(rounds)])[:count]
+    orders = [generator.permutation(rows) for _ in range(rounds)]
+    if cameras is not None:
+        orders = [_take_turns(order, cameras[order]) for order in orders]
+    return np.concatenate(orders)[:count]
+
+
+def _take_turns(rows: np.ndarray, cameras: np.ndarray) -> np.ndarray:
+    """`rows` with each camera's first row before any camera's second, and so on."""
+    by_camera = np.argsort(cameras, kind="stable")
+    starts = np.flatnonzero(np.diff(cameras[by_camera], prepend=-1))
+    turn = np.empty(len(rows), dtype=np.int64)
+    turn[by_camera] = np.arange(len(rows)) - np.repeat(starts, np.diff(starts, append=len(rows)))
+    return rows[np.argsort(turn, kind="stable")]

@@ -63,8 +63,10 @@ def cluster_parts(
             break
         labels = new
     members = F.one_hot(labels, parts).transpose(1, 2).to(pixels) * inside[:, None]
-    order = _order_by_row(members, groups, count, foreground.shape[2])
-    ranked = order[groups].gather(1, labels) + 1
+    # With the space correction a part is the same region in all groups, so they share one order.
+    shared = torch.zeros_like(groups) if space_weight else groups
+    order = _order_by_row(members, shared, count, foreground.shape[2])
+    ranked = order[shared].gather(1, labels) + 1
     return (ranked * inside).to(torch.uint8).view(foreground.shape)
 
 

@@ -1,0 +1,190 @@
+"""Run configs: every method against its definition, and every kind of mistake by name."""
+
+import copy
+from typing import Any
+
+import pytest
+
+from scwm.config import (
+    RULES,
+    config_hash,
+    load_config,
+    method_names,
+    parse_assignments,
+    resolve_config,
+    validate,
+    write_yaml,
+)
+from scwm.errors import ScwmError
+
+# What each method changes of scwm, key by key: its definition, written a second time.
+DIFFERENCES: dict[str, dict[str, Any]] = {
+    "scwm": {},
+    "no_foreground": {"parsing.foreground_correction": False},
+    "no_space": {"parsing.space_correction": False},
+    "no_corrections": {"parsing.foreground_correction": False, "parsing.space_correction": False},
+    "uniform_memory": {"memory.global_strategy": "uniform", "memory.part_strategy": "uniform"},
+    "hard_memory": {"memory.global_strategy": "hardest", "memory.part_strategy": "hardest"},
+    "weighted_global_only": {"memory.part_strategy": "uniform"},
+    "weighted_part_only": {"memory.global_strategy": "uniform"},
+    "no_separation": {"losses.separation": 0},
+    "no_diversity": {"losses.diversity": 0},
+    "stripes": {"model.part_source": "stripes"},
+    "global_only": {"model.parts": 0, "memory.global_strategy": "uniform"},
+    "oracle": {"pseudo_labels.source": "truth"},
+    "pretrained": {"kind": "untrained", "model.parts": 0},
+    "random_features": {"kind": "random_features", "model.parts": 0, "model.weights": "none"},
+    "colour_histogram": {"kind": "colour_histogram", "model.parts": 0, "model.weights": "none"},
+}
+
+
+def flat(config: dict[str, Any]) -> dict[str, Any]:
+    """``{"a": {"b": 1}}`` -> ``{"a.b": 1}``."""
+    pairs: dict[str, Any] = {}
+    for key, value in config.items():
+        inner = {f"{key}.{k}": v for k, v in flat(value).items()} if isinstance(value, dict) else {}
+        pairs |= inner or {key: value}
+    return pairs
+
+
+def changed(key: str, value: Any) -> dict[str, Any]:
+    """The config of scwm with one value replaced."""
+    config = copy.deepcopy(resolve_config("scwm", "toy", 0))
+    *sections, last = key.split(".")
+    inner = config
+    for section in sections:
+        inner = inner[section]
+    inner[last] = value
+    return config
+
+
+def test_every_method_is_defined_here():
+    assert set(DIFFERENCES) == set(method_names())
+
+
+@pytest.mark.parametrize("method", DIFFERENCES)
+def test_method_differs_from_scwm_as_its_name_says(method):
+    full, own = (flat(resolve_config(m, "toy", 3)) for m in ("scwm", method))
+    assert own["method"] == method and own["dataset"] == "toy" and own["seed"] == 3
+    assert own["description"], "every method says what it is"
+    assert set(own) == set(RULES)
+    names = {"method", "description"}
+    found = {key: own[key] for key in set(own) - names if own[key] != full[key]}
+    assert found == DIFFERENCES[method]
+
+
+@pytest.mark.parametrize("method", DIFFERENCES)
+def test_experiment_never_undoes_a_method(method):
+    """A method's own values hold whatever an experiment sets; all others follow it."""
+    full = resolve_config("scwm", "toy", 0, {"training": {"epochs": 3}})
+    own = flat(resolve_config(method, "toy", 0, full))
+    assert {key: own[key] for key in DIFFERENCES[method]} == DIFFERENCES[method]
+    assert own["training.epochs"] == 3 and own["method"] == method
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("training.epoch", 5, "'training.epoch'.*Did you mean 'training.epochs'"),
+        ("augmentation", 5, "Unknown key 'augmentation'"),
+        ("training", 5, "Unknown key 'training'"),
+        ("training.epochs", 2.5, "training.epochs is 2.5"),
+        ("training.epochs", True, "training.epochs is True"),
+        ("training.epochs", 0, "training.epochs is 0.*from 1 to"),
+        ("training.learning_rate", "3.5e-4 ", "training.learning_rate is '3.5e-4 '"),
+        ("training.learning_rate", float("nan"), "training.learning_rate is nan"),
+        ("pseudo_labels.eps", 1.5, "pseudo_labels.eps is 1.5.*from 0.001 to 0.999"),
+        ("parsing.space_correction", 1, "parsing.space_correction is 1.*bool"),
+        ("memory.part_strategy", "hard", "memory.part_strategy is 'hard'.*one of uniform, hardest"),
+        ("model.backbone", None, "model.backbone is None"),
+        ("model.image_size", 128, "model.image_size is 128"),
+        ("model.image_size", [128], "model.image_size is .128."),
+        ("model.image_size", [128, 16], "model.image_size is .128, 16.*32 to 4096"),
+        ("seed", -1, "seed is -1"),
+    ],
+)
+def test_mistakes_are_named(key, value, message):
+    with pytest.raises(ScwmError, match="(?s)" + message):
+        validate(changed(key, value))
+
+
+@pytest.mark.parametrize("key", RULES)
+def test_missing_key_is_named(key):
+    config = changed(key, None)
+    *sections, last = key.split(".")
+    inner = config
+    for section in sections:
+        inner = inner[section]
+    del inner[last]
+    with pytest.raises(ScwmError, match=f"lacks '{key}'"):
+        validate(config)
+
+
+def test_unknown_method_is_an_error_with_a_suggestion():
+    with pytest.raises(ScwmError, match="(?s)Unknown method 'no_spaces'.*Did you mean 'no_space'"):
+        resolve_config("no_spaces", "toy", 0)
+
+
+def test_labels_from_parts_need_parts():
+    with pytest.raises(ScwmError, match="needs parts"):
+        resolve_config("global_only", "toy", 0, {"pseudo_labels": {"feature": "both"}})
+
+
+def test_hash_is_of_the_values_alone():
+    config = resolve_config("scwm", "toy", 0)
+    turned = {
+        key: dict(reversed(value.items())) if isinstance(value, dict) else value
+        for key, value in reversed(config.items())
+    }
+    assert list(turned) != list(config)
+    assert config_hash(turned) == config_hash(config)
+    other = {
+        key: [1] if isinstance(value, list) else f"{value}!" for key, value in flat(config).items()
+    }
+    hashes = {config_hash(changed(key, value)) for key, value in other.items()}
+    assert len(hashes | {config_hash(config)}) == len(other) + 1
+
+
+def test_config_survives_its_file(tmp_path):
+    config = resolve_config("oracle", "toy", 1)
+    write_yaml(config, tmp_path / "run/config.yaml")
+    assert load_config(tmp_path / "run/config.yaml") == config
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "Cannot read the file"), ("a: [1", "Not valid YAML"), ("- 1", "Expected a mapping")],
+)
+def test_broken_file_is_named(tmp_path, content, message):
+    path = tmp_path / "config.yaml"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ScwmError, match=f"(?s){message}.*config.yaml"):
+        load_config(path)
+
+
+def test_assignments_are_read_as_yaml():
+    assert parse_assignments([]) == {}
+    assert parse_assignments(
+        [
+            "training.epochs=5",
+            "model.image_size=[64, 32]",
+            "training.decay=0.5",
+            "model.weights=a=b",
+        ]
+    ) == {
+        "training": {"epochs": 5, "decay": 0.5},
+        "model": {"image_size": [64, 32], "weights": "a=b"},
+    }
+
+
+@pytest.mark.parametrize("text", ["training.epochs", "training.epochs=[1", "=3"])
+def test_malformed_assignment_is_an_error(text):
+    with pytest.raises(ScwmError):
+        validate({**resolve_config("scwm", "toy", 0), **parse_assignments([text])})
+
+
+@pytest.mark.parametrize("overrides", [[1], 5, "epochs"])
+def test_overrides_must_be_a_mapping(overrides):
+    with pytest.raises(ScwmError):
+        resolve_config("scwm", "toy", 0, overrides)

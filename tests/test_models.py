@@ -1,0 +1,217 @@
+"""The networks: sizes and invariants of every backbone, pooling against plain loops, weights."""
+
+import pytest
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from scwm.errors import ScwmError
+from scwm.models import Network, load_weights, read_state
+from scwm.models.backbone import BACKBONES, build_backbone
+from scwm.models.network import Average, GeM
+from scwm.models.part_head import PartHead, Stripes, pool_parts, visibility
+from scwm.training import build_network
+
+SIZES = ([128, 64], [96, 48], [64, 32], [256, 128])
+
+
+def network_of(tiny_config, backbone: str, size: list[int], **model: object) -> Network:
+    section = {"backbone": backbone, "image_size": size, **model}
+    return build_network(tiny_config("scwm", model=section), None).eval()
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("backbone", BACKBONES)
+@torch.inference_mode()
+def test_contract_of_every_backbone(tiny_config, backbone, size):
+    """Shapes, norms and sums of Output; the part map tells head from shoulders at every size."""
+    network = network_of(tiny_config, backbone, size)
+    output = network(torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0)))
+    height, width = output.pixels.shape[2:]
+    assert height >= 16 and width >= 8
+    assert output.global_feature.shape == (2, network.backbone.channels[-1])
+    assert output.pixels.shape == (2, 32, height, width)
+    assert output.part_features.shape == (2, 3, 32)
+    assert output.visibility.shape == (2, 3)
+    assert output.masks.shape == output.logits.shape == (2, 4, height, width)
+    assert all(torch.isfinite(values).all() for values in output)
+    for features in (output.global_feature, output.part_features):
+        norms = features.norm(dim=-1)
+        assert torch.allclose(norms, torch.ones_like(norms), atol=1e-4)
+    assert torch.allclose(output.masks.sum(1), torch.ones(2, height, width), atol=1e-5)
+    assert (output.visibility >= 0).all() and (output.visibility.sum(1) <= 1 + 1e-6).all()
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+@torch.inference_mode()
+def test_stages_have_the_stated_channels_and_strides(backbone):
+    """The last stage's stride is 16 instead of torchvision's 32 (last stride 1)."""
+    net = build_backbone(backbone).eval()
+    maps = net(torch.zeros(1, 3, 64, 32))
+    assert [m.shape[1] for m in maps] == net.channels
+    assert [(64 // m.shape[2], 32 // m.shape[3]) for m in maps] == [(s, s) for s in net.strides]
+    assert net.strides[-1] == 16
+
+
+def test_without_parts_there_is_a_global_feature_only(tiny_config):
+    network = network_of(tiny_config, "mobilenet_v2", [64, 32], parts=0)
+    output = network(torch.randn(2, 3, 64, 32))
+    assert output.global_feature.shape == (2, 1280) and output[1:] == (None,) * 5
+    assert not any("part" in name for name, _ in network.named_parameters())
+
+
+@torch.inference_mode()
+def test_part_branch_on_kept_pixels_is_the_whole_network(tiny_config):
+    network = network_of(tiny_config, "mobilenet_v2", [64, 32])
+    output = network(torch.randn(3, 3, 64, 32))
+    again = network.part_branch(output.global_feature, output.pixels)
+    assert all(torch.equal(a, b) for a, b in zip(output, again, strict=True))
+
+
+def test_part_pooling_is_a_plain_loop():
+    pixels, masks = torch.randn(2, 5, 4, 3), torch.rand(2, 3, 4, 3)
+    masks[1, 2] = 0
+    found = pool_parts(pixels, masks)
+    for image in range(2):
+        for part in range(3):
+            total, mass = torch.zeros(5), 0.0
+            for row in range(4):
+                for column in range(3):
+                    share = masks[image, part, row, column]
+                    total += share * pixels[image, :, row, column]
+                    mass += float(share)
+            expected = total / mass if mass else torch.zeros(5)
+            assert torch.allclose(found[image, part], expected, atol=1e-5)
+
+
+def test_visibility_counts_cells():
+    masks = torch.rand(3, 5, 6, 4, generator=torch.Generator().manual_seed(0)).softmax(1)
+    for image, seen in zip(masks, visibility(masks), strict=True):
+        cells = image.argmax(0).flatten().tolist()
+        assert seen.tolist() == pytest.approx([cells.count(part) / 24 for part in range(1, 5)])
+
+
+@pytest.mark.parametrize(("parts", "height"), [(6, 16), (4, 16), (3, 24), (1, 16)])
+def test_stripes_cover_the_image(parts, height):
+    masks, logits = Stripes(parts)(torch.zeros(2, 7, height, 8))
+    assert logits is None and masks.shape == (2, parts + 1, height, 8)
+    assert not masks[:, 0].any(), "no background"
+    assert torch.equal(masks.sum(1), torch.ones(2, height, 8))
+    rows = masks[0, :, :, 0].argmax(0)
+    assert torch.equal(rows, rows.sort().values), "from top to bottom"
+    counts = torch.bincount(rows)[1:]
+    assert len(counts) == parts and counts.max() - counts.min() <= 1
+
+
+def test_part_head_starts_from_a_linear_classifier():
+    head, weights, biases = PartHead(5, 3), torch.randn(4, 5), torch.randn(4)
+    head.start_from(weights, biases)
+    pixels = torch.randn(2, 5, 4, 3)
+    masks, logits = head(pixels)
+    expected = torch.einsum("kc,bchw->bkhw", weights, pixels) + biases[:, None, None]
+    assert torch.allclose(logits, expected, atol=1e-5)
+    assert torch.allclose(masks, expected.exp() / expected.exp().sum(1, keepdim=True), atol=1e-5)
+
+
+@pytest.mark.parametrize("exponent", [1.0, 3.0, 6.5])
+def test_gem_is_its_formula(exponent):
+    maps = torch.rand(2, 4, 5, 3, dtype=torch.float64)
+    expected = (maps**exponent).flatten(2).mean(2) ** (1 / exponent)
+    assert torch.allclose(GeM(exponent)(maps), expected)
+    if exponent == 1:
+        assert torch.allclose(GeM(1.0)(maps), Average()(maps))
+
+
+def test_gem_learns_its_exponent_also_on_empty_maps():
+    pool = GeM()
+    pool(torch.zeros(2, 4, 5, 3)).sum().backward()
+    assert pool.exponent.grad is not None and torch.isfinite(pool.exponent.grad)
+
+
+def test_neck_biases_are_frozen_at_zero(tiny_config):
+    network = network_of(tiny_config, "mobilenet_v2", [64, 32])
+    necks = [network.neck, *network.part_necks]
+    assert len(necks) == 4 and all(isinstance(neck, nn.BatchNorm1d) for neck in necks)
+    for neck in necks:
+        assert not neck.bias.requires_grad and not neck.bias.any() and neck.weight.requires_grad
+
+
+@pytest.mark.parametrize("method", ["scwm", "stripes", "global_only"])
+def test_one_seed_gives_one_network(tiny_config, method):
+    one, two, other = (
+        build_network(tiny_config(method, seed), None).state_dict() for seed in (0, 0, 1)
+    )
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert any(not torch.equal(one[name], other[name]) for name in one)
+
+
+def test_methods_of_one_seed_share_the_backbone(tiny_config):
+    one, two = (
+        build_network(tiny_config(m), None).backbone.state_dict() for m in ("scwm", "global_only")
+    )
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+# Pretrained weights
+
+
+def drawn(name: str) -> dict[str, Tensor]:
+    """torchvision's own state dict of a network, with values that tell each tensor apart."""
+    state = getattr(torchvision.models, name)(weights=None).state_dict()
+    return {key: torch.full_like(value, n) for n, (key, value) in enumerate(state.items())}
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_weights_land_in_their_layers(backbone):
+    """Also under other keys: what counts is torchvision's order."""
+    state = drawn(backbone)
+    net = build_backbone(backbone)
+    load_weights(net, {f"{n}.{k.split('.')[-1]}": v for n, (k, v) in enumerate(state.items())})
+    kept = [v for k, v in state.items() if not k.endswith("num_batches_tracked")]
+    own = [v for k, v in net.state_dict().items() if not k.endswith("num_batches_tracked")]
+    for found, expected in zip(own, kept, strict=False):
+        assert torch.equal(found, expected)
+    assert 0 < len(kept) - len(own) <= 4, "all but the classifier"
+
+
+@torch.inference_mode()
+def test_backbone_computes_what_torchvision_computes():
+    """Up to the last stage, whose stride differs, with one state dict in both."""
+    reference = torchvision.models.mobilenet_v2(weights=None).eval()
+    net = build_backbone("mobilenet_v2").eval()
+    load_weights(net, reference.state_dict())
+    images = torch.randn(1, 3, 64, 32)
+    assert torch.equal(net(images)[2], reference.features[:14](images))
+
+
+@pytest.mark.parametrize(
+    ("backbone", "other"),
+    [("resnet50", "resnet18"), ("resnet18", "resnet34"), ("mobilenet_v2", "resnet18")],
+)
+def test_weights_of_another_network_are_refused(backbone, other):
+    net = build_backbone(backbone)
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    with pytest.raises(ScwmError, match="do not fit"):
+        load_weights(net, getattr(torchvision.models, other)(weights=None).state_dict())
+    after = net.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+
+
+def test_cut_weights_are_refused():
+    state = drawn("mobilenet_v2")
+    with pytest.raises(ScwmError, match="do not fit"):
+        load_weights(build_backbone("mobilenet_v2"), dict(list(state.items())[:100]))
+
+
+def test_weight_files_are_read_without_running_code(tmp_path):
+    path = tmp_path / "weights.pt"
+    with pytest.raises(ScwmError, match=r"(?s)Cannot read.*weights\.pt"):
+        read_state(path)
+    torch.save(nn.Linear(2, 2), path)
+    with pytest.raises(ScwmError, match="Cannot read"):
+        read_state(path)
+    torch.save([torch.zeros(2)], path)
+    with pytest.raises(ScwmError, match="state dict"):
+        read_state(path)
+    torch.save({"a": torch.ones(2)}, path)
+    assert torch.equal(read_state(path)["a"], torch.ones(2))

@@ -1,0 +1,407 @@
+"""Training: the contract of every method, repeatability, resuming, and what is never read."""
+
+import copy
+import csv
+import io
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from scwm import checkpoint
+from scwm.checkpoint import Checkpoints, state_key
+from scwm.config import Config, method_names
+from scwm.controls import BINS, STRIPES, colour_histogram, random_features
+from scwm.data.augment import Augment
+from scwm.data.store import StoreSplit
+from scwm.errors import ScwmError
+from scwm.scoring import evaluate, load_network
+from scwm.seeding import derived_seed, numpy_generator, torch_generator
+from scwm.training import Trainer, build_network, train, write_history
+
+SCORES = {"mAP", "mAP_trapezoid", "mINP", "rank1", "rank5", "rank10"}
+COLUMNS = (
+    "epoch,iterations,loss,loss_global,loss_part,loss_parsing,loss_diversity,loss_separation,"
+    "clusters,unclustered_share,ari,nmi,label_foreground_iou,label_part_miou,learning_rate,"
+    "seconds_features,seconds_pseudo_labels,seconds_parsing,seconds_training"
+).split(",")
+UNTRAINED = ("pretrained", "random_features", "colour_histogram")
+NO_PARTS = (*UNTRAINED, "global_only")
+
+
+def history_of(run: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO((run / "history.csv").read_text())))
+
+
+def untimed(run: Path) -> list[dict[str, str]]:
+    return [
+        {k: v for k, v in row.items() if not k.startswith("seconds")} for row in history_of(run)
+    ]
+
+
+def model_of(run: Path) -> dict[str, Tensor]:
+    return torch.load(run / "model.pt", weights_only=True)["model"]
+
+
+def same(one: dict[str, Tensor], two: dict[str, Tensor]) -> bool:
+    return one.keys() == two.keys() and all(torch.equal(one[k], two[k]) for k in one)
+
+
+@pytest.fixture(scope="session")
+def start(toy_store, toy_weights):
+    """``start(config, folder)``: train the run; ``split`` replaces the training images."""
+
+    def run(config: Config, folder: Path, split: StoreSplit | None = None) -> Path:
+        folder.mkdir(exist_ok=True)
+        train(config, split or toy_store.split("train"), toy_weights, folder, folder / "state")
+        return folder
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def finished(start, tiny_config, toy_store, tmp_path_factory):
+    """``finished(method)``: the folder of the method's run, trained and scored once."""
+    folders: dict[str, Path] = {}
+
+    def run(method: str) -> Path:
+        if method not in folders:
+            folders[method] = start(tiny_config(method), tmp_path_factory.mktemp(method))
+            evaluate(folders[method], toy_store)
+        return folders[method]
+
+    return run
+
+
+@pytest.fixture
+def stop_in(monkeypatch):
+    """``stop_in(epoch)``: every training is interrupted in that epoch; ``None`` lets it run."""
+    run_epoch = Trainer.run_epoch
+
+    def stop(last: int | None) -> None:
+        def interrupted(self: Trainer, epoch: int) -> dict[str, Any]:
+            if epoch + 1 == last:
+                raise KeyboardInterrupt
+            return run_epoch(self, epoch)
+
+        monkeypatch.setattr(Trainer, "run_epoch", interrupted)
+
+    return stop
+
+
+# The contract of every method
+
+
+@pytest.mark.parametrize("method", method_names())
+def test_contract_of_every_method(finished, tiny_config, method):
+    run = finished(method)
+    parts, trained = method not in NO_PARTS, method not in UNTRAINED
+    parsed = parts and method != "stripes"
+
+    rows = history_of(run)
+    assert (run / "history.csv").read_text().splitlines()[0].split(",") == COLUMNS
+    assert [row["epoch"] for row in rows] == (["1", "2"] if trained else [])
+    for row in rows:
+        empty = {name for name, value in row.items() if not value}
+        assert empty == (set() if parsed else {"label_foreground_iou", "label_part_miou"})
+        assert all(math.isfinite(float(value)) for value in row.values() if value)
+        assert (float(row["loss_part"]) > 0) == parts and (float(row["loss_parsing"]) > 0) == parsed
+    assert [float(row["learning_rate"]) for row in rows] == ([3.5e-4, 3.5e-5] if trained else [])
+
+    text = (run / "metrics.json").read_text()
+    metrics = json.loads(text)
+    assert text == json.dumps(metrics, indent=2, sort_keys=True) + "\n"
+    assert (metrics["dataset"], metrics["method"], metrics["seed"]) == ("toy", method, 0)
+    assert metrics["default_feature"] == ("both" if parts else "global")
+    assert set(metrics["features"]) == ({"global", "parts", "both"} if parts else {"global"})
+    for scores in metrics["features"].values():
+        assert set(scores) == SCORES and all(0 <= value <= 1 for value in scores.values())
+    default = metrics["features"][metrics["default_feature"]]
+    assert {name: metrics[name] for name in SCORES} == default
+    assert (metrics["parsing"] is not None) == parsed
+    if parsed:
+        assert set(metrics["parsing"]) == {"foreground_iou", "part_miou"}
+        assert all(0 <= value <= 1 for value in metrics["parsing"].values())
+    assert (metrics["pseudo_labels"] is not None) == trained
+    if trained:
+        last = {key: float(rows[-1][key]) for key in metrics["pseudo_labels"]}
+        assert metrics["pseudo_labels"] == pytest.approx(last, abs=1e-6)
+        assert set(last) == {"clusters", "unclustered_share", "ari", "nmi"}
+
+    with np.load(run / "visuals.npz", allow_pickle=False) as visuals:
+        shapes = {name: visuals[name].shape for name in visuals}
+        assert {visuals[name].dtype for name in ("rank_query", "rank_gallery")} == {np.dtype("u1")}
+        assert visuals["rank_correct"].dtype == bool
+    assert shapes.pop("rank_query") == (8, 64, 32, 3)
+    assert shapes.pop("rank_gallery") == (8, 10, 64, 32, 3)
+    assert shapes.pop("rank_correct") == shapes.pop("rank_score") == (8, 10)
+    assert shapes.pop("mask_images") == (12, 64, 32, 3)
+    assert shapes.pop("mask_truth") == (12, 64, 32)
+    assert shapes == ({"mask_parts": (12, 16, 8)} if parts else {})
+
+    network, config = load_network(run / "model.pt")
+    assert config == tiny_config(method) and same(network.state_dict(), model_of(run))
+    assert list((run / "state").glob("*")) == [], "a finished run leaves no checkpoint"
+
+
+def test_oracle_trains_on_the_identities(finished):
+    for row in history_of(finished("oracle")):
+        assert (row["clusters"], float(row["ari"]), float(row["unclustered_share"])) == ("8", 1, 0)
+
+
+def test_methods_differ(finished):
+    """Each ablation trains another model than the full method."""
+    full = model_of(finished("scwm"))
+    for method in set(method_names()) - {"scwm", *NO_PARTS}:
+        assert not same(full, model_of(finished(method))), method
+
+
+def test_training_learns(start, tiny_config, tmp_path):
+    """With true labels and images that are not augmented, the loss falls."""
+    config = tiny_config(
+        "oracle",
+        model={"parts": 0},
+        training={"iterations": 5, "identities": 8, "instances": 4, "decay_every": 0},
+        augment={"flip": 0, "pad": 0, "erase": 0},
+    )
+    losses = [float(row["loss_global"]) for row in history_of(start(config, tmp_path))]
+    assert losses[1] < 0.5 * losses[0], losses
+
+
+# One seed, one result
+
+
+def test_one_seed_gives_one_result(finished, start, tiny_config, toy_store, tmp_path):
+    run, again = finished("scwm"), start(tiny_config("scwm"), tmp_path)
+    evaluate(again, toy_store)
+    assert (again / "metrics.json").read_bytes() == (run / "metrics.json").read_bytes()
+    assert same(model_of(again), model_of(run)) and untimed(again) == untimed(run)
+
+
+def test_another_seed_gives_another_result(finished, start, tiny_config, tmp_path):
+    other = start(tiny_config("global_only", seed=1), tmp_path)
+    assert untimed(other) != untimed(finished("global_only"))
+
+
+def test_seeds_are_independent():
+    seeds = [derived_seed(s, p, e) for s in range(5) for p in ("a", "b") for e in range(5)]
+    assert len(set(seeds)) == 50 and all(0 <= seed < 2**63 for seed in seeds)
+    for generator in (torch_generator, numpy_generator):
+        one, two, other = (generator(0, "a", e) for e in (3, 3, 4))
+        draw = (lambda g: torch.rand(3, generator=g)) if generator is torch_generator else (
+            lambda g: torch.from_numpy(g.random(3))
+        )
+        first = draw(one)
+        assert torch.equal(first, draw(two)) and not torch.equal(first, draw(other))
+
+
+# An interrupted run
+
+
+@pytest.mark.parametrize("every", [1, 2], ids="parsing every {}".format)
+def test_resumed_run_is_the_uninterrupted_one(
+    finished, start, stop_in, tiny_config, toy_store, tmp_path, every
+):
+    """Also where the second epoch trains on part labels of the first."""
+    config = tiny_config("scwm", parsing={"every": every})
+    whole = finished("scwm") if every == 1 else start(config, tmp_path / "whole")
+    evaluate(whole, toy_store)
+    stop_in(2)
+    with pytest.raises(KeyboardInterrupt):
+        start(config, tmp_path / "run")
+    assert not (tmp_path / "run/model.pt").exists() and not (tmp_path / "run/history.csv").exists()
+    stop_in(1)  # the first epoch is not run again
+    run = start(config, tmp_path / "run")
+    evaluate(run, toy_store)
+    assert untimed(run) == untimed(whole) and same(model_of(run), model_of(whole))
+    assert (run / "metrics.json").read_bytes() == (whole / "metrics.json").read_bytes()
+
+
+def test_damaged_checkpoint_falls_back_to_the_one_before(start, stop_in, tiny_config, tmp_path):
+    config = tiny_config("global_only", training={"epochs": 3, "iterations": 1})
+    whole = start(config, tmp_path / "whole")
+    stop_in(3)
+    with pytest.raises(KeyboardInterrupt):
+        start(config, tmp_path / "run")
+    newest = tmp_path / "run/state/checkpoint.pt"
+    newest.write_bytes(newest.read_bytes()[:1000])
+    stop_in(1)
+    with pytest.warns(UserWarning, match="Damaged checkpoint"):
+        run = start(config, tmp_path / "run")
+    assert untimed(run) == untimed(whole) and same(model_of(run), model_of(whole))
+
+
+def test_checkpoints_keep_the_previous_one(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    assert checkpoints.load() is None
+    for epoch in range(3):
+        checkpoints.save({"history": [epoch]})
+        assert checkpoints.load() == {"history": [epoch]}
+    checkpoints.newest.unlink()  # killed between the two renames
+    assert checkpoints.load() == {"history": [1]}
+    checkpoints.previous.write_bytes(b"damaged")
+    with pytest.warns(UserWarning, match="Damaged checkpoint"):
+        assert checkpoints.load() is None
+    checkpoints.remove()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_failed_save_loses_nothing(tmp_path, monkeypatch, damaged):
+    """A full disk while saving, also after the newest checkpoint was found damaged."""
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save({"history": [1]})
+    checkpoints.save({"history": [2]})
+    if damaged:
+        checkpoints.newest.write_bytes(b"damaged")
+        with pytest.warns(UserWarning, match="Damaged checkpoint"):
+            assert checkpoints.load() == {"history": [1]}
+
+    def full(*_: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(checkpoint.torch, "save", full)
+    with pytest.raises(OSError, match="no space"):
+        checkpoints.save({"history": [3]})
+    assert checkpoints.load() == {"history": [1 if damaged else 2]}
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_changed_run_never_resumes(tiny_config):
+    base = (tiny_config(), "data", "weights")
+    others = [
+        (tiny_config(training={"epochs": 3}), *base[1:]),
+        (tiny_config(seed=1), *base[1:]),
+        (base[0], "other data", base[2]),
+        (*base[:2], "other weights"),
+    ]
+    assert state_key(*base) == state_key(*base)
+    assert len({state_key(*run) for run in [base, *others]}) == 5
+
+
+# What training does not read
+
+
+def test_identities_cameras_and_masks_are_never_trained_on(
+    finished, start, tiny_config, toy_store, tmp_path
+):
+    split, rng = toy_store.split("train"), np.random.default_rng(0)
+    blind = replace(
+        split, ids=rng.permutation(split.ids), cameras=rng.permutation(split.cameras), masks=None
+    )
+    run, whole = start(tiny_config("scwm"), tmp_path, blind), finished("scwm")
+    assert same(model_of(run), model_of(whole))
+    for row, other in zip(untimed(run), untimed(whole), strict=True):
+        differ = {name for name in row if row[name] != other[name]}
+        assert differ == {"ari", "nmi", "label_foreground_iou", "label_part_miou"}
+
+
+def test_oracle_trains_on_other_identities_otherwise(
+    finished, start, tiny_config, toy_store, tmp_path
+):
+    split = toy_store.split("train")
+    other = replace(split, ids=np.random.default_rng(0).permutation(split.ids))
+    run = start(tiny_config("oracle"), tmp_path, other)
+    assert not same(model_of(run), model_of(finished("oracle")))
+
+
+# Mistakes
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({"eps": 0.001, "min_samples": 4}, "^0 cluster"), ({"eps": 0.999, "k1": 40}, "^1 cluster")],
+    ids=["none clustered", "one cluster"],
+)
+def test_nothing_to_learn_is_an_error(start, tiny_config, tmp_path, settings, message):
+    with pytest.raises(ScwmError, match=message) as caught:
+        start(tiny_config("global_only", pseudo_labels=settings), tmp_path)
+    assert "pseudo_labels.eps" in str(caught.value)
+
+
+def test_diverged_loss_is_an_error_and_keeps_the_checkpoint(
+    start, tiny_config, tmp_path, monkeypatch
+):
+    losses = Trainer.losses
+
+    def diverging(self: Trainer, *arguments: Any) -> Any:
+        values, output = losses(self, *arguments)
+        return values * (math.nan if self.history else 1), output
+
+    monkeypatch.setattr(Trainer, "losses", diverging)
+    with pytest.raises(ScwmError, match="(?s)Not finite in epoch 2: loss.*learning_rate"):
+        start(tiny_config("global_only"), tmp_path)
+    state = Checkpoints(tmp_path / "state").load()
+    assert state is not None and len(state["history"]) == 1
+    assert all(torch.isfinite(value).all() for value in state["model"].values())
+
+
+def test_model_of_something_else_is_an_error(tmp_path, toy_store):
+    with pytest.raises(ScwmError, match=r"(?s)no model here.*model\.pt"):
+        evaluate(tmp_path, toy_store)
+    torch.save({"model": {}}, tmp_path / "model.pt")
+    with pytest.raises(ScwmError, match="Not a model"):
+        evaluate(tmp_path, toy_store)
+
+
+# Pieces
+
+
+@pytest.mark.parametrize("size", [0, 4])
+def test_virtual_batch_normalises_each_group_by_itself(
+    tiny_config, toy_store, toy_weights, size
+):
+    config = tiny_config("scwm", training={"virtual_batch": size})
+    network = build_network(config, toy_weights)
+    trainer = Trainer(config, network, toy_store.split("train"))
+    images = Augment().normalise(trainer.images[slice(0, 8)])
+    reference = copy.deepcopy(network.backbone).train()
+    running = torch.zeros_like(network.neck.running_mean)
+    network.train()
+    seen = []
+    for group in images.split(size or 8):
+        pooled = network.pool(reference(group)[-1])
+        mean, variance = pooled.mean(0), pooled.var(0, unbiased=False)
+        seen.append(F.normalize((pooled - mean) / (variance + network.neck.eps).sqrt(), dim=1))
+        running = 0.9 * running + 0.1 * mean
+    output = trainer.forward(images)
+    assert torch.allclose(output.global_feature, torch.cat(seen), atol=1e-4)
+    assert torch.allclose(network.neck.running_mean, running, atol=1e-5)
+    assert all(len(values) == 8 for values in output)
+
+
+def test_history_leaves_cells_empty_that_do_not_apply(tmp_path):
+    write_history([{"epoch": 1, "loss": 0.12345678}], tmp_path / "history.csv")
+    header, row = (tmp_path / "history.csv").read_text().splitlines()
+    assert header.split(",") == COLUMNS
+    assert row.split(",") == ["1", "", "0.123457", *[""] * (len(COLUMNS) - 3)]
+
+
+def test_colour_histogram_is_numpys(toy_store):
+    images = toy_store.split("query").images[:3]
+    found = colour_histogram(images)
+    height = images.shape[1]
+    for image, feature in zip(images, found, strict=True):
+        counts = [
+            np.histogram(stripe[..., channel], BINS, (0, 256))[0]
+            for stripe in (
+                image[height * s // STRIPES : height * (s + 1) // STRIPES] for s in range(STRIPES)
+            )
+            for channel in range(3)
+        ]
+        expected = np.sqrt(np.concatenate(counts))
+        np.testing.assert_allclose(feature, expected / np.linalg.norm(expected), atol=1e-6)
+
+
+def test_random_features_are_unit_and_of_their_split():
+    query, gallery = (random_features(500, 0, name, 64) for name in ("query", "gallery"))
+    assert torch.allclose(query.norm(dim=1), torch.ones(500))
+    assert torch.equal(query, random_features(500, 0, "query", 64))
+    assert abs(float((query * gallery).sum(1).mean())) < 0.05

@@ -6,10 +6,11 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scwm.config import (
     CONFIG_DIR,
+    Config,
     load_config,
     merge,
     method_names,
@@ -19,6 +20,9 @@ from scwm.config import (
     write_yaml,
 )
 from scwm.errors import ScwmError
+
+if TYPE_CHECKING:
+    from scwm.data import ImageStore
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -142,17 +146,34 @@ def _config(options: argparse.Namespace) -> None:
     write_yaml(config, options.out)
 
 
+def _open(options: argparse.Namespace) -> tuple[Config, "ImageStore"]:
+    """The config of a run and its store, which must hold the images that the config names."""
+    from scwm.data import ImageStore
+
+    config, store = load_config(options.run / "config.yaml"), ImageStore(options.store)
+    for key, wanted, found in (
+        ("dataset", config["dataset"], store.info["dataset"]),
+        ("model.image_size", config["model"]["image_size"], store.info["image_size"]),
+    ):
+        if wanted != found:
+            raise ScwmError(
+                f"The run's {key} is {wanted}, the store's {found}.",
+                options.store,
+                "give the store that was built for this run",
+            )
+    return config, store
+
+
 def _train(options: argparse.Namespace) -> None:
     from scwm import allocator, provenance
     from scwm.checkpoint import state_key
-    from scwm.data import ImageStore
     from scwm.models import read_state
     from scwm.scoring import write_json
     from scwm.training import train, training_speed
 
     allocator.keep_freed_memory()
     start = time.perf_counter()
-    config, store = load_config(options.run / "config.yaml"), ImageStore(options.store)
+    config, store = _open(options)
     wanted = config["model"]["weights"]
     if wanted != "none" and not options.weights:
         raise ScwmError(
@@ -174,13 +195,11 @@ def _train(options: argparse.Namespace) -> None:
 
 def _evaluate(options: argparse.Namespace) -> None:
     from scwm import allocator, provenance
-    from scwm.data import ImageStore
     from scwm.scoring import evaluate, write_json
 
     allocator.keep_freed_memory()
     start = time.perf_counter()
-    store = ImageStore(options.store)
-    evaluate(options.run, store)
+    evaluate(options.run, _open(options)[1])
     seconds = time.perf_counter() - start
     record = provenance.read_json(options.run / "train.json")
     record["seconds_evaluate"] = seconds

@@ -177,6 +177,14 @@ def validate(config: Mapping[str, Any], where: object = None) -> None:
         raise ScwmError(
             f"model.image_size is {size}.", where, "give [height, width], each 32 to 4096 pixels"
         )
+    batch = values["training.identities"] * values["training.instances"]
+    group = values["training.virtual_batch"] or batch
+    if 1 in (group, batch % group):
+        raise ScwmError(
+            f"training.virtual_batch is {group}: one image of the batch of {batch} stands alone.",
+            where,
+            "batch normalisation needs two; give a divisor of the batch above 1, or 0",
+        )
     if not values["model.parts"] and values["pseudo_labels.feature"] != "global":
         raise ScwmError(
             "pseudo_labels.feature needs parts, but model.parts is 0.", where, "set it to global"

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from scwm.data.augment import Augment
+from scwm.errors import ScwmError
 from scwm.models import Network, Output
 from scwm.progress import progress
 
@@ -100,7 +101,12 @@ def embed(
         images: N images.
         batch: images at a time.
         pixels: keep the pixel features too (N·C·h·w half floats).
+
+    Raises:
+        ScwmError: there are no images.
     """
+    if not len(images):
+        raise ScwmError("There are no images.", title, "check the splits of the data set")
     network.eval()
     normalise = Augment().normalise
     kept: list[Embedding] = []

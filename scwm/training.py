@@ -215,7 +215,10 @@ class Trainer:
                 "training",
                 "lower training.learning_rate; the last checkpoint is kept",
             )
-        return {"iterations": settings["iterations"], **dict(zip(LOSSES, means, strict=True))}
+        row = {"iterations": settings["iterations"], **dict(zip(LOSSES, means, strict=True))}
+        absent = [] if self.parsed else ["loss_parsing", "loss_diversity"]
+        absent += [] if objective.parts else ["loss_part", "loss_separation"]
+        return {name: value for name, value in row.items() if name not in absent}
 
     def forward(self, images: Tensor) -> Output:
         """The network, its batch normalisation over `virtual_batch` images at a time."""

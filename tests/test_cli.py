@@ -12,6 +12,7 @@ import yaml
 from PIL import Image
 
 from scwm.cli import main
+from scwm.objective import Objective
 from scwm.training import Trainer
 
 COUNTS = {"train": 48, "query": 8, "gallery": 16}
@@ -94,7 +95,8 @@ def test_store_prints_its_counts(trained, scwm, capsys):
 
 def test_weights_are_copied_whole(trained):
     given, written = (
-        torch.load(trained / name, weights_only=True) for name in ("given.pt", "data/weights/toy.pt")
+        torch.load(trained / name, weights_only=True)
+        for name in ("given.pt", "data/weights/toy.pt")
     )
     assert all(torch.equal(given[name], written[name]) for name in given)
 
@@ -135,7 +137,8 @@ def test_table_is_written(trained, scwm, name, capsys):
     printed = capsys.readouterr().out.split()
     assert all((trained / path).stat().st_size for path in printed)
     table = pd.read_csv(trained / f"results/tables/{name}.csv")
-    assert {"scwm", "random_features"} <= set(table.astype(str).to_numpy().flatten())
+    found = set(table.astype(str).to_numpy().flatten())
+    assert "scwm" in found and ("random_features" in found) == (name == "main")
 
 
 @pytest.mark.parametrize("name", ["curves", "masks", "ranks"])
@@ -171,6 +174,20 @@ def test_data_set_without_masks_has_no_parsing_scores(trained, scwm, write_confi
     assert scwm("evaluate bare --store data/stores/folder") == 0
     metrics = json.loads((trained / "bare/metrics.json").read_text())
     assert metrics["parsing"] is None and 0 <= metrics["mAP"] <= 1
+
+
+def test_empty_split_is_told(trained, scwm, write_config, toy_folder, capsys):
+    """Crops to search in, but none to train on."""
+    for split in ("query", "gallery"):
+        (trained / "search" / split).mkdir(parents=True)
+        for path in (toy_folder / "query").iterdir():
+            (trained / "search" / split / path.name).symlink_to(path)
+    words = "data store folder --root search --size 64x32 --out data/stores/search"
+    assert scwm(words) == 0
+    write_config("search/run", "scwm", dataset="folder")
+    capsys.readouterr()
+    assert scwm("train search/run --store data/stores/search") == 1
+    assert "no images" in told(capsys)
 
 
 def test_stopped_training_goes_on(trained, scwm, write_config, capsys, monkeypatch):
@@ -217,6 +234,7 @@ def test_stopped_training_goes_on(trained, scwm, write_config, capsys, monkeypat
         ("train fresh --store absent", ["absent", "scwm data store"]),
         ("train fresh --store data/stores/toy --weights absent.pt", ["absent.pt"]),
         ("train fresh --store data/stores/toy --weights other.pt", ["do not fit"]),
+        ("train needy --store data/stores/toy", ["model.weights is imagenet", "--weights"]),
         ("evaluate fresh --store data/stores/toy", ["model.pt", "train the run first"]),
         ("table main --datasets d --methods scwm --seeds 0 --out x", ["d/scwm/seed0"]),
         ("plot curves --datasets d --methods scwm --seeds 0 --out x", ["d/scwm/seed0"]),
@@ -224,6 +242,7 @@ def test_stopped_training_goes_on(trained, scwm, write_config, capsys, monkeypat
 )
 def test_mistake_is_told_without_a_traceback(trained, scwm, write_config, capsys, words, messages):
     write_config(trained / "fresh", "scwm")
+    write_config(trained / "needy", "scwm", "model.weights=imagenet")
     torch.save({"a": torch.zeros(1)}, trained / "other.pt")
     capsys.readouterr()
     assert scwm(words) == 1
@@ -233,13 +252,8 @@ def test_mistake_is_told_without_a_traceback(trained, scwm, write_config, capsys
 
 
 def test_diverged_training_is_told(trained, scwm, write_config, capsys, monkeypatch):
-    losses = Trainer.losses
-
-    def diverging(self: Trainer, *arguments: object) -> object:
-        values, output = losses(self, *arguments)
-        return values * math.nan, output
-
-    monkeypatch.setattr(Trainer, "losses", diverging)
+    losses = Objective.losses
+    monkeypatch.setattr(Objective, "losses", lambda *given: losses(*given) * math.nan)
     write_config(trained / "diverged", "global_only", "training.epochs=1")
     assert scwm("train diverged --store data/stores/toy --weights given.pt") == 1
     assert "learning_rate" in told(capsys)
@@ -248,17 +262,20 @@ def test_diverged_training_is_told(trained, scwm, write_config, capsys, monkeypa
 
 @pytest.mark.parametrize(
     ("store", "dataset", "message"),
-    [("small", "mannequins", "32x32"), ("toy", "market1501", "market1501")],
+    [("small", "mannequins", "[32, 32]"), ("toy", "market1501", "market1501")],
     ids=["size", "dataset"],
 )
-def test_store_of_another_run_is_refused(trained, scwm, write_config, capsys, store, dataset, message):
+def test_store_of_another_run_is_refused(
+    trained, scwm, write_config, capsys, store, dataset, message
+):
     """A run must not be trained on other images than its config, and so its table, names."""
     if store == "small":
         scwm("data store mannequins --root data/raw/toy --size 32x32 --out data/stores/small")
     write_config(trained / "mixed", "random_features", dataset=dataset)
     capsys.readouterr()
-    assert scwm(f"train mixed --store data/stores/{store}") == 1
-    assert message in told(capsys)
+    for command in ("train", "evaluate"):
+        assert scwm(f"{command} mixed --store data/stores/{store}") == 1
+        assert message in told(capsys)
 
 
 @pytest.mark.parametrize(
@@ -271,8 +288,8 @@ def test_misspelt_command_shows_its_usage(scwm, capsys, words):
 
 
 def test_every_command_explains_itself(scwm, capsys):
-    commands = "data get,data store,weights,config,train,evaluate,table,plot".split(",")
-    for command in ["", *commands]:
+    commands = ("data get", "data store", "weights", "config", "train", "evaluate", "table", "plot")
+    for command in ("", *commands):
         with pytest.raises(SystemExit) as stopped:
             scwm(f"{command} --help")
         assert stopped.value.code == 0 and "usage: scwm" in capsys.readouterr().out

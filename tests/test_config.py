@@ -101,6 +101,8 @@ def test_experiment_never_undoes_a_method(method):
         ("model.image_size", [128], "model.image_size is .128."),
         ("model.image_size", [128, 16], "model.image_size is .128, 16.*32 to 4096"),
         ("seed", -1, "seed is -1"),
+        ("training.virtual_batch", 1, "training.virtual_batch is 1.*stands alone"),
+        ("training.virtual_batch", 51, "training.virtual_batch is 51.*batch of 256"),
     ],
 )
 def test_mistakes_are_named(key, value, message):
@@ -121,7 +123,7 @@ def test_missing_key_is_named(key):
 
 
 def test_unknown_method_is_an_error_with_a_suggestion():
-    with pytest.raises(ScwmError, match="(?s)Unknown method 'no_spaces'.*Did you mean 'no_space'"):
+    with pytest.raises(ScwmError, match=r"(?s)Unknown method 'no_spaces'.*Did you mean 'no_space'"):
         resolve_config("no_spaces", "toy", 0)
 
 

@@ -35,11 +35,12 @@ def load(source: Path, name: str) -> Dataset:
         return _read_csv(table, name)
     if not source.is_dir():
         raise ScwmError("no such folder or CSV", source, "give a folder of images or a CSV")
+    # First of all: one of Market-1501's folders is called `query` too.
+    root = next((f.parent for f in source.glob(f"**/{market1501.FOLDERS['train']}")), None)
+    if root is not None:
+        return market1501.load(root, name)
     folders = {split: source / split for split in SPLITS if (source / split).is_dir()}
     if not folders:
-        root = next((f.parent for f in source.glob(f"**/{market1501.FOLDERS['train']}")), None)
-        if root is not None:
-            return market1501.load(root, name)
         return _without_splits(market1501.read_folder(source), name)
     train, query, gallery = (
         market1501.read_folder(folders[split]) if split in folders else _split([])

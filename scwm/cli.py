@@ -69,8 +69,9 @@ def build_parser() -> argparse.ArgumentParser:
         run = commands.add_parser(name, help=text)
         run.add_argument("run", type=Path, metavar="RUN", help="folder with config.yaml")
         run.add_argument("--store", type=Path, required=True, help="folder of decoded images")
-        run.add_argument("--weights", type=Path, help="pretrained weights of the backbone")
         run.set_defaults(run_command=command)
+        if name == "train":
+            run.add_argument("--weights", type=Path, help="pretrained weights of the backbone")
     _add_reporting(commands)
     return parser
 

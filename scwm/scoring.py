@@ -60,9 +60,11 @@ def evaluate(run: Path, store: ImageStore) -> None:
         "label_note": describe_protocol(config, store.info["note"]),
     }
     write_json(metrics, run / "metrics.json")
-    visuals = rank_examples(query, gallery, features[0][default], features[1][default])
+    visuals: dict[str, Any] = rank_examples(
+        query, gallery, features[0][default], features[1][default]
+    )
     visuals |= mask_examples(gallery, embeddings[1])
-    np.savez_compressed(run / "visuals.npz", allow_pickle=False, **visuals)
+    np.savez_compressed(run / "visuals.npz", **visuals)
 
 
 def describe_protocol(config: Config, note: str) -> str:
@@ -99,12 +101,12 @@ def score_masks(
     return parsing_scores(torch.cat([labels[0], labels[1]]), truth)
 
 
-def last_labels(history: Path) -> dict[str, float] | None:
+def last_labels(history: Path) -> dict[str, int | float] | None:
     """Pseudo-label scores of the last epoch, None for a run that was not trained."""
     table = pd.read_csv(history)
     if table.empty:
         return None
-    return {name: float(table[name].iloc[-1]) for name in LABEL_SCORES}
+    return {name: table[name].iloc[-1].item() for name in LABEL_SCORES}
 
 
 def rank_examples(

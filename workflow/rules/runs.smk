@@ -71,7 +71,6 @@ rule evaluate:
         images=store_file("images.npy"),
         index=store_file("index.csv"),
         info=store_file("store.json"),
-        weights=weights_file,
         code=code("scoring.py"),
     output:
         metrics=f"{RUN}/metrics.json",
@@ -91,9 +90,8 @@ rule evaluate:
     params:
         run=subpath(output.metrics, parent=True),
         store=subpath(input.images, parent=True),
-        weights=lambda wildcards, input: option("--weights", input.get("weights")),
     message:
         "evaluate {wildcards.method} on {wildcards.dataset}, seed {wildcards.seed}"
     shell:
         "OMP_NUM_THREADS={threads} python -m scwm evaluate {params.run:q} --store {params.store:q}"
-        " {params.weights:q} > {log:q} 2>&1"
+        " > {log:q} 2>&1"

@@ -12,14 +12,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ...errors import ScwmError
-from ...progress import progress
+from scwm.errors import ScwmError
+from scwm.progress import progress
+
 from .anatomy import Pose
 from .body import PARTS, Body
 from .camera import encode, make_camera
 from .protocol import SPLITS, Knobs, Shot, choose, plan, seeded, strangers
 from .scene import Figure, photograph
-from .wardrobe import draw_identities, textures
+from .textures import textures
+from .wardrobe import draw_identities
 
 PALETTE = (
     (0, 0, 0),

@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from ...errors import ScwmError
+from scwm.errors import ScwmError
 
 SPLITS = ("bounding_box_train", "query", "bounding_box_test")
 

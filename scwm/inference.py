@@ -1,11 +1,13 @@
 """Features, masks and pixel features of many images, in batches, without gradients."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from scwm.data.augment import Augment
 from scwm.errors import ScwmError
@@ -51,6 +53,20 @@ def default_device() -> torch.device:
 def place(network: Network, device: torch.device) -> Network:
     """`network` on `device`, its convolutions stored channels last, which is faster on both."""
     return network.to(device).to(memory_format=torch.channels_last)
+
+
+@contextmanager
+def calibrating(*necks: nn.BatchNorm1d) -> Iterator[None]:
+    """Batch normalisations whose running statistics become those of all that passes inside."""
+    momenta = [neck.momentum for neck in necks]
+    for neck in necks:
+        neck.reset_running_stats()
+        neck.momentum = None  # a plain average over the batches
+        neck.train()
+    yield
+    for neck, momentum in zip(necks, momenta, strict=True):
+        neck.momentum = momentum
+        neck.eval()
 
 
 def bfloat16_pays(device: torch.device) -> bool:

@@ -18,7 +18,15 @@ from scwm.data.store import StoreSplit
 from scwm.errors import ScwmError
 from scwm.evaluation.label_quality import label_scores
 from scwm.evaluation.parsing_quality import parsing_scores
-from scwm.inference import Embedding, ImageBatches, autocast, default_device, embed, place
+from scwm.inference import (
+    Embedding,
+    ImageBatches,
+    autocast,
+    calibrating,
+    default_device,
+    embed,
+    place,
+)
 from scwm.losses import UNLABELLED
 from scwm.models import Network, Output, PartHead, load_weights
 from scwm.objective import LOSSES, Objective
@@ -76,6 +84,8 @@ class Trainer:
             self.network.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.history, self.cells = state["history"], state["cells"]
+        else:
+            self.start_neck()
         epochs = range(len(self.history), settings["epochs"])
         for epoch in progress(epochs, f"{self.config['method']} seed {seed}: epochs"):
             decays = epoch // settings["decay_every"] if settings["decay_every"] else 0
@@ -90,6 +100,18 @@ class Trainer:
                     "cells": self.cells,
                 }
             )
+
+    @torch.no_grad()
+    def start_neck(self, sample: int = 1024) -> None:
+        """Start the global neck's running statistics from training images (ours): the first
+        pseudo labels and memory then hold features as the first steps will see them."""
+        chance = numpy_generator(self.config["seed"], "neck")
+        rows = chance.permutation(len(self.images))[:sample]
+        self.network.eval()
+        with calibrating(self.network.neck):
+            for group in np.array_split(rows, -(-len(rows) // self.config["evaluation"]["batch"])):
+                with autocast(self.device, self.config["training"]["precision"]):
+                    self.network(self.augment.normalise(self.images[group]))
 
     def run_epoch(self, epoch: int) -> dict[str, Any]:
         """One epoch; returns its row of the history."""
@@ -160,16 +182,23 @@ class Trainer:
             return self.reread_parts(embedding)
 
     def reread_parts(self, embedding: Embedding) -> Embedding:
-        """The embedding with part features of the current head on the kept pixel features."""
+        """The embedding with part features of the current head on the kept pixel features; the
+        part necks' running statistics start from them."""
         pixels, whole = embedding.pixels, embedding.global_feature
         assert pixels is not None
         step = self.config["evaluation"]["batch"]
-        outputs = [
-            self.network.part_branch(whole[i : i + step], pixels[i : i + step].float())
-            for i in range(0, len(whole), step)
-        ]
+
+        def read() -> list[Output]:
+            return [
+                self.network.part_branch(whole[i : i + step], pixels[i : i + step].float())
+                for i in range(0, len(whole), step)
+            ]
+
+        with calibrating(*self.network.part_necks):
+            read()
+        outputs = read()
         parts, seen = (
-            torch.cat([getattr(o, name) for o in outputs])
+            torch.cat([getattr(output, name) for output in outputs])
             for name in ("part_features", "visibility")
         )
         return Embedding(whole, parts, seen, pixels=pixels)

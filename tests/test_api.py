@@ -1,0 +1,62 @@
+"""The library's calls: the same numbers as the workflow's, from files and from arrays."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import scwm
+from scwm.errors import ScwmError
+from scwm.inference import ImageBatches, embed
+from scwm.training import build_network
+
+FILES = "query/*.jpg"
+
+
+@pytest.fixture(scope="module")
+def models(tiny_config, toy_weights, tmp_path_factory):
+    """A model with parts and one without, as a run leaves them."""
+    found = {}
+    for method in ("scwm", "global_only"):
+        config = tiny_config(method)
+        network = build_network(config, toy_weights)
+        path = tmp_path_factory.mktemp(method) / "model.pt"
+        torch.save({"config": config, "model": network.state_dict()}, path)
+        found[method] = scwm.load_model(path), network
+    return found
+
+
+def test_extract_is_what_the_workflow_embeds(models, toy_folder, toy_store):
+    model, network = models["scwm"]
+    files = sorted(toy_folder.glob(FILES))
+    expected = embed(network, ImageBatches(toy_store.split("query").images, torch.device("cpu")))
+    for name, feature in expected.features().items():
+        np.testing.assert_allclose(scwm.extract(model, files, name), feature, atol=1e-5)
+    arrays = np.stack([np.asarray(Image.open(file)) for file in files])
+    assert np.array_equal(scwm.extract(model, files), scwm.extract(model, arrays))
+    assert np.array_equal(scwm.parse(model, files), expected.part_labels)
+
+
+def test_rank_orders_by_similarity(models, toy_folder):
+    model, _ = models["global_only"]
+    files = sorted(toy_folder.glob(FILES))
+    order, similarity = scwm.rank(model, files[:3], files)
+    assert list(order[:, 0]) == [0, 1, 2], "an image is most like itself"
+    assert (np.diff(similarity) <= 0).all() and np.allclose(similarity[:, 0], 1, atol=1e-5)
+    assert (np.sort(order) == np.arange(len(files))).all()
+
+
+def test_mistakes_are_named(models, tmp_path):
+    model, _ = models["global_only"]
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"no image")
+    for call in (
+        lambda: scwm.parse(model, np.zeros((1, 64, 32, 3), np.uint8)),
+        lambda: scwm.extract(model, np.zeros((1, 64, 32, 3), np.uint8), "parts"),
+        lambda: scwm.extract(model, [broken]),
+        lambda: scwm.extract(model, []),
+        lambda: scwm.load_model(broken),
+        lambda: scwm.load_model(tmp_path / "absent.pt"),
+    ):
+        with pytest.raises(ScwmError):
+            call()

@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,19 +95,26 @@ def _add_data(commands: Any) -> None:
 def _add_reporting(commands: Any) -> None:
     from scwm import reporting
 
-    for name, choices, text in (
-        ("table", reporting.TABLES, "write a table of finished runs"),
-        ("plot", reporting.PLOTS, "draw a figure of finished runs"),
-    ):
-        command = commands.add_parser(name, help=text)
-        command.add_argument("name", choices=choices)
+    def add(name: str, text: str) -> argparse.ArgumentParser:
+        command: argparse.ArgumentParser = commands.add_parser(name, help=text)
         command.add_argument("--runs", type=Path, default=Path("results/runs"))
         command.add_argument("--datasets", nargs="+", required=True)
         command.add_argument("--methods", nargs="+", required=True)
         command.add_argument("--seeds", nargs="+", type=int, required=True)
         command.add_argument("--partial", action="store_true", help="gaps for missing runs")
-        command.add_argument("--out", type=Path, required=True, help="path without suffix")
-        command.set_defaults(run_command=_report, make=getattr(reporting, name))
+        command.add_argument("--out", type=Path, required=True)
+        return command
+
+    table = add("table", "write a table of finished runs; --out without suffix")
+    table.add_argument("name", choices=reporting.TABLES)
+    table.set_defaults(run_command=lambda o: _report(reporting.table, o.name, options=o))
+    plot = add("plot", "draw a figure of finished runs; --out without suffix")
+    plot.add_argument("name", choices=reporting.PLOTS)
+    plot.set_defaults(run_command=lambda o: _report(reporting.plot, o.name, options=o))
+    page = add("page", "write the report: tables and plots on one page that needs no network")
+    page.add_argument("--tables", type=Path, required=True, help="folder of the tables")
+    page.add_argument("--plots", type=Path, required=True, help="folder of the plots")
+    page.set_defaults(run_command=lambda o: _report(reporting.page, o.tables, o.plots, options=o))
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -208,14 +215,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     write_json(record, options.run / "provenance.json")
 
 
-def _report(options: argparse.Namespace) -> None:
-    for path in options.make(
-        options.name,
-        options.runs,
-        options.datasets,
-        options.methods,
-        options.seeds,
-        options.out,
-        options.partial,
-    ):
+def _report(make: Callable[..., list[Path]], *first: Any, options: argparse.Namespace) -> None:
+    names = options.datasets, options.methods, options.seeds
+    for path in make(*first, options.runs, *names, options.out, options.partial):
         print(path)

@@ -339,21 +339,21 @@ def test_unknown_names_are_refused(root: Path, tmp_path: Path) -> None:
 def test_page_holds_everything_and_needs_no_network(root: Path, tmp_path: Path) -> None:
     tables, plots, out = tmp_path / "tables", tmp_path / "plots", tmp_path / "report.html"
     with pytest.raises(ScwmError, match=r"main\.html"):
-        reporting.page(root, tables, plots, out)
+        reporting.page(tables, plots, root, *NAMES, out)[0]
     for name in reporting.TABLES:
         reporting.table(name, root, *NAMES, tables / name)
     for name in reporting.PLOTS:
         plots.mkdir(exist_ok=True)
         Image.new("RGB", (4, 4)).save(plots / f"{name}.png")
-    found = reporting.page(root, tables, plots, out).read_text()
+    found = reporting.page(tables, plots, root, *NAMES, out)[0].read_text()
     assert f"Each run ({len(DATASETS) * len(METHODS) * len(SEEDS)})" in found
-    first = reporting.page(root, tables, plots, out, *NAMES).read_bytes()
-    assert reporting.page(root, tables, plots, out, *NAMES).read_bytes() == first
+    first = reporting.page(tables, plots, root, *NAMES, out)[0].read_bytes()
+    assert reporting.page(tables, plots, root, *NAMES, out)[0].read_bytes() == first
     html = first.decode()
     assert html.count("data:image/png;base64,") == len(reporting.PLOTS)
     assert 'id="table-main"' in html and "parsing.space_correction = False" in html
     assert not [part for part in html.split("src=")[1:] if not part.startswith('"data:')]
     assert "<no_space>" not in html
     (plots / "masks.png").unlink()
-    reporting.page(root, tables, plots, out, *NAMES, partial=True)
+    reporting.page(tables, plots, root, *NAMES, out, partial=True)
     assert "Not built: masks.png" in out.read_text()

@@ -152,7 +152,7 @@ def test_paper_graph_is_whole_fast_and_names_missing_data(tmp_path: Path) -> Non
     assert counts["resolve_config"] == counts["train"] == counts["evaluate"] == runs == 96
     assert counts["get_dataset"] == counts["build_store"] == 2
     assert counts["get_weights"] == 1
-    assert counts["table"] == 2 and counts["plot"] == 5
+    assert counts["table"] == 2 and counts["plot"] == 5 and counts["page"] == 1
 
     for dataset in config["datasets"]:
         variable = read_config("datasets")[dataset]["env"]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from scwm.errors import ScwmError
 from scwm.reporting.page import write_page
-from scwm.reporting.runs import discover, load_runs
+from scwm.reporting.runs import load_runs
 from scwm.reporting.tables import write_table
 
 TABLES = ("main", "ablation")
@@ -64,30 +64,19 @@ def plot(
 
 
 def page(
-    root: Path,
     tables: Path,
     plots: Path,
+    root: Path,
+    datasets: Iterable[str],
+    methods: Iterable[str],
+    seeds: Iterable[int],
     out: Path,
-    datasets: Iterable[str] | None = None,
-    methods: Iterable[str] | None = None,
-    seeds: Iterable[int] | None = None,
     partial: bool = False,
-) -> Path:
+) -> list[Path]:
     """Write the report `out` from the runs, the tables' folder and the plots' folder.
-
-    Data sets, methods and seeds that are not given are those found below `root`.
 
     Raises:
         ScwmError: where runs, tables or plots are missing and `partial` is false.
     """
-    found_datasets, found_methods, found_seeds = discover(root)
-    # Names that were found need not all combine; only those that were asked for can be missing.
-    found_only = datasets is None or methods is None or seeds is None
-    runs = load_runs(
-        root,
-        found_datasets if datasets is None else datasets,
-        found_methods if methods is None else methods,
-        found_seeds if seeds is None else seeds,
-        partial or found_only,
-    )
-    return write_page(runs, Path(tables), Path(plots), out, partial)
+    runs = load_runs(root, datasets, methods, seeds, partial)
+    return [write_page(runs, tables, plots, out, partial)]

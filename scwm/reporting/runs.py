@@ -71,17 +71,6 @@ def run_folder(root: Path, dataset: str, method: str, seed: int) -> Path:
     return Path(root) / dataset / method / f"seed{seed}"
 
 
-def discover(root: Path) -> tuple[list[str], list[str], list[int]]:
-    """Names of the data sets, methods and seeds that have a folder below `root`, sorted.
-
-    Methods come with `scwm` first and the controls last.
-    """
-    names = [(f.parent.parent.name, f.parent.name, f.name) for f in Path(root).glob("*/*/seed*")]
-    methods = sorted({m for _, m, _ in names}, key=lambda m: (m in CONTROLS, m != "scwm", m))
-    seeds = sorted({int(s[4:]) for _, _, s in names if s[4:].isdigit()})
-    return sorted({d for d, _, _ in names}), methods, seeds
-
-
 def _load(folder: Path, dataset: str, method: str, seed: int) -> Run:
     absent = [name for name in FILES if not (folder / name).is_file()]
     if absent:

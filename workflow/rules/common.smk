@@ -151,9 +151,10 @@ def run_files(*names):
 
 
 def reported_outputs(config):
-    """Every table and plot of the benchmark."""
+    """Every table and plot of the benchmark, and its report."""
     results = config["results"]
     return [
+        f"{results}/report.html",
         *expand(f"{results}/tables/{{name}}.{{ext}}", name=TABLES, ext=TABLE_FORMATS),
         *expand(f"{results}/plots/{{name}}.{{ext}}", name=PLOTS, ext=PLOT_FORMATS),
     ]

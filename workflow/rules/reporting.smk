@@ -78,6 +78,40 @@ rule plot:
         " --out {params.out:q} > {log:q} 2>&1"
 
 
+rule page:
+    """Tables, plots and provenance on one page that needs no network."""
+    input:
+        runs=run_files("config.yaml", "metrics.json", "history.csv", "provenance.json"),
+        tables=expand(f"{config['results']}/tables/{{name}}.html", name=TABLES),
+        plots=expand(f"{config['results']}/plots/{{name}}.png", name=PLOTS),
+        code=code("reporting/*.py"),
+    output:
+        page=f"{config['results']}/report.html",
+    log:
+        f"{config['results']}/logs/page.log",
+    benchmark:
+        f"{config['results']}/benchmarks/page.tsv"
+    conda:
+        rule_env()
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        tables=f"{config['results']}/tables",
+        plots=f"{config['results']}/plots",
+        datasets=config["datasets"],
+        methods=config["methods"],
+        seeds=config["seeds"],
+    message:
+        "write {output.page}"
+    shell:
+        "python -m scwm page --runs results/runs --tables {params.tables:q}"
+        " --plots {params.plots:q} --datasets {params.datasets:q}"
+        " --methods {params.methods:q} --seeds {params.seeds:q}"
+        " --out {output.page:q} > {log:q} 2>&1"
+
+
 # Tables and plots of the runs that exist, with gaps for the others. Without input and output it
 # runs whenever it is asked for, and no training before it does.
 rule partial:
@@ -106,4 +140,6 @@ rule partial:
         ' "${{runs[@]}}" --partial --out {params.out:q}/tables/"$table"; done;'
         ' for plot in {params.plots:q}; do python -m scwm plot "$plot"'
         ' "${{runs[@]}}" --partial --out {params.out:q}/plots/"$plot"; done;'
+        ' python -m scwm page "${{runs[@]}}" --partial --tables {params.out:q}/tables'
+        " --plots {params.out:q}/plots --out {params.out:q}/report.html;"
         " }} > {log:q} 2>&1"

@@ -11,7 +11,7 @@ INSTALL = $(BIN)/python -m pip install --quiet --no-compile -c constraints.txt -
 WORKFLOW_REPORT := results/workflow_report.html
 
 .DEFAULT_GOAL := help
-.PHONY: help demo report partial dag dry-run test lint format pins clean distclean
+.PHONY: help demo report partial tiny dag dry-run test lint format pins clean distclean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ $(WORKFLOW_REPORT): $(wildcard results/tables/*.html results/plots/*.png) | $(DE
 
 partial: $(DEMO_STAMP)  ## tables and plots of the runs that exist, in results/partial
 	snakemake --cores 1 partial
+
+tiny: $(DEMO_STAMP)  ## run every step of the workflow on a tiny data set, in about two minutes
+	snakemake --cores all --configfile config/ci.yaml
 
 dag: $(DEMO_STAMP)  ## print the graph of rules in Graphviz's dot language
 	@snakemake --quiet all --rulegraph

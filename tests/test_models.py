@@ -215,3 +215,18 @@ def test_weight_files_are_read_without_running_code(tmp_path):
         read_state(path)
     torch.save({"a": torch.ones(2)}, path)
     assert torch.equal(read_state(path)["a"], torch.ones(2))
+
+
+@pytest.mark.parametrize("method", ["scwm", "stripes", "global_only"])
+def test_mixed_precision_casts_the_backbone_alone(tiny_config, method):
+    """Features, masks and losses' inputs stay float32, close to the full-precision ones."""
+    network = build_network(tiny_config(method), None).eval()
+    images = torch.randn(2, 3, 64, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        full = network(images)
+        with torch.autocast("cpu", torch.bfloat16):
+            mixed = network(images)
+    for name, value in full._asdict().items():
+        if value is not None:
+            assert getattr(mixed, name).dtype == torch.float32, name
+    assert (mixed.global_feature * full.global_feature).sum(1).min() > 0.95

@@ -84,14 +84,14 @@ class PixelFeatures(nn.Module):
 
     def forward(self, maps: list[Tensor]) -> Tensor:
         """Maps of all stages -> (B,C,h,w)."""
-        pixels: Tensor = self.deep(maps[-1]).float()
+        pixels: Tensor = self.deep(maps[-1])
         if self.lateral is None:
             return pixels
         shallow = maps[self.stage]
         size = [max(s, m) for s, m in zip(shallow.shape[2:], MIN_CELLS, strict=True)]
         pixels = F.interpolate(pixels, size=size, mode="bilinear", align_corners=False)
         scale = 0.5 * pixels.detach().norm(dim=1, keepdim=True).mean((2, 3), keepdim=True)
-        detail = F.interpolate(self.lateral(shallow).float(), size=size, mode="nearest")
+        detail = F.interpolate(self.lateral(shallow), size=size, mode="nearest")
         return pixels + scale * F.normalize(detail, dim=1)
 
 
@@ -120,13 +120,14 @@ class Network(nn.Module):
             self.part_necks = nn.ModuleList(bn_neck(channels) for _ in range(self.parts))
 
     def forward(self, images: Tensor) -> Output:
-        """Normalised images (B,3,H,W) -> Output."""
+        """Normalised images (B,3,H,W) -> Output; under autocast the backbone alone is cast."""
         maps = self.backbone(images)
-        pooled = self.neck(self.pool(maps[-1].float()))
-        feature = F.normalize(pooled, dim=1)
-        if not self.parts:
-            return Output(feature)
-        return self.part_branch(feature, self.pixel_features(maps))
+        with torch.autocast(images.device.type, enabled=False):
+            maps = [stage.float() for stage in maps]
+            feature = F.normalize(self.neck(self.pool(maps[-1])), dim=1)
+            if not self.parts:
+                return Output(feature)
+            return self.part_branch(feature, self.pixel_features(maps))
 
     def part_branch(self, feature: Tensor, pixels: Tensor) -> Output:
         """Part masks and features from pixel features (B,C,h,w) computed before."""

@@ -92,7 +92,8 @@ def _embed(model: Model, images: Images) -> Embedding:
         raise ScwmError("No images were given.")
     pixels = np.stack([_read(image, (width, height)) for image in images])
     batches = ImageBatches(pixels, default_device())
-    return embed(model.network, batches, model.config["evaluation"]["batch"])
+    precision = model.config["training"]["precision"]
+    return embed(model.network, batches, model.config["evaluation"]["batch"], precision)
 
 
 def _read(image: str | Path | Image.Image | np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -4,6 +4,7 @@ import difflib
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,9 @@ def parse_assignments(assignments: list[str]) -> Config:
             nested: Any = yaml.safe_load(value)
         except yaml.YAMLError as error:
             raise ScwmError(f"'{text}' has a value that is not YAML: {error}", "--set") from error
+        if isinstance(nested, str):  # YAML takes 1e-4 for text, as its mantissa has no point
+            with suppress(ValueError):
+                nested = float(nested)
         for part in reversed(key.split(".")):
             nested = {part: nested}
         result = merge(result, nested)

@@ -14,6 +14,8 @@ from scwm.errors import ScwmError
 from scwm.models import Network, Output
 from scwm.progress import progress
 
+HALF_MAX = torch.finfo(torch.float16).max
+
 
 @dataclass(frozen=True, eq=False)
 class Embedding:
@@ -55,6 +57,15 @@ def place(network: Network, device: torch.device) -> Network:
     return network.to(device).to(memory_format=torch.channels_last)
 
 
+def group_size(count: int, wanted: int) -> int:
+    """The least size from `wanted` on, and from 2, that leaves no single one of `count` over:
+    batch normalisation has no statistics of one image."""
+    size = max(wanted, 2)
+    while count % size == 1 < count:
+        size += 1
+    return size
+
+
 @contextmanager
 def calibrating(*necks: nn.BatchNorm1d) -> Iterator[None]:
     """Batch normalisations whose running statistics become those of all that passes inside."""
@@ -63,16 +74,18 @@ def calibrating(*necks: nn.BatchNorm1d) -> Iterator[None]:
         neck.reset_running_stats()
         neck.momentum = None  # a plain average over the batches
         neck.train()
-    yield
-    for neck, momentum in zip(necks, momenta, strict=True):
-        neck.momentum = momentum
-        neck.eval()
+    try:
+        yield
+    finally:
+        for neck, momentum in zip(necks, momenta, strict=True):
+            neck.momentum = momentum
+            neck.eval()
 
 
 def bfloat16_pays(device: torch.device) -> bool:
     """Whether the hardware computes in bfloat16; emulated, it is far slower than float32."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return torch.cuda.is_bf16_supported(including_emulation=False)
     checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(getattr(torch.cpu, check, lambda: False)() for check in checks)
 
@@ -140,7 +153,7 @@ def _keep(output: Output, pixels: bool) -> Embedding:
     if output.masks is None or output.pixels is None:
         return Embedding(output.global_feature)
     labels = output.masks.argmax(1).to(torch.uint8)
-    maps = output.pixels.half() if pixels else None
+    maps = output.pixels.clamp(-HALF_MAX, HALF_MAX).half() if pixels else None
     return Embedding(output.global_feature, output.part_features, output.visibility, labels, maps)
 
 

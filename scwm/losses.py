@@ -2,14 +2,17 @@
 
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-UNLABELLED = 255
+from scwm.data.augment import UNLABELLED
+
+Array = Tensor | np.ndarray
 
 
-def parsing_loss(logits: Tensor, labels: Tensor) -> Tensor:
+def parsing_loss(logits: Array, labels: Array) -> Tensor:
     """Pixel-wise cross-entropy of the part classifier (ISP, Zhu et al., ECCV 2020).
 
     Args:
@@ -19,12 +22,12 @@ def parsing_loss(logits: Tensor, labels: Tensor) -> Tensor:
     Returns:
         Mean over the labelled pixels, a scalar >= 0; 0 where none is.
     """
-    labels = labels.long()
+    logits, labels = torch.as_tensor(logits), torch.as_tensor(labels).long()
     total = F.cross_entropy(logits, labels, ignore_index=UNLABELLED, reduction="sum")
     return total / (labels != UNLABELLED).sum().clamp(min=1)
 
 
-def diversity_loss(masks: Tensor) -> Tensor:
+def diversity_loss(masks: Array) -> Tensor:
     """Overlap of an image's part masks plus collapse of their mean occupancy (formula ours).
 
     ``mean_{i, k<l} cos(P_ik, P_il) + (log K - H(q))`` where ``q_k`` is part k's share of the mass
@@ -34,14 +37,16 @@ def diversity_loss(masks: Tensor) -> Tensor:
     Args:
         masks: (B,K,h,w), the parts without background, non-negative.
     """
+    masks = torch.as_tensor(masks)
     parts = masks.shape[1]
     occupancy = masks.mean((0, 2, 3))
     share = occupancy / occupancy.sum().clamp(min=1e-12)
     entropy = -(share * share.clamp(min=1e-12).log()).sum()
-    return _pairwise_cosine(masks.flatten(2)).mean() + math.log(parts) - entropy
+    overlap = _pairwise_cosine(masks.flatten(2))
+    return overlap.sum() / max(overlap.numel(), 1) + math.log(parts) - entropy
 
 
-def separation_loss(parts: Tensor, visibility: Tensor, margin: float = 0.3) -> Tensor:
+def separation_loss(parts: Array, visibility: Array, margin: float = 0.3) -> Tensor:
     """Similarity of one image's visible part features above a margin (formula ours).
 
     ``mean max(0, cos(f_ik, f_il) - margin)`` over images i and pairs k<l of parts that are both
@@ -52,6 +57,7 @@ def separation_loss(parts: Tensor, visibility: Tensor, margin: float = 0.3) -> T
         visibility: (B,K); a part counts where it is above 0.
         margin: cosine up to which parts may be alike.
     """
+    parts, visibility = torch.as_tensor(parts), torch.as_tensor(visibility)
     above = F.relu(_pairwise_cosine(parts) - margin)
     first, second = _pairs(parts.shape[1], parts.device)
     both = ((visibility[:, first] > 0) & (visibility[:, second] > 0)).to(above)

@@ -1,10 +1,13 @@
 """The weighted memory: one prototype for each pseudo identity, moved by weighted samples."""
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from scwm.errors import ScwmError
+
+Array = Tensor | np.ndarray
 
 STRATEGIES = ("uniform", "hardest", "hard_mining", "noise_suppression")
 
@@ -47,11 +50,11 @@ class WeightedMemory(nn.Module):
 
     def __init__(
         self,
-        centroids: Tensor,
+        centroids: Array,
         momentum: float = 0.1,
         temperature: float = 0.05,
         strategy: str = "hard_mining",
-        tau: float = 0.1,
+        tau: float = 0.3,
     ) -> None:
         super().__init__()
         if strategy not in STRATEGIES:
@@ -63,7 +66,7 @@ class WeightedMemory(nn.Module):
         self.momentum, self.temperature = momentum, temperature
         self.strategy, self.tau = strategy, tau
 
-    def forward(self, features: Tensor, labels: Tensor, visibility: Tensor | None = None) -> Tensor:
+    def forward(self, features: Array, labels: Array, visibility: Array | None = None) -> Tensor:
         """Contrastive loss of a batch.
 
         Args:
@@ -74,18 +77,23 @@ class WeightedMemory(nn.Module):
         Returns:
             The (weighted) mean cross-entropy, a scalar; 0 where nothing is visible.
         """
+        features, labels = self._prepared(features, labels)
         logits = features @ self.centroids.T / self.temperature
         if visibility is None:
             return F.cross_entropy(logits, labels)
         losses = F.cross_entropy(logits, labels, reduction="none")
+        visibility = torch.as_tensor(visibility).to(losses)
         return (losses * visibility).sum() / visibility.sum().clamp(min=1e-6)
 
     @torch.no_grad()
-    def weights(self, features: Tensor, labels: Tensor, visibility: Tensor | None = None) -> Tensor:
+    def weights(self, features: Array, labels: Array, visibility: Array | None = None) -> Tensor:
         """Weight of each sample, (B,); over a cluster's samples they sum to 1, or to 0 where
         none is visible. Arguments as for `forward`."""
+        features, labels = self._prepared(features, labels)
         difficulty = 1 - (features * self.centroids[labels]).sum(1)
-        visible = torch.ones_like(difficulty) if visibility is None else visibility.to(difficulty)
+        visible = torch.ones_like(difficulty)
+        if visibility is not None:
+            visible = torch.as_tensor(visibility).to(difficulty)
         sign = {"hardest": 1, "hard_mining": 1, "noise_suppression": -1, "uniform": 0}
         score = sign[self.strategy] * difficulty
         score = score.masked_fill(visible <= 0, -torch.inf)
@@ -101,14 +109,19 @@ class WeightedMemory(nn.Module):
         return torch.where(total > 0, weight / total.clamp(min=1e-30), torch.zeros_like(weight))
 
     @torch.no_grad()
-    def update(self, features: Tensor, labels: Tensor, visibility: Tensor | None = None) -> None:
+    def update(self, features: Array, labels: Array, visibility: Array | None = None) -> None:
         """Move the prototypes of the clusters in the batch; arguments as for `forward`."""
-        features = features.to(self.centroids)
+        features, labels = self._prepared(features, labels)
         weight = self.weights(features, labels, visibility)
         drawn = torch.zeros_like(self.centroids).index_add_(0, labels, weight[:, None] * features)
         moved = self._per_cluster(weight, labels, "sum") > 0
         new = F.normalize(self.momentum * self.centroids + (1 - self.momentum) * drawn, dim=1)
         self.centroids.copy_(torch.where(moved[:, None], new, self.centroids))
+
+    def _prepared(self, features: Array, labels: Array) -> tuple[Tensor, Tensor]:
+        """Both as tensors of the memory's type and device."""
+        index = torch.as_tensor(labels).long().to(self.centroids.device)
+        return torch.as_tensor(features).to(self.centroids), index
 
     def _per_cluster(self, values: Tensor, labels: Tensor, how: str) -> Tensor:
         """Reduce (B,) values to (M,) by label; clusters outside the batch give 0."""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from scwm.checkpoint import Checkpoints, save_atomically
 from scwm.config import Config
-from scwm.data.augment import Augment
+from scwm.data.augment import UNLABELLED, Augment
 from scwm.data.sampler import identity_batches
 from scwm.data.store import StoreSplit
 from scwm.errors import ScwmError
@@ -25,9 +25,9 @@ from scwm.inference import (
     calibrating,
     default_device,
     embed,
+    group_size,
     place,
 )
-from scwm.losses import UNLABELLED
 from scwm.models import Network, Output, PartHead, load_weights
 from scwm.objective import LOSSES, Objective
 from scwm.parsing import cascaded_clustering
@@ -83,7 +83,8 @@ class Trainer:
         if state is not None:
             self.network.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
-            self.history, self.cells = state["history"], state["cells"]
+            self.history, cells = state["history"], state["cells"]
+            self.cells = None if cells is None else cells.to(self.device)
         else:
             self.start_neck()
         epochs = range(len(self.history), settings["epochs"])
@@ -109,7 +110,8 @@ class Trainer:
         rows = chance.permutation(len(self.images))[:sample]
         self.network.eval()
         with calibrating(self.network.neck):
-            for group in np.array_split(rows, -(-len(rows) // self.config["evaluation"]["batch"])):
+            size = group_size(len(rows), self.config["evaluation"]["batch"])
+            for group in np.split(rows, range(size, len(rows), size)):
                 with autocast(self.device, self.config["training"]["precision"]):
                     self.network(self.augment.normalise(self.images[group]))
 
@@ -127,6 +129,7 @@ class Trainer:
             embedding = self.parse_images(embedding, labels, epoch)
             quality |= self.score_cells(labels)
         objective = Objective(self.config, embedding, labels)
+        del embedding  # its pixel features are the largest tensor of the run
         clock.append(time.perf_counter())
         row = self.run_steps(objective, labels, epoch)
         clock.append(time.perf_counter())
@@ -186,7 +189,7 @@ class Trainer:
         part necks' running statistics start from them."""
         pixels, whole = embedding.pixels, embedding.global_feature
         assert pixels is not None
-        step = self.config["evaluation"]["batch"]
+        step = group_size(len(whole), self.config["evaluation"]["batch"])
 
         def read() -> list[Output]:
             return [
@@ -251,7 +254,7 @@ class Trainer:
 
     def forward(self, images: Tensor) -> Output:
         """The network, its batch normalisation over `virtual_batch` images at a time."""
-        size = self.config["training"]["virtual_batch"] or len(images)
+        size = group_size(len(images), self.config["training"]["virtual_batch"] or len(images))
         with autocast(self.device, self.config["training"]["precision"]):
             outputs = [self.network(group) for group in images.split(size)]
         if len(outputs) == 1:

@@ -7,7 +7,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from scwm.losses import UNLABELLED, diversity_loss, parsing_loss, separation_loss
+from scwm.data.augment import UNLABELLED
+from scwm.losses import diversity_loss, parsing_loss, separation_loss
 
 
 def masks(seed: int = 0) -> torch.Tensor:
@@ -89,3 +90,8 @@ def test_contract_of_every_loss(name):
     assert torch.autograd.gradcheck(LOSSES[name], x)
     (gradient,) = torch.autograd.grad(loss, x)
     assert LOSSES[name](x - 1e-2 * gradient / gradient.norm()) < loss
+
+
+def test_one_part_overlaps_with_none():
+    assert float(diversity_loss(np.ones((2, 1, 4, 3)))) == pytest.approx(0)
+    assert float(separation_loss(np.ones((2, 1, 4)), np.ones((2, 1)))) == 0

@@ -135,3 +135,13 @@ def test_cluster_means_leave_out_the_unclustered():
 def test_mistakes_are_named(arguments):
     with pytest.raises(ScwmError):
         WeightedMemory(**{"centroids": torch.eye(3), **arguments})
+
+
+def test_arrays_may_be_numpy(batch):
+    features, labels, seen = batch
+    one, two = (WeightedMemory(unit(7, 16, seed=2)) for _ in range(2))
+    arrays = features.double().numpy(), labels.int().numpy(), seen.numpy()
+    assert float(one(*batch)) == pytest.approx(float(two(*arrays)), rel=1e-6)
+    one.update(*batch)
+    two.update(*arrays)
+    assert torch.allclose(one.centroids, two.centroids)

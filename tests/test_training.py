@@ -20,6 +20,7 @@ from scwm.config import Config, method_names
 from scwm.data.augment import Augment
 from scwm.data.store import StoreSplit
 from scwm.errors import ScwmError
+from scwm.inference import group_size
 from scwm.objective import Objective
 from scwm.scoring import evaluate, load_network
 from scwm.training import Trainer, build_network, train, write_history
@@ -321,3 +322,11 @@ def test_history_leaves_cells_empty_that_do_not_apply(tmp_path):
     header, row = (tmp_path / "history.csv").read_text().splitlines()
     assert header.split(",") == COLUMNS
     assert row.split(",") == ["1", "", "0.123457", *[""] * (len(COLUMNS) - 3)]
+
+
+def test_no_group_of_one():
+    for count in range(2, 40):
+        for wanted in range(1, 12):
+            size = group_size(count, wanted)
+            assert size >= wanted and count % size != 1
+    assert [group_size(*pair) for pair in ((128, 64), (65, 64), (7, 2), (5, 0))] == [64, 65, 4, 3]

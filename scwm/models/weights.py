@@ -59,6 +59,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 
 def _torchvision_weights(backbone: str) -> dict[str, Tensor]:
+    if backbone not in IMAGENET:
+        raise ScwmError(f"Unknown backbone '{backbone}'.", remedy=f"use one of {[*IMAGENET]}")
     try:
         weights = torchvision.models.get_weight(IMAGENET[backbone])
         state: dict[str, Tensor] = weights.get_state_dict(progress=True, check_hash=True)

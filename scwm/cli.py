@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"scwm: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("scwm: stopped; the same command goes on from the last epoch", file=sys.stderr)
+        print("scwm: stopped; a training called again goes on from its last epoch", file=sys.stderr)
         return 130
     return 0
 

@@ -60,11 +60,10 @@ def trained(home, toy_folder, toy_weights, write_config) -> Path:
         for method in ("scwm", "random_features"):
             run = f"results/runs/mannequins/{method}/seed0"
             write_config(run, method)
-            inputs = "--store data/stores/toy"
-            if method == "scwm":
-                inputs += " --weights data/weights/toy.pt"
-            for command in ("train", "evaluate"):
-                assert main([command, run, *inputs.split()]) == 0
+            images = ["--store", "data/stores/toy"]
+            weights = ["--weights", "data/weights/toy.pt"] if method == "scwm" else []
+            assert main(["train", run, *images, *weights]) == 0
+            assert main(["evaluate", run, *images]) == 0
     return home
 
 
@@ -204,7 +203,7 @@ def test_stopped_training_goes_on(trained, scwm, write_config, capsys, monkeypat
 
     monkeypatch.setattr(Trainer, "run_epoch", interrupted)
     assert scwm(command) == 130
-    assert "goes on from the last epoch" in capsys.readouterr().err
+    assert "goes on from its last epoch" in capsys.readouterr().err
     assert list((trained / ".scwm/state").glob("*/checkpoint.pt"))
     assert scwm(command) == 0
     assert seen == [0, 1, 1] and len(pd.read_csv(trained / "stopped/history.csv")) == 2
@@ -288,7 +287,17 @@ def test_misspelt_command_shows_its_usage(scwm, capsys, words):
 
 
 def test_every_command_explains_itself(scwm, capsys):
-    commands = ("data get", "data store", "weights", "config", "train", "evaluate", "table", "plot")
+    commands = (
+        "data get",
+        "data store",
+        "weights",
+        "config",
+        "train",
+        "evaluate",
+        "table",
+        "plot",
+        "page",
+    )
     for command in ("", *commands):
         with pytest.raises(SystemExit) as stopped:
             scwm(f"{command} --help")

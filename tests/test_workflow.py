@@ -206,8 +206,8 @@ def test_edits_redo_what_depends_on_them(tmp_path: Path) -> None:
         return jobs - {"total"}
 
     assert after_editing("config/methods/stripes.yaml", "scwm/data/msmt17.py") == set()
-    assert after_editing("scwm/losses.py") == {"train", "evaluate", "table", "plot", "all"}
-    assert after_editing("scwm/reporting/tables.py") == {"table", "plot", "all"}
+    assert after_editing("scwm/losses.py") == {"train", "evaluate", "table", "plot", "page", "all"}
+    assert after_editing("scwm/reporting/tables.py") == {"table", "plot", "page", "all"}
     renderer = min((tmp_path / "scwm/data/mannequins").glob("*.py")).relative_to(tmp_path)
     assert after_editing(str(renderer)) >= {"get_dataset", "build_store", "train"}
 

@@ -98,8 +98,8 @@ rule page:
         mem_mb=2000,
         runtime=10,
     params:
-        tables=f"{config['results']}/tables",
-        plots=f"{config['results']}/plots",
+        tables=lambda wildcards, input: str(Path(input.tables[0]).parent),
+        plots=lambda wildcards, input: str(Path(input.plots[0]).parent),
         datasets=config["datasets"],
         methods=config["methods"],
         seeds=config["seeds"],

@@ -1,6 +1,5 @@
 """Training: the contract of every method, repeatability, resuming, and what is never read."""
 
-import copy
 import csv
 import io
 import json
@@ -12,18 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from scwm.checkpoint import Checkpoints
 from scwm.config import Config, method_names
-from scwm.data.augment import Augment
 from scwm.data.store import StoreSplit
 from scwm.errors import ScwmError
-from scwm.inference import group_size
 from scwm.objective import Objective
 from scwm.scoring import evaluate, load_network
-from scwm.training import Trainer, build_network, train, write_history
+from scwm.training import Trainer, train, write_history
 
 SCORES = {"mAP", "mAP_trapezoid", "mINP", "rank1", "rank5", "rank10"}
 COLUMNS = [
@@ -293,40 +289,8 @@ def test_model_of_something_else_is_an_error(tmp_path, toy_store):
         evaluate(tmp_path, toy_store)
 
 
-# Pieces
-
-
-@pytest.mark.parametrize("size", [0, 4])
-def test_virtual_batch_normalises_each_group_by_itself(tiny_config, toy_store, toy_weights, size):
-    config = tiny_config("scwm", training={"virtual_batch": size})
-    network = build_network(config, toy_weights)
-    trainer = Trainer(config, network, toy_store.split("train"))
-    images = Augment().normalise(trainer.images[slice(0, 8)])
-    reference = copy.deepcopy(network.backbone).train()
-    running = torch.zeros_like(network.neck.running_mean)
-    network.train()
-    seen = []
-    for group in images.split(size or 8):
-        pooled = network.pool(reference(group)[-1])
-        mean, variance = pooled.mean(0), pooled.var(0, unbiased=False)
-        seen.append(F.normalize((pooled - mean) / (variance + network.neck.eps).sqrt(), dim=1))
-        running = 0.9 * running + 0.1 * mean
-    output = trainer.forward(images)
-    assert torch.allclose(output.global_feature, torch.cat(seen), atol=1e-4)
-    assert torch.allclose(network.neck.running_mean, running, atol=1e-5)
-    assert all(len(values) == 8 for values in output)
-
-
 def test_history_leaves_cells_empty_that_do_not_apply(tmp_path):
     write_history([{"epoch": 1, "loss": 0.12345678}], tmp_path / "history.csv")
     header, row = (tmp_path / "history.csv").read_text().splitlines()
     assert header.split(",") == COLUMNS
     assert row.split(",") == ["1", "", "0.123457", *[""] * (len(COLUMNS) - 3)]
-
-
-def test_no_group_of_one():
-    for count in range(2, 40):
-        for wanted in range(1, 12):
-            size = group_size(count, wanted)
-            assert size >= wanted and count % size != 1
-    assert [group_size(*pair) for pair in ((128, 64), (65, 64), (7, 2), (5, 0))] == [64, 65, 4, 3]

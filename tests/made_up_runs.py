@@ -1,0 +1,122 @@
+"""Run folders as training and evaluation leave them, with plausible random content."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from scwm.reporting.runs import CONTROLS, run_folder
+
+DATASETS = ("mannequins", "market1501")
+METHODS = ("scwm", "no_space", "uniform_memory", "global_only", "random_features", "pretrained")
+SEEDS = (0, 1, 2)
+NAMES = (DATASETS, METHODS, SEEDS)
+LOSSES = ("loss", "loss_global", "loss_part", "loss_parsing", "loss_diversity", "loss_separation")
+SCORES = ("mAP", "mAP_trapezoid", "mINP", "rank1", "rank5", "rank10")
+
+
+def _bodies(rng: np.random.Generator, count: int, height: int, width: int) -> np.ndarray:
+    """Part labels of upright ellipses, 1 at the head to 4 at the feet."""
+    row, column = np.mgrid[:height, :width] / np.array([height, width]).reshape(2, 1, 1)
+    labels = []
+    for shift in rng.uniform(-0.1, 0.1, count):
+        body = ((row - 0.5) / 0.45) ** 2 + ((column - 0.5 - shift) / 0.25) ** 2 < 1
+        labels.append(np.where(body, np.clip(row * 4, 0, 3).astype(int) + 1, 0))
+    return np.array(labels, dtype=np.uint8)
+
+
+def _pictures(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    base = rng.integers(60, 200, (*shape, 1, 1, 3))
+    blocks = np.clip(base + rng.integers(-30, 30, (*shape, 8, 4, 3)), 0, 255).astype(np.uint8)
+    return blocks.repeat(8, axis=-3).repeat(8, axis=-2)
+
+
+def write_run(root: Path, dataset: str, method: str, seed: int, epochs: int = 6) -> Path:
+    """A run folder as training and evaluation leave it, with plausible random content."""
+    rng = np.random.default_rng([seed, *map(ord, dataset + method)])
+    folder = run_folder(root, dataset, method, seed)
+    folder.mkdir(parents=True)
+    trained = method == "oracle" or method not in CONTROLS
+    parsed = trained and method not in ("global_only", "stripes")
+    truth = dataset == "mannequins"
+
+    progress = np.arange(1, epochs + 1) / epochs
+    history = pd.DataFrame({"epoch": np.arange(1, epochs + 1)})
+    for scale, name in enumerate(LOSSES, start=1):
+        history[name] = 6 / scale * np.exp(-2 * progress) + rng.normal(0, 0.05, epochs)
+    history["clusters"] = rng.integers(90, 130, epochs)
+    history["unclustered_share"] = 0.6 - 0.5 * progress + rng.normal(0, 0.02, epochs)
+    for name in ("ari", "nmi", "label_foreground_iou", "label_part_miou"):
+        history[name] = 0.8 * progress + rng.normal(0, 0.03, epochs)
+    history["learning_rate"] = 3.5e-4 * 0.1 ** (np.arange(epochs) // (epochs // 2 + 1))
+    if not parsed:
+        history[[*LOSSES[2:], "label_foreground_iou", "label_part_miou"]] = np.nan
+    if not truth:
+        history[["label_foreground_iou", "label_part_miou"]] = np.nan
+    history.iloc[: None if trained else 0].to_csv(folder / "history.csv", index=False)
+
+    centre = 0.7 if trained else 0.2
+    scores = {k: round(float(v), 6) for k, v in zip(SCORES, rng.normal(centre, 0.03, 6), strict=1)}
+    parsing = {"foreground_iou": 0.81, "part_miou": round(float(rng.normal(0.6, 0.02)), 6)}
+    labels = {"ari": 0.7, "nmi": 0.9, "clusters": int(history.clusters.iloc[-1])}
+    metrics: dict[str, Any] = {
+        "dataset": dataset,
+        "method": method,
+        "seed": seed,
+        "default_feature": "both" if parsed else "global",
+        "features": {"global": scores},
+        "parsing": parsing if parsed and truth else None,
+        "pseudo_labels": labels | {"unclustered_share": 0.1} if trained else None,
+        "label_note": "" if truth else "first 200 identities (easier protocol)",
+        **scores,
+    }
+    (folder / "metrics.json").write_text(json.dumps(metrics, sort_keys=True))
+    config = {
+        "dataset": dataset,
+        "method": method,
+        "seed": seed,
+        "description": f"the method <{method}> & what differs | from scwm",
+        "model": {"backbone": "mobilenet_v2", "image_size": [128, 64], "parts": 4},
+        "parsing": {"space_correction": method != "no_space"},
+        "training": {"epochs": epochs, "iterations": 40},
+    }
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    provenance = {
+        "commit": "0123456789abcdef",
+        "dirty": False,
+        "config_hash": "aa" * 16,
+        "data_hash": "bb" * 16,
+        "weights_hash": None,
+        "versions": {"python": "3.11.7", "torch": "2.14.1"},
+        "hardware": {"cpu": "two cores", "gpu": None},
+        "seed": seed,
+        "seconds": 321.5,
+        "images_per_second": 110.2,
+        "peak_memory_mib": 900.0,
+    }
+    (folder / "provenance.json").write_text(json.dumps(provenance))
+
+    visuals = {
+        "rank_query": _pictures(rng, 5),
+        "rank_gallery": _pictures(rng, 5, 10),
+        "rank_correct": rng.random((5, 10)) < centre,
+        "rank_score": np.sort(rng.random((5, 10)))[:, ::-1],
+        "mask_images": _pictures(rng, 8),
+    }
+    if parsed:
+        visuals["mask_parts"] = _bodies(rng, 8, 16, 8)
+    if truth:
+        visuals["mask_truth"] = _bodies(rng, 8, 64, 32)
+    np.savez_compressed(folder / "visuals.npz", **visuals)
+    return folder
+
+
+def write_runs(root: Path, datasets: Any = DATASETS, methods: Any = METHODS) -> Path:
+    for dataset in datasets:
+        for method in methods:
+            for seed in SEEDS:
+                write_run(root, dataset, method, seed)
+    return root

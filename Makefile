@@ -19,7 +19,7 @@ help:  ## list the targets
 demo: $(DEMO_STAMP)  ## install, run the embedded benchmark, say where its results are
 	snakemake --cores all
 	@echo
-	@echo "tables  results/tables/main.md, results/tables/ablation.md (also .csv, .html, .json)"
+	@echo "tables  results/tables/{claims,main,ablation}.md (also .csv, .html, .json)"
 	@echo "plots   results/plots/*.png (also .svg)"
 	@echo "report  results/report.html"
 

@@ -11,10 +11,11 @@ import pytest
 from PIL import Image
 
 from scwm.data.mannequins import PARTS, PRESETS, render
-from scwm.data.mannequins.anatomy import Pose, Shape
-from scwm.data.mannequins.body import BAG, Body
+from scwm.data.mannequins.anatomy import GESTURES, Pose, Shape
+from scwm.data.mannequins.body import Body
 from scwm.data.mannequins.camera import view
 from scwm.data.mannequins.dataset import PALETTE, Studio
+from scwm.data.mannequins.garments import BAG
 from scwm.data.mannequins.protocol import SPLITS, plan
 from scwm.data.mannequins.zbuffer import Mesh, draw, rasterise
 from scwm.errors import ScwmError
@@ -103,10 +104,15 @@ def test_presets_have_their_size(
     assert len({shot.name for shot in shots}) == len(shots)
 
 
+def _pose(phase: np.ndarray, stride: float, gesture: str = "swing") -> Pose:
+    none = np.zeros(len(phase))
+    arms = np.full((len(phase), 2), list(GESTURES).index(gesture))
+    return Pose(phase, none + stride, none, none, arms, none)
+
+
 def _flat(body: Body, azimuth: float, phase: float) -> tuple[Mesh, np.ndarray]:
     """A figure painted in its parts' colours, 128 x 64, seen from `azimuth`."""
-    pose = Pose(np.array([phase]), np.array([0.9]), np.zeros(1), np.zeros(1), np.zeros((1, 2)))
-    vertices, normals = body.pose(pose)
+    vertices, normals = body.pose(_pose(np.array([phase]), 0.9))
     points, facing = view(vertices[0], normals[0], azimuth, 0.15, 8.0, np.zeros(3))
     points = points * [60, 60, 1] + [32, 64, 0]
     colours = np.array(PALETTE, np.float32) / 255
@@ -116,7 +122,7 @@ def _flat(body: Body, azimuth: float, phase: float) -> tuple[Mesh, np.ndarray]:
         body.faces,
         body.parts,
         body.parts.astype(np.int64),
-        body.uv,
+        body.chart,
         np.broadcast_to(colours[:, None, None], (len(colours), 1, 1, 3)),
     )
     return mesh, colours
@@ -159,8 +165,7 @@ def test_body_faces_point_outwards_and_labels_cover_all_parts() -> None:
     body = Body(Shape(bag="backpack"))
     assert set(np.unique(body.parts)) == set(range(1, len(PARTS) + 1))
     assert len(body.parts) == len(body.tiles) == len(body.faces)
-    still = Pose(np.zeros(1), np.zeros(1), np.zeros(1), np.zeros(1), np.zeros((1, 2)))
-    vertices = body.pose(still)[0][0]
+    vertices = body.pose(_pose(np.zeros(1), 0.0))[0][0]
     a, b, c = (vertices[body.faces[:, i]] for i in range(3))
     assert np.einsum("fd,fd->", a, np.cross(b, c)) / 6 > 0.03  # enclosed volume, m^3
     assert vertices[:, 2].min() == 0 and 1.6 < vertices[:, 2].max() < 1.85

@@ -1,99 +1,22 @@
-"""What a figure is told: proportions, build and cut of clothes, pose; and how legs walk."""
+"""What a figure is told: proportions, build and cut of clothes, pose; and how people move."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-# Half-widths and depths (to the front, to the back) at stations of a tube, as shares of stature;
-# the first column is the station: height for torso and head, else the share of the limb's length.
-TORSO_TABLE = np.array(
-    [
-        [0.462, 0.020, 0.020, 0.020],
-        [0.470, 0.066, 0.046, 0.055],
-        [0.490, 0.089, 0.054, 0.068],
-        [0.520, 0.097, 0.057, 0.072],
-        [0.560, 0.092, 0.057, 0.062],
-        [0.600, 0.082, 0.056, 0.050],
-        [0.640, 0.081, 0.056, 0.050],
-        [0.690, 0.088, 0.061, 0.058],
-        [0.730, 0.097, 0.065, 0.063],
-        [0.770, 0.102, 0.060, 0.062],
-        [0.795, 0.102, 0.051, 0.057],
-        [0.812, 0.090, 0.043, 0.051],
-        [0.826, 0.068, 0.036, 0.046],
-        [0.840, 0.044, 0.031, 0.041],
-        [0.856, 0.030, 0.024, 0.030],
-    ]
-)
-HEAD_TABLE = np.array(
-    [
-        [0.835, 0.034, 0.030, 0.037],
-        [0.855, 0.030, 0.028, 0.035],
-        [0.868, 0.030, 0.032, 0.035],
-        [0.876, 0.033, 0.048, 0.037],
-        [0.888, 0.038, 0.054, 0.041],
-        [0.905, 0.042, 0.056, 0.048],
-        [0.918, 0.044, 0.058, 0.053],
-        [0.940, 0.045, 0.055, 0.058],
-        [0.960, 0.044, 0.053, 0.058],
-        [0.978, 0.037, 0.045, 0.050],
-        [0.991, 0.025, 0.031, 0.034],
-        [1.000, 0.000, 0.000, 0.000],
-    ]
-)
-ARM_TABLE = np.array(
-    [
-        [0.000, 0.000, 0.000, 0.000],
-        [0.012, 0.007, 0.011, 0.010],
-        [0.090, 0.010, 0.019, 0.017],
-        [0.150, 0.012, 0.022, 0.021],
-        [0.205, 0.013, 0.018, 0.017],
-        [0.245, 0.014, 0.017, 0.016],
-        [0.330, 0.018, 0.020, 0.020],
-        [0.450, 0.023, 0.024, 0.023],
-        [0.550, 0.022, 0.022, 0.024],
-        [0.620, 0.022, 0.024, 0.022],
-        [0.760, 0.025, 0.028, 0.026],
-        [0.880, 0.027, 0.030, 0.030],
-        [0.960, 0.026, 0.029, 0.030],
-        [1.010, 0.019, 0.023, 0.024],
-        [1.040, 0.000, 0.000, 0.000],
-    ]
-)
-LEG_TABLE = np.array(
-    [
-        [-0.02, 0.019, 0.020, 0.024],
-        [0.050, 0.019, 0.020, 0.025],
-        [0.120, 0.021, 0.022, 0.029],
-        [0.230, 0.028, 0.027, 0.039],
-        [0.330, 0.031, 0.030, 0.041],
-        [0.430, 0.030, 0.033, 0.034],
-        [0.500, 0.031, 0.036, 0.032],
-        [0.580, 0.036, 0.041, 0.037],
-        [0.720, 0.044, 0.048, 0.047],
-        [0.860, 0.050, 0.051, 0.056],
-        [0.950, 0.049, 0.044, 0.058],
-        [1.010, 0.040, 0.030, 0.048],
-        [1.050, 0.015, 0.015, 0.015],
-    ]
-)
-FOOT_TABLE = np.array(
-    [
-        [0.000, 0.000, 0.000, 0.000],
-        [0.030, 0.016, 0.006, 0.012],
-        [0.140, 0.026, 0.011, 0.014],
-        [0.320, 0.029, 0.017, 0.015],
-        [0.500, 0.026, 0.026, 0.015],
-        [0.680, 0.023, 0.040, 0.015],
-        [0.840, 0.021, 0.042, 0.016],
-        [0.960, 0.016, 0.034, 0.015],
-        [1.000, 0.000, 0.000, 0.000],
-    ]
-)
-HIP, KNEE, ANKLE = 0.525, 0.285, 0.042
-SHOULDER, UPPER_ARM, FOREARM, HAND = 0.793, 0.176, 0.146, 0.100
-ARM_LENGTH = UPPER_ARM + FOREARM + HAND
-FOOT_LENGTH, NECK = 0.152, 0.845
+from .skeleton import rotation
+
+GESTURES = {
+    "swing": (0.0, 0.0, 0.0, 0.0),
+    "hang": (0.04, 0.02, 0.10, 0.0),
+    "carry": (-0.02, 0.10, 0.06, 0.0),
+    "strap": (-0.36, 0.33, 2.34, 0.7),
+    "front": (0.0, 0.09, 1.18, 0.77),
+    "phone": (1.4, 0.16, 2.2, 0.45),
+    "read": (0.2, 0.11, 1.61, 0.56),
+    "pocket": (-0.45, 0.32, 1.0, 0.55),
+}
+"""What an arm does besides swinging: upper arm forward and outward, elbow, forearm inward."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +25,10 @@ class Shape:
 
     height: float = 1.72
     build: float = 0.0  # -1 slight … 1 heavy
-    hips: float = 0.5  # 0 narrow hips and broad shoulders … 1 the reverse
+    hips: float = 0.5  # 0 male … 1 female
+    age: float = 0.67  # 0.57 teenager, 0.67 young, 1 old
+    muscle: float = 0.5
+    proportions: float = 0.5  # 0 … 1
     hem: float = 0.51  # where the top ends, share of stature
     sleeve: float = 1.0  # share of the arm from the shoulder that is sleeved
     trousers: float = 1.0  # share of the leg from the hip that is covered
@@ -110,29 +36,46 @@ class Shape:
     leg_ease: float = 0.010
     skirt: float = 0.0  # share of the leg that a skirt covers
     coat: bool = False  # the skirt continues the top, and counts as torso
+    boots: bool = False
     hair: float = 0.2  # 0 cropped … 1 to the shoulder blades
     bag: str = ""  # "", "backpack", "shoulder" or "hand"
     bag_side: int = 1
 
+    @property
+    def tucked(self) -> bool:
+        """Whether the top ends inside a skirt."""
+        return self.skirt > 0 and not self.coat
+
+    @property
+    def top_hem(self) -> float:
+        """Where the top ends, or meets the skirt; share of stature."""
+        return max(self.hem, 0.565) if self.tucked else self.hem
+
+    def sliders(self) -> np.ndarray:
+        """The body's sliders (1, 6), in the order of `sliders.RANGES`."""
+        weight = float(np.clip(0.5 + 0.42 * self.build, 0, 1))
+        return np.array([[self.hips, self.age, self.muscle, weight, self.proportions, self.height]])
+
 
 @dataclass(frozen=True)
 class Pose:
-    """Walking poses of N frames; each field (N,). Angles in radians, phase in cycles."""
+    """Poses of N frames; each field (N,) unless said otherwise. Angles in radians."""
 
-    phase: np.ndarray
+    phase: np.ndarray  # of the step, in cycles; 0 is the left heel's strike
     stride: np.ndarray  # 0 stands, 1 walks briskly
     lean: np.ndarray
     head_yaw: np.ndarray
-    elbow: np.ndarray  # (N, 2) extra bend of the left and right elbow
+    gesture: np.ndarray  # (N, 2) index into GESTURES of the left and right arm
+    shift: np.ndarray  # weight on the left (-1) or right (1) leg, when standing
 
 
-def direction(pitch: np.ndarray, outward: np.ndarray | float) -> np.ndarray:
-    """Unit vectors (N, 3) that hang down, swung forward and to the right by these angles."""
-    outward = np.broadcast_to(outward, pitch.shape)
-    return np.stack(
-        [np.sin(outward), np.cos(outward) * np.sin(pitch), -np.cos(outward) * np.cos(pitch)],
-        axis=-1,
-    )
+def gestures(draws: np.ndarray, walks: np.ndarray) -> np.ndarray:
+    """What each arm does (N, 2), from uniform draws (N, 2): mostly swing or hang."""
+    names = list(GESTURES)
+    rest = np.where(walks, names.index("swing"), names.index("hang"))[:, None]
+    others = [names.index(n) for n in ("front", "phone", "read", "pocket", "strap")]
+    rare = np.clip((draws - 0.72) / 0.28 * len(others), 0, len(others) - 1).astype(int)
+    return np.where(draws < 0.72, rest, np.array(others)[rare])
 
 
 def gait(cycle: np.ndarray, stride: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -142,7 +85,58 @@ def gait(cycle: np.ndarray, stride: np.ndarray) -> tuple[np.ndarray, np.ndarray,
         away = (cycle - centre + 0.5) % 1 - 0.5
         return np.exp(-((away / width) ** 2))
 
-    hip = stride * (0.10 + 0.40 * np.cos(2 * np.pi * (cycle + 0.04)))
-    knee = 0.06 + stride * (0.22 * bump(0.15, 0.09) + 0.95 * bump(0.72, 0.12))
-    foot = stride * (0.25 * bump(0.0, 0.07) - 0.75 * bump(0.64, 0.11))
+    hip = stride * (0.10 + 0.37 * np.cos(2 * np.pi * (cycle + 0.04)))
+    knee = 0.04 + stride * (0.05 + 0.20 * bump(0.15, 0.09) + 0.95 * bump(0.72, 0.12))
+    foot = stride * (0.28 * bump(0.0, 0.06) - 0.80 * bump(0.64, 0.11) - 0.1 * bump(0.8, 0.1))
     return hip, knee, foot
+
+
+def joint_turns(pose: Pose, clearance: np.ndarray) -> dict[str, np.ndarray]:
+    """Rotation (N, 3, 3) of each bone that moves, against its parent.
+
+    Args:
+        pose: N poses.
+        clearance: (2,) how far the left and the right arm are spread to miss what is beside them.
+    """
+    step = 2 * np.pi * pose.phase
+    still = np.clip(1 - pose.stride / 0.3, 0, 1) * pose.shift
+    twist = -0.10 * pose.stride * np.cos(step)  # the leading hip comes forward
+    tilt = 0.05 * pose.stride * np.sin(step) + 0.07 * still  # the unloaded hip drops
+    zero = np.zeros_like(step)
+    turns = {
+        "pelvis": rotation(2, twist) @ rotation(1, tilt),
+        "belly": rotation(1, -0.6 * tilt) @ rotation(0, -0.4 * pose.lean),
+        "waist": rotation(2, -1.0 * twist) @ rotation(0, -0.3 * pose.lean),
+        "chest": rotation(2, -1.0 * twist)
+        @ rotation(1, -0.4 * tilt)
+        @ rotation(0, -0.3 * pose.lean),
+        "neck": rotation(2, 0.5 * twist + 0.4 * pose.head_yaw) @ rotation(0, 0.3 * pose.lean),
+        "head": rotation(2, 0.5 * twist + 0.6 * pose.head_yaw) @ rotation(0, 0.5 * pose.lean),
+    }
+    table = np.array(list(GESTURES.values()))
+    for index, (letter, side) in enumerate((("L", -1.0), ("R", 1.0))):
+        cycle = pose.phase + (0.5 if side > 0 else 0.0)
+        hip, knee, foot = gait(cycle, pose.stride)
+        unloaded = np.clip(-side * still, 0, 1)
+        hip, knee = hip + 0.16 * unloaded, knee + 0.34 * unloaded
+        turns[f"thigh.{letter}"] = rotation(1, -tilt - side * 0.05 * unloaded) @ rotation(0, hip)
+        turns[f"shin.{letter}"] = rotation(0, -knee)
+        turns[f"foot.{letter}"] = rotation(2, -side * 0.10 * np.abs(still)) @ rotation(
+            0, foot - hip + knee + 0.2 * unloaded
+        )
+        rise = np.clip(-foot, 0, 0.6) * np.exp(-(((cycle % 1 - 0.60) / 0.09) ** 2))
+        turns[f"toe.{letter}"] = rotation(0, rise)
+
+        swing = table[pose.gesture[:, index]]
+        free = pose.gesture[:, index] == 0
+        forward = np.where(free, -0.75 * gait(cycle, pose.stride)[0] + 0.10 * pose.stride, 0)
+        bend = np.where(free, 0.08 + 0.30 * pose.stride + 0.5 * np.clip(forward, 0, 1), 0)
+        forward, outward = forward + swing[:, 0], clearance[index] + swing[:, 1]
+        shrug = np.where(swing[:, 2] > 2.2, 0.15, 0.0)
+        turns[f"clavicle.{letter}"] = rotation(1, -side * shrug)
+        turns[f"upper_arm.{letter}"] = rotation(0, forward) @ rotation(1, -side * outward)
+        turns[f"forearm.{letter}"] = rotation(2, side * swing[:, 3]) @ rotation(
+            0, bend + swing[:, 2]
+        )
+        turns[f"hand.{letter}"] = rotation(1, side * (0.6 * clearance[index] + 0.05) + zero)
+    return turns

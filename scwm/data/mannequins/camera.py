@@ -29,7 +29,7 @@ class Camera:
     rows: int  # native rows of a person box
     noise: float
     quality: int  # of the JPEG
-    scene: np.ndarray  # (rows, columns, 3) backdrop in [0, 1]
+    scene: Image.Image  # the backdrop
     horizon: float  # row share at which the floor begins
 
 
@@ -55,6 +55,7 @@ def make_camera(
         ]
     )
     horizon = rng.uniform(0.25, 0.5)
+    scene = _GREY + contrast * (_backdrop(rng, index, horizon) - _GREY)
     return Camera(
         azimuth=2 * np.pi * index / count + rng.uniform(-0.3, 0.3),
         spread=0.6,
@@ -71,7 +72,7 @@ def make_camera(
         rows=int(56 + 90 * spread_out()),
         noise=0.02 * strength * spread_out(),
         quality=int(60 + 32 * spread_out()),
-        scene=_GREY + contrast * (_backdrop(rng, index, horizon) - _GREY),
+        scene=Image.fromarray((255 * scene + 0.5).astype(np.uint8)),
         horizon=horizon,
     )
 
@@ -175,26 +176,27 @@ def view(
             [0, np.sin(elevation), np.cos(elevation)],
         ]
     )
-    moved = (vertices - [0, 0, 0.9]) @ turn.T + [place[0], place[1], -place[2]]
-    seen = moved @ tilt.T
-    depth = distance - seen[:, 2]
+    rotation = (tilt @ turn).T
+    shift = tilt @ (place * [1, 1, -1]) - [0, 0, 0.9] @ rotation
+    across, up, near = (vertices @ rotation + shift).T
+    depth = distance - near
     scale = distance / depth
-    points = np.stack([seen[:, 0] * scale, -seen[:, 1] * scale, depth], 1)
-    return points, normals @ turn.T @ tilt.T
+    # Axis after axis in memory: what follows works on whole columns.
+    return np.stack([across * scale, -up * scale, depth]).T, normals @ rotation
 
 
 def develop(camera: Camera, picture: np.ndarray, rng: np.random.Generator) -> Image.Image:
     """The camera's colour response, blur, native resolution and noise on (H, W, 3) in [0, 1]."""
     height, width = picture.shape[:2]
     exposure = camera.exposure * float(np.exp(rng.normal(0, 0.08)))
-    grey = picture @ np.array([0.3, 0.59, 0.11], np.float32)
-    image = grey[..., None] + camera.saturation * (picture - grey[..., None])
+    grey = (1 - camera.saturation) * np.array([[0.3], [0.59], [0.11]])
+    image = picture @ (grey + camera.saturation * np.eye(3)).astype(np.float32)
     image += camera.noise * rng.standard_normal((height, width, 1), dtype=np.float32)
     levels = np.arange(256)[:, None] / 255 * exposure * camera.gains
     curve = camera.haze + (1 - camera.haze) * np.clip(levels, 0, 1) ** camera.gamma
-    curve = (255 * curve + 0.5).astype(np.uint8)
-    level = np.clip(255 * image + 0.5, 0, 255).astype(np.uint8)
-    shot = Image.fromarray(curve[level, np.arange(3)])
+    image = np.clip(255 * image + 0.5, 0, 255)
+    table = (255 * curve.T + 0.5).astype(np.uint8)  # one band after the other
+    shot = Image.fromarray(image.astype(np.uint8)).point(table.ravel().tolist())
     blur = camera.blur * float(rng.uniform(0.6, 1.3))
     if blur > 0.25:
         shot = shot.filter(ImageFilter.GaussianBlur(blur * height / 128))

@@ -1,151 +1,26 @@
 """Rendering `mannequins`: every image of the protocol, drawn and written by several processes."""
 
+import hashlib
+import json
 import os
 import shutil
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, replace
-from functools import lru_cache
-from multiprocessing import get_context
+from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
+import PIL
 from PIL import Image, ImageDraw
 
 from scwm.errors import ScwmError
 from scwm.progress import progress
 
-from .anatomy import Pose
-from .body import PARTS, Body
-from .camera import encode, make_camera
-from .protocol import SPLITS, Knobs, Shot, choose, plan, seeded, strangers
-from .scene import Figure, photograph
-from .textures import textures
-from .wardrobe import draw_identities
+from .body import PARTS
+from .protocol import SPLITS, Knobs, Shot, choose, plan
+from .studio import PALETTE, Studio
+from .worker import in_processes
 
-PALETTE = (
-    (0, 0, 0),
-    (230, 60, 60),
-    (60, 160, 75),
-    (255, 205, 40),
-    (50, 110, 220),
-    (245, 130, 48),
-    (145, 60, 180),
-)
-"""RGB of the mask values 0 (background) … 6 in the PNG palette."""
-
-_PASSERS = 16  # strangers who serve as companions
-
-
-class Studio:
-    """What one process needs to render any shot of a set."""
-
-    def __init__(self, knobs: Knobs, seed: int) -> None:
-        self.knobs, self.seed = knobs, seed
-        count = knobs.train_ids + knobs.test_ids
-        try:
-            self.people = draw_identities(count + strangers(knobs), seed, knobs.tops, knobs.bottoms)
-        except ValueError as error:
-            raise ScwmError(str(error), "tops, bottoms", "enlarge the wardrobe") from error
-        self.identities = count
-        self.cameras = [
-            make_camera(c, knobs.cameras, seed, knobs.response, knobs.backdrop)
-            for c in range(knobs.cameras)
-        ]
-        self.figure = lru_cache(maxsize=48)(self._figure)
-        self.poses = lru_cache(maxsize=_PASSERS)(self._passing)
-
-    def _figure(self, person: int) -> tuple[Body, np.ndarray]:
-        identity = self.people[person]
-        if not self.knobs.bags:
-            identity = replace(identity, shape=replace(identity.shape, bag=""), bag="")
-        return Body(identity.shape), textures(identity)
-
-    def render(self, shots: list[Shot]) -> Iterator[tuple[Shot, Image.Image, np.ndarray]]:
-        """Image and mask of each shot; the shots are of one subject."""
-        body, texture = self.figure(shots[0].person)
-        rngs = [seeded(self.seed, s.subject, s.camera, s.frame) for s in shots]
-        tracks = [seeded(self.seed, 7, s.subject, s.camera) for s in shots]
-        starts = np.array([[t.random(), t.random(), t.normal()] for t in tracks])
-        jitters = np.array([r.normal(size=4) for r in rngs])
-        vertices, normals = body.pose(_poses(starts, jitters, np.array([s.frame for s in shots])))
-        for i, (shot, rng) in enumerate(zip(shots, rngs, strict=True)):
-            camera = self.cameras[shot.camera]
-            back = np.pi * (starts[i, 0] > 0.65)  # a third walks the other way
-            azimuth = camera.azimuth + back + camera.spread * starts[i, 2] + 0.15 * jitters[i, 3]
-            subject = Figure(vertices[i], normals[i], body, texture, azimuth)
-            companion = self._companion(rng) if rng.random() < self.knobs.companions else None
-            image, mask = photograph(
-                camera,
-                subject,
-                companion,
-                shot.kind,
-                self.knobs.size,
-                rng,
-                self.knobs.jitter,
-                self.knobs.truncation,
-                self.knobs.occlusion,
-                scene_at=float(starts[i, 1]),
-            )
-            yield shot, image, mask
-
-    def _companion(self, rng: np.random.Generator) -> Figure:
-        """A passer-by in one of a few poses, kept because posing costs more than drawing."""
-        person = self.identities + int(rng.integers(_PASSERS))
-        (body, texture), (vertices, normals) = self.figure(person), self.poses(person)
-        pose = int(rng.integers(len(vertices)))
-        return Figure(vertices[pose], normals[pose], body, texture, rng.uniform(0, 2 * np.pi))
-
-    def _passing(self, person: int) -> tuple[np.ndarray, np.ndarray]:
-        rng = seeded(self.seed, 8, person)
-        return self.figure(person)[0].pose(
-            _poses(rng.random((12, 3)), rng.normal(size=(12, 4)), np.zeros(12))
-        )
-
-
-def _poses(starts: np.ndarray, jitters: np.ndarray, frames: np.ndarray) -> Pose:
-    """Walking for four people in five, standing for the others; each frame a later phase."""
-    walks = starts[:, 1] > 0.2
-    return Pose(
-        phase=(starts[:, 0] + 0.37 * frames + 0.03 * jitters[:, 0]) % 1,
-        stride=np.where(walks, 0.85 + 0.1 * np.tanh(jitters[:, 1]), 0.08),
-        lean=0.05 * walks + 0.03 * np.tanh(jitters[:, 2]),
-        head_yaw=0.25 * np.tanh(jitters[:, 1]),
-        elbow=np.stack(
-            [
-                (starts[:, 0] * 7 % 1 > 0.85) * 1.2 + 0 * frames,
-                (starts[:, 0] * 13 % 1 > 0.85) * 1.2 + 0 * frames,
-            ],
-            1,
-        ),
-    )
-
-
-_studio: Studio | None = None
-
-
-def _open_studio(knobs: Knobs, seed: int) -> None:
-    global _studio
-    _studio = Studio(knobs, seed)
-
-
-def _write(task: tuple[Path, list[Shot]]) -> int:
-    """Render and write the shots of one subject."""
-    out, shots = task
-    assert _studio is not None
-    for shot, image, mask in _studio.render(shots):
-        (out / shot.split / f"{shot.name}.jpg").write_bytes(
-            encode(_studio.cameras[shot.camera], image)
-        )
-        save_mask(mask, out / "masks" / shot.split / f"{shot.name}.png")
-    return len(shots)
-
-
-def save_mask(mask: np.ndarray, path: Path) -> None:
-    """Write a part mask (H, W) uint8 as a PNG whose palette shows the parts."""
-    picture = Image.fromarray(mask)
-    picture.putpalette([channel for colour in PALETTE for channel in colour])
-    picture.save(path, compress_level=4)
+_JOURNAL = "finished.txt"  # in a folder that is being rendered: its key, then who is finished
 
 
 def render(
@@ -157,7 +32,9 @@ def render(
 ) -> Path:
     """Render the set into the folder `out`, which is there complete or not at all.
 
-    The files depend on preset, seed and knobs only, never on the number of processes.
+    The files depend on preset, seed and knobs only, never on the number of processes. Until they
+    are complete they stand in `<out>.partial`; the same call goes on where an earlier one was
+    interrupted, while one with other settings, or by another version of the suite, starts afresh.
 
     Args:
         preset: a name in `PRESETS`.
@@ -170,42 +47,71 @@ def render(
         The folder.
 
     Raises:
-        ScwmError: unknown preset or knob, a value out of range, or `out` is in use.
+        ScwmError: unknown preset or knob, a value out of range, `out` is in use, or a rendering
+            process ended early.
     """
     chosen = choose(preset, knobs)
+    workers = _cores() if processes is None else processes
+    for name, value, least in (("seed", seed, 0), ("processes", workers, 1)):
+        if not isinstance(value, int) or value < least:
+            raise ScwmError(f"{name} cannot be {value!r}", name, f"give an integer from {least} on")
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ScwmError("the output folder exists already", out, "remove it or name another")
+    Studio.cast(chosen, seed)  # reports an impossible wardrobe before anything is written
     partial = out.with_name(out.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    for split in SPLITS:
-        (partial / split).mkdir(parents=True)
-        (partial / "masks" / split).mkdir(parents=True)
-    groups: dict[int, list[Shot]] = {}
+    finished = _open_partial(partial, _key(preset, seed, chosen))
     shots = plan(chosen, seed)
+    people: dict[int, list[Shot]] = {}
     for shot in shots:
-        groups.setdefault(shot.subject, []).append(shot)
-    tasks = [(partial, group) for group in groups.values()]
-    workers = processes or os.cpu_count() or 1
-    studio = Studio(chosen, seed)  # also reports an impossible wardrobe before any worker starts
-    if workers == 1:
-        global _studio
-        _studio = studio
-        for task in progress(tasks, "render mannequins"):
-            _write(task)
-    else:
-        with ProcessPoolExecutor(
-            workers, get_context("spawn"), _open_studio, (chosen, seed)
-        ) as pool:
-            done = pool.map(_write, tasks, chunksize=max(1, min(8, len(tasks) // (4 * workers))))
-            for _ in progress(done, "render mannequins", total=len(tasks)):
-                pass
+        people.setdefault(shot.person, []).append(shot)
+    groups = [group for person, group in people.items() if person not in finished]
+    rendered = in_processes(min(workers, len(groups)), partial, chosen, seed, groups)
+    old = (group for person, group in people.items() if person in finished)
+    with open(partial / _JOURNAL, "a", encoding="utf-8") as journal:
+        for group in progress(chain(old, rendered), "render mannequins", total=len(people)):
+            if group[0].person not in finished:
+                journal.write(f"{group[0].person}\n")
+                journal.flush()
     contact_sheet(partial, shots).save(partial / "contact_sheet.png")
     (partial / "README.txt").write_text(_readme(preset, seed, chosen, shots), encoding="utf-8")
+    (partial / _JOURNAL).unlink()
     if out.exists():
         out.rmdir()
     partial.rename(out)
     return out
+
+
+def _cores() -> int:
+    """Processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _key(preset: str, seed: int, knobs: Knobs) -> str:
+    """What the files depend on: settings, and the code and data that render them."""
+    versions = [np.__version__, PIL.__version__]
+    digest = hashlib.sha256(json.dumps([preset, seed, asdict(knobs), versions]).encode())
+    for path in sorted(Path(__file__).parent.iterdir()):
+        if path.is_file():
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _open_partial(partial: Path, key: str) -> set[int]:
+    """The people whose files are finished in `partial`; a folder of another key is emptied."""
+    journal = partial / _JOURNAL
+    lines = journal.read_text(encoding="utf-8").split("\n")[:-1] if journal.is_file() else []
+    if lines[:1] != [key]:
+        if partial.exists():
+            shutil.rmtree(partial)
+        for split in SPLITS:
+            (partial / split).mkdir(parents=True)
+            (partial / "masks" / split).mkdir(parents=True)
+        lines = [key]
+    journal.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return {int(person) for person in lines[1:]}
 
 
 def contact_sheet(root: Path, shots: list[Shot], identities: int = 12) -> Image.Image:

@@ -1,5 +1,6 @@
 """The protocol of `mannequins`: how many people, who is seen where, as which file."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -76,6 +77,27 @@ PRESETS = {
 """Named sizes: `tiny` for tests, `demo` the default, `full` about Market-1501's size."""
 
 
+RANGES: dict[str, tuple[float, float]] = {
+    "train_ids": (1, 9998),
+    "test_ids": (1, 9998),
+    "train_frames": (1, 99),
+    "test_frames": (2, 99),  # a query and a gallery image in every camera
+    "distractors": (0, 99_999),
+    "junk": (0, 99_999),
+    "cameras": (2, 9),
+    "tops": (1, 9999),
+    "bottoms": (1, 9999),
+    "size": (16, 1024),
+    "response": (0, 2),
+    "backdrop": (0, 1),
+    "jitter": (0, 3),
+    "truncation": (0, 1),
+    "occlusion": (0, 1),
+    "companions": (0, 1),
+}
+"""Least and greatest value of each knob that is a number, or two numbers."""
+
+
 @dataclass(frozen=True)
 class Shot:
     """One image to be: `subject` seeds it, `person` is drawn, `name` is its file."""
@@ -94,7 +116,7 @@ def seeded(*key: int) -> np.random.Generator:
 
 
 def plan(knobs: Knobs, seed: int) -> list[Shot]:
-    """Every image of the set, grouped by subject."""
+    """Every image of the set."""
     shots: list[Shot] = []
     people = knobs.train_ids + knobs.test_ids
     seen_by: dict[int, np.ndarray] = {}
@@ -102,7 +124,7 @@ def plan(knobs: Knobs, seed: int) -> list[Shot]:
         rng = seeded(seed, 4, person)
         train = person < knobs.train_ids
         seen_by[person] = np.sort(
-            rng.permutation(knobs.cameras)[: rng.integers(min(2, knobs.cameras), knobs.cameras + 1)]
+            rng.permutation(knobs.cameras)[: rng.integers(2, knobs.cameras + 1)]
         )
         low, high = knobs.train_frames if train else knobs.test_frames
         for camera in seen_by[person]:
@@ -149,7 +171,12 @@ def strangers(knobs: Knobs) -> int:
     return 16 + knobs.distractors // 4
 
 
-def choose(preset: str, knobs: dict[str, object]) -> Knobs:
+def choose(preset: str, knobs: Mapping[str, object]) -> Knobs:
+    """The preset's knobs with some of them changed.
+
+    Raises:
+        ScwmError: there is no such preset or knob, or a value is not in `RANGES`.
+    """
     if preset not in PRESETS:
         raise ScwmError(f"no preset named {preset!r}", "preset", f"use one of {', '.join(PRESETS)}")
     known = {field.name for field in fields(Knobs)}
@@ -158,13 +185,10 @@ def choose(preset: str, knobs: dict[str, object]) -> Knobs:
             raise ScwmError(
                 f"no knob named {name!r}", "mannequins", f"use one of {', '.join(sorted(known))}"
             )
-    chosen = replace(PRESETS[preset], **knobs)  # type: ignore[arg-type]
-    if not 2 <= chosen.cameras <= 9 or chosen.test_frames[0] < 2 or chosen.train_frames[0] < 1:
-        raise ScwmError(
-            "too few frames, or cameras not in 2 to 9",
-            "cameras, *_frames",
-            "a test identity needs a query and a gallery frame in every camera",
-        )
+    given = {key: tuple(v) if isinstance(v, list) else v for key, v in knobs.items()}
+    chosen = replace(PRESETS[preset], **given)  # type: ignore[arg-type]
+    for name in known:
+        _check(name, getattr(chosen, name), getattr(PRESETS[preset], name))
     if chosen.train_ids + chosen.test_ids > 9999:
         raise ScwmError(
             "more identities than four digits can name",
@@ -172,3 +196,21 @@ def choose(preset: str, knobs: dict[str, object]) -> Knobs:
             "ask for 9999 in all at most",
         )
     return chosen
+
+
+def _check(name: str, value: object, like: object) -> None:
+    """Refuse a value that is not of the same kind as `like` or out of the knob's range."""
+    pair, (low, high) = isinstance(like, tuple), RANGES.get(name, (False, True))
+    values = value if isinstance(value, tuple) else (value,)
+    if isinstance(like, bool):
+        good, wanted = isinstance(value, bool), "true or false"
+    else:
+        number, kind = (float | int, "a number") if isinstance(like, float) else (int, "an integer")
+        good = len(values) == 1 + pair and all(
+            isinstance(v, number) and not isinstance(v, bool) and low <= v <= high for v in values
+        )
+        wanted = f"{'two of: ' if pair else ''}{kind} from {low} to {high}"
+    if name.endswith("_frames"):
+        good, wanted = good and values[0] <= values[1], f"{wanted}, the fewest first"
+    if not good:
+        raise ScwmError(f"knob {name} cannot be {value!r}", name, f"give {wanted}")

@@ -108,7 +108,7 @@ def _mesh(
         body.faces,
         body.parts,
         body.tiles,
-        body.uv,
+        body.chart,
         figure.textures,
     )
 
@@ -117,18 +117,14 @@ def _backdrop(
     camera: Camera, box: np.ndarray, size: tuple[int, int], at: float, rng: np.random.Generator
 ) -> np.ndarray:
     """The piece of the camera's scene behind the box."""
-    rows, columns = camera.scene.shape[:2]
+    columns, rows = camera.scene.size
     tall = rows * rng.uniform(0.50, 0.66)
     wide = min(tall * box[2] / box[3] * 1.2, columns / 2)
     left = (at + rng.normal(0, 0.02)) % 1 * (columns - wide)
     top = np.clip(rows * camera.horizon - rng.uniform(0.45, 0.8) * tall, 0, rows - tall)
-    window = Image.fromarray(
-        (camera.scene[int(top) : int(top + tall), int(left) : int(left + wide)] * 255).astype(
-            np.uint8
-        )
-    )
-    resized = window.resize((size[1], size[0]), Image.Resampling.BILINEAR)
-    return np.asarray(resized, np.float32) / 255
+    window = (left, top, left + wide, top + tall)
+    piece = camera.scene.resize((size[1], size[0]), Image.Resampling.BILINEAR, window)
+    return np.asarray(piece, np.float32) / 255
 
 
 def _shade_ground(picture: np.ndarray, points: np.ndarray, light: np.ndarray) -> None:
@@ -138,7 +134,8 @@ def _shade_ground(picture: np.ndarray, points: np.ndarray, light: np.ndarray) ->
     y, x = np.ogrid[: picture.shape[0], : picture.shape[1]]
     across = (x + 0.5 - (low[0] + high[0]) / 2 + 0.12 * reach * light[0]) / (0.20 * reach)
     along = (y + 0.5 - high[1] + 0.012 * reach + 0.03 * reach * light[2]) / (0.035 * reach)
-    picture *= 1 - 0.5 * np.exp(-(across**2 + along**2))[..., None].astype(np.float32)
+    shadow = 0.5 * np.exp(-(along**2)) * np.exp(-(across**2))
+    picture *= (1 - shadow[..., None]).astype(np.float32)
 
 
 def _occlude(

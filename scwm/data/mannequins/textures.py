@@ -3,10 +3,10 @@
 import numpy as np
 from PIL import Image
 
-from .body import TILES
+from .garments import ARM_SPAN, HEAD_SPAN, TILES, TORSO_SPAN, hairline
 from .wardrobe import COLOURS, HAIR_COLOURS, SKINS, Identity
 
-TEXELS = 80
+TEXELS = 96
 
 
 def _noise(rng: np.random.Generator, rows: int, columns: int) -> np.ndarray:
@@ -63,7 +63,8 @@ def textures(person: Identity) -> np.ndarray:
         pattern = "plain" if bottom.pattern == "side" else bottom.pattern
         return _cloth(pattern, bottom.colour, bottom.second, around, up, 9.0)
 
-    height = 0.462 + v * 0.394
+    height = TORSO_SPAN[0] + v * TORSO_SPAN[1]
+    sleeved = 1 - v * ARM_SPAN  # share of the arm from the shoulder
     torso = _cloth(top.pattern, top.colour, top.second, u * 1.0, v * 0.68, 0.42)
     if top.pattern == "print":
         blob = (((u - 0.25) / 0.085) ** 2 + ((height - 0.71) / 0.045) ** 2) < 1
@@ -71,14 +72,15 @@ def textures(person: Identity) -> np.ndarray:
         torso[blob | back] = COLOURS[top.second]
     if top.open:
         torso[facing(0.25, 0.055)] = COLOURS["white" if top.second == top.colour else top.second]
-    torso[height > 0.848 - 0.02 * facing(0.25, 0.06)] = skin
-    below = height < shape.hem
+    below = height < shape.top_hem
     torso[below] = bottoms(u, v)[below]
-    torso[(height < shape.hem + 0.008) & ~below] *= 0.75
+    torso[(height < shape.top_hem + 0.012) & ~below] *= 0.75
     torso *= folds["torso"][..., None]
     if shape.bag == "backpack":
-        torso[(facing(0.25 - 0.10, 0.022) | facing(0.25 + 0.10, 0.022)) & (height > 0.66)] = (
-            0.8 * np.array(COLOURS[person.bag])
+        from_front = np.abs((u - 0.25 + 0.5) % 1 - 0.5)
+        strap = 0.095 + 0.16 * np.clip((0.71 - height) / 0.05, 0, 1) ** 2
+        torso[(np.abs(from_front - strap) < 0.02) & (height > 0.66)] = 0.8 * np.array(
+            COLOURS[person.bag]
         )
     elif shape.bag == "shoulder":
         slope = (height - 0.56) / 0.26 * shape.bag_side
@@ -102,31 +104,34 @@ def textures(person: Identity) -> np.ndarray:
         * folds["arm"][..., None]
     )
     if top.pattern == "two-tone":
-        arm[v > 0.72] = np.array(COLOURS[top.second]) * folds["arm"][v > 0.72][:, None]
-    arm[v < 1 - top.sleeve] = skin
-    arm[v < 0.20] = skin * 0.97
+        upper = sleeved < 0.28
+        arm[upper] = np.array(COLOURS[top.second]) * folds["arm"][upper][:, None]
+    arm[sleeved > top.sleeve] = skin
+    arm[np.abs(sleeved - top.sleeve + 0.012) < 0.012] *= 0.8
 
     leg = bottoms(u * 0.5, v * 0.85)
     if bottom.pattern == "side":
         leg[facing(0.0, 0.06) | facing(0.5, 0.06)] = COLOURS[bottom.second]
     leg *= folds["leg"][..., None]
-    leg[v < 1 - shape.trousers] = skin
-    if person.shoes[1]:
-        leg[v < 0.45 * (shape.trousers < 1)] = shoe
-    elif shape.trousers < 1:
-        leg[v < 0.07] = COLOURS["white"]
+    hem = 1 - shape.trousers
+    leg[v < hem] = skin
+    leg[np.abs(v - hem - 0.01) < 0.012] *= 0.8
+    if hem > 0:
+        leg[v < 0.06] = COLOURS["white"]
 
     foot = np.broadcast_to(shoe, (*u.shape, 3)).copy()
-    foot[facing(0.75, 0.2)] = np.array(COLOURS["white" if shoe.mean() < 0.6 else "charcoal"]) * 0.8
+    foot[v < 0.16] = np.array(COLOURS["white" if shoe.mean() < 0.6 else "charcoal"]) * 0.8
+    foot[(v > 0.5) & (v < 0.9) & facing(0.25, 0.045)] *= 0.7
 
     head = np.broadcast_to(skin, (*u.shape, 3)).copy()
-    tall = 0.835 + v * 0.165
-    head[(tall > 0.968) | ((tall > 0.90) & facing(0.75, 0.22))] = hair
-    for eye in (0.25 - 0.062, 0.25 + 0.062):
-        head[facing(eye, 0.026) & (np.abs(tall - 0.931) < 0.0035)] = (0.12, 0.10, 0.10)
-        head[facing(eye, 0.034) & (np.abs(tall - 0.942) < 0.0025)] = hair * 0.9
-    head[facing(0.25, 0.018) & (np.abs(tall - 0.916) < 0.005)] *= 0.86
-    head[facing(0.25, 0.045) & (np.abs(tall - 0.898) < 0.003)] = skin * [0.80, 0.55, 0.55]
+    tall = HEAD_SPAN[0] + v * HEAD_SPAN[1]
+    head[v > hairline(u, shape.hair) - 0.01] = 0.9 * hair
+    for eye in (0.25 - 0.064, 0.25 + 0.064):
+        head[facing(eye, 0.030) & (np.abs(tall - 0.934) < 0.0036)] = (0.80, 0.78, 0.76)
+        head[facing(eye, 0.014) & (np.abs(tall - 0.934) < 0.0036)] = (0.14, 0.10, 0.08)
+        head[facing(eye, 0.034) & (np.abs(tall - 0.9385) < 0.0016)] = 0.45 * skin
+        head[facing(eye, 0.036) & (np.abs(tall - 0.946) < 0.0022)] = 0.8 * hair + 0.1 * skin
+    head[facing(0.25, 0.045) & (np.abs(tall - 0.900) < 0.003)] = skin * [0.80, 0.55, 0.55]
     if person.face_hair:
         head[facing(0.25, 0.2) & (tall > 0.872) & (tall < 0.894)] = 0.5 * skin + 0.5 * hair
     head[tall < 0.866] *= 0.85

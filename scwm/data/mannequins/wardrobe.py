@@ -148,7 +148,7 @@ def _second(rng: np.random.Generator, colour: str) -> str:
 def _make_top(rng: np.random.Generator) -> Top:
     colour = str(rng.choice(_TOP_COLOURS))
     coat = float(rng.choice([0, 0, 0, 0, 0, 0.25, 0.45]))
-    sleeve = 0.76 if coat else float(rng.choice([0.14, 0.30, 0.36, 0.52, 0.76, 0.76]))
+    sleeve = 0.73 if coat else float(rng.choice([0.14, 0.30, 0.36, 0.52, 0.73, 0.73]))
     long = sleeve > 0.6
     return Top(
         str(rng.choice(_PATTERNS, p=[0.42, 0.13, 0.08, 0.11, 0.13, 0.13])),
@@ -233,12 +233,16 @@ def _draw(rng: np.random.Generator, top: Top, bottom: Bottom) -> Identity:
         hair=hair,
         bag=bag,
         bag_side=int(rng.choice([-1, 1])),
+        age=float(rng.choice([0.60, 0.67, 0.67, 0.67, 0.78, 0.92]) + rng.uniform(-0.03, 0.03)),
+        muscle=float(rng.uniform(0.3, 0.75)),
+        proportions=float(rng.uniform(0.3, 0.8)),
+        boots=bool(rng.random() < 0.15),
     )
     return Identity(
         shape,
         top,
         bottom,
-        (str(rng.choice(_SHOE_COLOURS)), bool(rng.random() < 0.15)),
+        (str(rng.choice(_SHOE_COLOURS)), shape.boots),
         int(rng.choice(len(HAIR_COLOURS), p=_HAIR_SHARES)),
         int(rng.choice(len(SKINS))),
         str(rng.choice(_BAG_COLOURS)) if bag else "",

@@ -1,7 +1,7 @@
 """A z-buffer in NumPy: which face covers each sample, how it is lit, and image and mask from both.
 
-All triangles are expanded into the samples of their bounding boxes at once; the nearest one of each
-sample is kept with one `minimum.at` over keys that join depth and face.
+All triangles are cut into spans of samples along the rows at once; the nearest one of each sample
+is kept with one `minimum.at` over keys that join depth and face.
 """
 
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 _DEPTH_STEPS = 2.0**22  # per metre
+_CANDIDATES = 1 << 24  # samples of all front faces together
 
 
 @dataclass(frozen=True)
@@ -20,14 +21,16 @@ class Mesh:
     faces: np.ndarray
     parts: np.ndarray
     tiles: np.ndarray
-    uv: np.ndarray
-    textures: np.ndarray  # (tiles, T, T, 3) in [0, 1]
+    chart: np.ndarray  # (V, 3) x and y from the axis of the tile, and v upwards in [0, 1]
+    textures: np.ndarray  # (tiles, T, T, 3) in [0, 1]: rows upwards, columns around from the right
 
 
 def rasterise(
     points: np.ndarray, faces: np.ndarray, height: int, width: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Nearest front face at every sample centre of a height x width grid.
+
+    A sample belongs to one of the faces that meet at an edge, never to both or to none.
 
     Args:
         points: (V, 3) column, row (in samples, rows downwards) and depth in metres.
@@ -39,47 +42,57 @@ def rasterise(
         weights: (S, 3) barycentric weights of its corners.
         depth: (S,) depth at the sample.
     """
-    corners = points[faces]
-    (x0, y0), (x1, y1), (x2, y2) = (corners[:, i, :2].T for i in range(3))
-    area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
-    left = np.maximum(np.ceil(corners[:, :, 0].min(1) - 0.5), 0).astype(np.int64)
-    right = np.minimum(np.floor(corners[:, :, 0].max(1) - 0.5), width - 1).astype(np.int64)
-    top = np.maximum(np.ceil(corners[:, :, 1].min(1) - 0.5), 0).astype(np.int64)
-    bottom = np.minimum(np.floor(corners[:, :, 1].max(1) - 0.5), height - 1).astype(np.int64)
+    x, y, z = points.T
+    a, b, c = faces.T
     # Rows run downwards, so a face that looks at us has negative area.
-    keep = np.flatnonzero((area < -1e-9) & (right >= left) & (bottom >= top))
-    corners, left, top, area = corners[keep], left[keep], top[keep], area[keep]
-    wide = right[keep] - left + 1
-    count = wide * (bottom[keep] - top + 1)
-    owner = np.repeat(np.arange(len(keep), dtype=np.int32), count)
-    local = np.arange(len(owner), dtype=np.int32)
-    local -= np.repeat((np.cumsum(count) - count).astype(np.int32), count)
-    row = local // wide.astype(np.int32)[owner]
-    column = local - row * wide.astype(np.int32)[owner]
+    area = (x[b] - x[a]) * (y[c] - y[a]) - (x[c] - x[a]) * (y[b] - y[a])
+    front = np.flatnonzero(area < -1e-9)
+    area = area[front]
+    x, y, z = (axis[faces[front].T] for axis in (x, y, z))  # (3, F') each
 
-    # Barycentric weights are planes over the screen, a*column + b*row + c, with rows and columns
-    # counted from the box's corner so that single precision is enough.
-    (x0, y0), (x1, y1), (x2, y2) = (corners[:, i, :2].T for i in range(3))
-    x, y = left + 0.5 - x0, top + 0.5 - y0
+    # The middle corner cuts a face into two halves, each between its long and a short edge. Edges
+    # are followed downwards, so that two faces agree on where the one they share runs.
+    order = np.argsort(y, axis=0, kind="stable")
+    (x0, x1, x2), (y0, y1, y2) = (np.take_along_axis(axis, order, 0) for axis in (x, y))
+    with np.errstate(divide="ignore", invalid="ignore"):  # level edges, which cross no row
+        long, upper, lower = (x2 - x0) / (y2 - y0), (x1 - x0) / (y1 - y0), (x2 - x1) / (y2 - y1)
+    ends = np.ceil(np.clip([y0, y1, y2], 0, height) - 0.5).astype(np.int64)
+    half, row = _runs(ends[:-1].ravel(), np.diff(ends, axis=0).ravel())
+    face, centre = half % len(front), row + 0.5
+    corner_x, corner_y, short = map(np.concatenate, ((x0, x1), (y0, y1), (upper, lower)))
+    one = x0[face] + (centre - y0[face]) * long[face]
+    other = corner_x[half] + (centre - corner_y[half]) * short[half]
+    left = np.ceil(np.maximum(np.minimum(one, other), 0) - 0.5).astype(np.int64)
+    right = np.ceil(np.minimum(np.maximum(one, other), width) - 0.5).astype(np.int64)
+    some = np.flatnonzero(right > left)
+    face, row, centre, left, right = (v[some] for v in (face, row, centre, left, right))
 
-    def plane(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        terms = np.stack([a / area, b / area, (a * x + b * y) / area]).astype(np.float32)
-        return terms[0][owner] * column + terms[1][owner] * row + terms[2][owner]
-
-    w1, w2 = plane(y2 - y0, x0 - x2), plane(y0 - y1, x1 - x0)
-    hit = np.flatnonzero((np.minimum(w1, w2) >= -1e-5) & (w1 + w2 <= 1 + 1e-5))
-    owner, w1, w2 = owner[hit], w1[hit], w2[hit]
-    flat = (top[owner] + row[hit]) * width + left[owner] + column[hit]
-    z = corners[:, :, 2]
-    depth = z[owner, 0] + w1 * (z[:, 1] - z[:, 0])[owner] + w2 * (z[:, 2] - z[:, 0])[owner]
-    # The low bits name the candidate: the nearest wins, the first one on a tie.
-    key = (depth * _DEPTH_STEPS).astype(np.int64) * (1 << 24) + np.arange(len(flat))
+    # Weights and depth are planes over the screen: their value where a span starts, and a step.
+    across, down = left + 0.5 - x[0][face], centre - y[0][face]
+    step1, step2 = (y[2] - y[0]) / area, (y[0] - y[1]) / area
+    w1 = step1[face] * across + ((x[0] - x[2]) / area)[face] * down
+    w2 = step2[face] * across + ((x[1] - x[0]) / area)[face] * down
+    z1, z2 = z[1] - z[0], z[2] - z[0]
+    start, step = z[0][face] + w1 * z1[face] + w2 * z2[face], (step1 * z1 + step2 * z2)[face]
+    span, column = _runs(left, right - left)
+    along = column - left[span]
+    depth = start[span] + along * step[span]
+    # The low digits name the candidate: the nearest wins, the first one on a tie.
+    key = (depth * _DEPTH_STEPS).astype(np.int64) * _CANDIDATES + np.arange(len(span))
     nearest = np.full(height * width, np.iinfo(np.int64).max)
-    np.minimum.at(nearest, flat, key)
+    np.minimum.at(nearest, row[span] * width + column, key)
     samples = np.flatnonzero(nearest != np.iinfo(np.int64).max)
-    chosen = nearest[samples] & ((1 << 24) - 1)
-    w1, w2 = w1[chosen], w2[chosen]
-    return samples, keep[owner[chosen]], np.stack([1 - w1 - w2, w1, w2], 1), depth[chosen]
+    chosen = nearest[samples] % _CANDIDATES
+    span, along = span[chosen], along[chosen]
+    face = face[span]
+    w1, w2 = w1[span] + along * step1[face], w2[span] + along * step2[face]
+    return samples, front[face], np.stack([1 - w1 - w2, w1, w2], 1), depth[chosen]
+
+
+def _runs(starts: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Owner and value of every element of the runs start, start + 1, … of these lengths."""
+    owner = np.repeat(np.arange(len(lengths)), lengths)
+    return owner, np.arange(len(owner)) + (starts - np.cumsum(lengths) + lengths)[owner]
 
 
 def draw(
@@ -130,16 +143,16 @@ def _shade(
     mesh: Mesh, face: np.ndarray, weights: np.ndarray, light: np.ndarray, ambient: float
 ) -> np.ndarray:
     """Texture colour times wrapped Lambert light, (S, 3)."""
-    corners = mesh.faces[face]
-    attributes = np.concatenate([mesh.uv, mesh.normals], 1).astype(np.float32)
-    weights = weights.astype(np.float32)
-    values = weights[:, :1] * attributes[corners[:, 0]]
-    for k in (1, 2):
-        values += weights[:, k : k + 1] * attributes[corners[:, k]]
+    attributes = np.concatenate([mesh.chart, mesh.normals], 1).astype(np.float32)
+    values = np.einsum("sk,skd->sd", weights.astype(np.float32), attributes[mesh.faces][face])
     size = mesh.textures.shape[1]
-    texel = np.clip((values[:, :2] * size).astype(np.int64), 0, size - 1)
-    base = mesh.textures[mesh.tiles[face], texel[:, 1], texel[:, 0]]
-    normal = values[:, 2:]
+    # Angles are taken at the samples: between corners they would bend what is straight.
+    turn = np.arctan2(values[:, 1], values[:, 0]) * np.float32(size / (2 * np.pi))
+    column = np.minimum((turn + size * (turn < 0)).astype(np.int64), size - 1)
+    row = np.clip((values[:, 2] * size).astype(np.int64), 0, size - 1)
+    texel = (mesh.tiles[face] * size + row) * size + column
+    base = mesh.textures.reshape(-1, 3).take(texel, axis=0)
+    normal = values[:, 3:]
     length = np.sqrt(np.einsum("sd,sd->s", normal, normal))
     facing = (normal @ light.astype(np.float32)) / np.maximum(length, 1e-9)
     sky = 0.75 + 0.25 * normal[:, 1] / np.maximum(length, 1e-9)

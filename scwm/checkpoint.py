@@ -12,7 +12,7 @@ import torch
 from scwm.config import Config, config_hash
 
 PACKAGE = Path(__file__).parent
-_NOT_TRAINING = ("reporting", "evaluation", "mannequins")
+_NOT_TRAINING = ("reporting", "evaluation", "mannequins", "study.py")
 
 
 def state_key(config: Config, data_hash: str, weights_hash: str) -> str:

@@ -72,6 +72,11 @@ def build_parser() -> argparse.ArgumentParser:
         run.set_defaults(run_command=command)
         if name == "train":
             run.add_argument("--weights", type=Path, help="pretrained weights of the backbone")
+    study = commands.add_parser("study", help="corrections and memories at RUN's own features")
+    study.add_argument("run", type=Path, metavar="RUN", help="folder with config.yaml, model.pt")
+    study.add_argument("--store", type=Path, required=True, help="folder of decoded images")
+    study.add_argument("--keypoints", type=Path, help="joints of the training images (.mat)")
+    study.set_defaults(run_command=_study)
     _add_reporting(commands)
     return parser
 
@@ -175,9 +180,10 @@ def _open(options: argparse.Namespace) -> tuple[Config, "ImageStore"]:
 def _train(options: argparse.Namespace) -> None:
     from scwm import allocator, provenance
     from scwm.checkpoint import state_key
+    from scwm.history import training_speed
     from scwm.models import read_state
     from scwm.scoring import write_json
-    from scwm.training import train, training_speed
+    from scwm.training import train
 
     allocator.keep_freed_memory()
     start = time.perf_counter()
@@ -213,6 +219,15 @@ def _evaluate(options: argparse.Namespace) -> None:
     record["seconds_evaluate"] = seconds
     record["seconds"] = seconds + record.get("seconds_train", 0.0)
     write_json(record, options.run / "provenance.json")
+
+
+def _study(options: argparse.Namespace) -> None:
+    from scwm import allocator
+    from scwm.study import study
+
+    allocator.keep_freed_memory()
+    study(options.run, _open(options)[1], options.keypoints)
+    print(options.run / "study.json")
 
 
 def _report(make: Callable[..., list[Path]], *first: Any, options: argparse.Namespace) -> None:

@@ -69,6 +69,15 @@ class Objective:
         )
         return torch.stack([total, whole, part, parsing, diversity, separation])
 
+    def update_weights(self, output: Output, labels: Tensor) -> Tensor:
+        """The weights (1+K,B) by which `update` would move the global memory and each part's."""
+        weights = [self.whole.weights(output.global_feature.detach(), labels)]
+        if output.part_features is not None and output.visibility is not None:
+            for k, memory in enumerate(self.parts):
+                features, seen = output.part_features[:, k].detach(), output.visibility[:, k]
+                weights.append(memory.weights(features, labels, seen))
+        return torch.stack(weights)
+
     def update(self, output: Output, labels: Tensor) -> None:
         """Move all memories by the batch."""
         self.whole.update(output.global_feature.detach(), labels)

@@ -13,7 +13,15 @@ from scwm.config import Config
 from scwm.controls import colour_histogram, random_features
 from scwm.data.store import ImageStore, StoreSplit
 from scwm.errors import ScwmError
-from scwm.evaluation import evaluate_ranking, parsing_scores, ranked_lists
+from scwm.evaluation import (
+    effective_parts,
+    evaluate_ranking,
+    misplaced_share,
+    parsing_scores,
+    part_similarity,
+    ranked_lists,
+    to_grid,
+)
 from scwm.inference import Embedding, ImageBatches, default_device, embed, place
 from scwm.models import Network
 
@@ -56,6 +64,7 @@ def evaluate(run: Path, store: ImageStore) -> None:
         "features": ranking,
         **ranking[default],
         "parsing": score_masks(config, embeddings, [query, gallery]),
+        "parts": score_parts(embeddings[1]),
         "pseudo_labels": last_labels(run / "history.csv"),
         "label_note": describe_protocol(config, store.info["note"]),
     }
@@ -97,8 +106,23 @@ def score_masks(
         return None
     if splits[0].masks is None or splits[1].masks is None:
         return None
+    predicted = torch.cat([labels[0], labels[1]])
     truth = np.concatenate([splits[0].masks, splits[1].masks])
-    return parsing_scores(torch.cat([labels[0], labels[1]]), truth)
+    truth = to_grid(truth, *predicted.shape[1:])
+    misplaced = misplaced_share(predicted, truth)
+    return {**parsing_scores(predicted, truth), "misplaced_share": misplaced}
+
+
+def score_parts(embedding: Embedding) -> dict[str, float] | None:
+    """Use and likeness of the parts over the gallery; None without parts."""
+    features, seen = embedding.part_features, embedding.visibility
+    if features is None or seen is None:
+        return None
+    similar, pairs = part_similarity(features, seen)
+    return {
+        "effective_parts": effective_parts(seen),
+        "part_similarity": float(similar / pairs.clamp(min=1)),
+    }
 
 
 def last_labels(history: Path) -> dict[str, int | float] | None:
@@ -150,4 +174,6 @@ def write_json(content: dict[str, Any], path: Path) -> None:
 def _rounded(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _rounded(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_rounded(inner) for inner in value]
     return round(value, 6) if isinstance(value, float) else value

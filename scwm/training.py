@@ -1,6 +1,5 @@
 """The training of one run: pseudo labels, cascaded clustering, memory and steps, epoch by epoch."""
 
-import csv
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +16,8 @@ from scwm.data.sampler import identity_batches
 from scwm.data.store import StoreSplit
 from scwm.errors import ScwmError
 from scwm.evaluation.label_quality import label_scores
-from scwm.evaluation.parsing_quality import parsing_scores
+from scwm.evaluation.parsing_quality import misplaced_share, parsing_scores, to_grid
+from scwm.history import write_history
 from scwm.inference import (
     Embedding,
     ImageBatches,
@@ -29,19 +29,13 @@ from scwm.inference import (
     place,
 )
 from scwm.models import Network, Output, PartHead, load_weights
+from scwm.monitor import StepMonitor
 from scwm.objective import LOSSES, Objective
 from scwm.parsing import cascaded_clustering
 from scwm.parsing.discriminant import LinearDiscriminant
 from scwm.progress import progress
 from scwm.pseudo_labels import pseudo_labels
 from scwm.seeding import derived_seed, numpy_generator, torch_generator
-
-HISTORY = (
-    *("epoch", "iterations", *LOSSES),
-    *("clusters", "unclustered_share", "ari", "nmi", "label_foreground_iou", "label_part_miou"),
-    *("learning_rate", "seconds_features", "seconds_pseudo_labels", "seconds_parsing"),
-    "seconds_training",
-)
 
 
 def build_network(config: Config, weights: dict[str, Tensor] | None) -> Network:
@@ -129,15 +123,16 @@ class Trainer:
             embedding = self.parse_images(embedding, labels, epoch)
             quality |= self.score_cells(labels)
         objective = Objective(self.config, embedding, labels)
+        monitor = StepMonitor(objective, embedding, labels, self.split)
         del embedding  # its pixel features are the largest tensor of the run
         clock.append(time.perf_counter())
-        row = self.run_steps(objective, labels, epoch)
+        row = self.run_steps(objective, monitor, labels, epoch)
         clock.append(time.perf_counter())
         names = ("features", "pseudo_labels", "parsing", "training")
         spans = zip(names, pairwise(clock), strict=True)
         spent = {f"seconds_{name}": stop - start for name, (start, stop) in spans}
         learning_rate = self.optimizer.param_groups[0]["lr"]
-        return {**row, **quality, "learning_rate": learning_rate, **spent}
+        return {**row, **quality, **monitor.read(), "learning_rate": learning_rate, **spent}
 
     def label_images(self, embedding: Embedding) -> Tensor:
         """Pseudo identity of each training image, (N,) on the device, -1 = unclustered."""
@@ -211,10 +206,14 @@ class Trainer:
         if self.split.masks is None or self.cells is None:
             return {}
         kept = ((labels >= 0) & (self.cells[:, 0, 0] != UNLABELLED)).cpu().numpy()
-        scores = parsing_scores(self.cells.cpu().numpy()[kept], self.split.masks[kept])
+        cells = self.cells.cpu().numpy()[kept]
+        truth = to_grid(self.split.masks[kept], *cells.shape[1:])
+        scores = {**parsing_scores(cells, truth), "misplaced_share": misplaced_share(cells, truth)}
         return {f"label_{name}": value for name, value in scores.items()}
 
-    def run_steps(self, objective: Objective, labels: Tensor, epoch: int) -> dict[str, Any]:
+    def run_steps(
+        self, objective: Objective, monitor: StepMonitor, labels: Tensor, epoch: int
+    ) -> dict[str, Any]:
         """The epoch's optimiser steps; returns the mean of each loss."""
         settings, seed = self.config["training"], self.config["seed"]
         self.network.train()
@@ -237,6 +236,7 @@ class Trainer:
             self.optimizer.zero_grad()
             losses[0].backward()
             self.optimizer.step()
+            monitor.add(output, index)
             objective.update(output, labels[index])
             sums += losses.detach()
         means = (sums / settings["iterations"]).tolist()
@@ -263,26 +263,6 @@ class Trainer:
         return Output(
             torch.cat(whole), *(torch.cat(f) if f[0] is not None else None for f in optional)
         )
-
-
-def write_history(history: list[dict[str, Any]], path: Path) -> None:
-    """One CSV row an epoch; a value that does not apply is an empty cell."""
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, HISTORY)
-        writer.writeheader()
-        for row in history:
-            shown = {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()}
-            writer.writerow(shown)
-
-
-def training_speed(config: Config, history: Path) -> float | None:
-    """Images a second in the optimiser steps of a finished run; None for an untrained one."""
-    with history.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    batch = config["training"]["identities"] * config["training"]["instances"]
-    seconds = sum(float(row["seconds_training"]) for row in rows)
-    steps = sum(int(row["iterations"]) for row in rows)
-    return steps * batch / seconds if rows else None
 
 
 def train(

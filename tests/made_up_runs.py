@@ -15,6 +15,10 @@ METHODS = ("scwm", "no_space", "uniform_memory", "global_only", "random_features
 SEEDS = (0, 1, 2)
 NAMES = (DATASETS, METHODS, SEEDS)
 LOSSES = ("loss", "loss_global", "loss_part", "loss_parsing", "loss_diversity", "loss_separation")
+FROM_MASKS = ("label_foreground_iou", "label_part_miou", "label_misplaced_share")
+OF_PARTS = ("part_wrong_ratio", "part_hidden_ratio", "part_hard_rank", "effective_parts")
+OF_PARTS = (*OF_PARTS, "part_similarity")
+OF_MEMORIES = ("wrong_share", "global_wrong_ratio", "global_hidden_ratio", "global_hard_rank")
 SCORES = ("mAP", "mAP_trapezoid", "mINP", "rank1", "rank5", "rank10")
 
 
@@ -49,18 +53,19 @@ def write_run(root: Path, dataset: str, method: str, seed: int, epochs: int = 6)
         history[name] = 6 / scale * np.exp(-2 * progress) + rng.normal(0, 0.05, epochs)
     history["clusters"] = rng.integers(90, 130, epochs)
     history["unclustered_share"] = 0.6 - 0.5 * progress + rng.normal(0, 0.02, epochs)
-    for name in ("ari", "nmi", "label_foreground_iou", "label_part_miou"):
+    for name in ("ari", "nmi", *FROM_MASKS, *OF_MEMORIES, *OF_PARTS):
         history[name] = 0.8 * progress + rng.normal(0, 0.03, epochs)
     history["learning_rate"] = 3.5e-4 * 0.1 ** (np.arange(epochs) // (epochs // 2 + 1))
     if not parsed:
-        history[[*LOSSES[2:], "label_foreground_iou", "label_part_miou"]] = np.nan
+        history[[*LOSSES[2:], *FROM_MASKS, *OF_PARTS]] = np.nan
     if not truth:
-        history[["label_foreground_iou", "label_part_miou"]] = np.nan
+        history[[*FROM_MASKS]] = np.nan
     history.iloc[: None if trained else 0].to_csv(folder / "history.csv", index=False)
 
     centre = 0.7 if trained else 0.2
     scores = {k: round(float(v), 6) for k, v in zip(SCORES, rng.normal(centre, 0.03, 6), strict=1)}
     parsing = {"foreground_iou": 0.81, "part_miou": round(float(rng.normal(0.6, 0.02)), 6)}
+    parts = {"effective_parts": 5.5, "part_similarity": round(float(rng.normal(0.5, 0.02)), 6)}
     labels = {"ari": 0.7, "nmi": 0.9, "clusters": int(history.clusters.iloc[-1])}
     metrics: dict[str, Any] = {
         "dataset": dataset,
@@ -69,6 +74,7 @@ def write_run(root: Path, dataset: str, method: str, seed: int, epochs: int = 6)
         "default_feature": "both" if parsed else "global",
         "features": {"global": scores},
         "parsing": parsing if parsed and truth else None,
+        "parts": parts if parsed else None,
         "pseudo_labels": labels | {"unclustered_share": 0.1} if trained else None,
         "label_note": "" if truth else "first 200 identities (easier protocol)",
         **scores,

@@ -288,15 +288,8 @@ def test_misspelt_command_shows_its_usage(scwm, capsys, words):
 
 def test_every_command_explains_itself(scwm, capsys):
     commands = (
-        "data get",
-        "data store",
-        "weights",
-        "config",
-        "train",
-        "evaluate",
-        "table",
-        "plot",
-        "page",
+        *("data get", "data store", "weights", "config", "train", "evaluate", "study"),
+        *("table", "plot", "page"),
     )
     for command in ("", *commands):
         with pytest.raises(SystemExit) as stopped:

@@ -19,13 +19,18 @@ from scwm.data.store import StoreSplit
 from scwm.errors import ScwmError
 from scwm.objective import Objective
 from scwm.scoring import evaluate, load_network
-from scwm.training import Trainer, train, write_history
+from scwm.training import Trainer, train
 
 SCORES = {"mAP", "mAP_trapezoid", "mINP", "rank1", "rank5", "rank10"}
+FROM_MASKS = ("label_foreground_iou", "label_part_miou", "label_misplaced_share")
+WEIGHTS = ("part_wrong_ratio", "part_hidden_ratio", "part_hard_rank")
+OF_PARTS = ("effective_parts", "part_similarity", *WEIGHTS)
 COLUMNS = [
     *("epoch", "iterations"),
     *("loss", "loss_global", "loss_part", "loss_parsing", "loss_diversity", "loss_separation"),
-    *("clusters", "unclustered_share", "ari", "nmi", "label_foreground_iou", "label_part_miou"),
+    *("clusters", "unclustered_share", "ari", "nmi", *FROM_MASKS),
+    *("effective_parts", "part_similarity", "wrong_share"),
+    *("global_wrong_ratio", "global_hidden_ratio", "global_hard_rank", *WEIGHTS),
     *("learning_rate", "seconds_features", "seconds_pseudo_labels", "seconds_parsing"),
     "seconds_training",
 ]
@@ -106,10 +111,11 @@ def test_contract_of_every_method(finished, tiny_config, method):
     assert (run / "history.csv").read_text().splitlines()[0].split(",") == COLUMNS
     assert [row["epoch"] for row in rows] == (["1", "2"] if trained else [])
     for row in rows:
-        absent = set() if parts else {"loss_part", "loss_separation"}
-        if not parsed:
-            absent |= {"loss_parsing", "loss_diversity", "label_foreground_iou", "label_part_miou"}
-        assert {name for name, value in row.items() if not value} == absent
+        absent = set() if parts else {"loss_part", "loss_separation", *OF_PARTS}
+        absent |= set() if parsed else {"loss_parsing", "loss_diversity", *FROM_MASKS}
+        unknown = {name for name in row if name.endswith("_ratio")}  # none wrong, none hidden
+        assert {name for name, value in row.items() if not value} - unknown == absent - unknown
+        assert not parts or 1 <= float(row["effective_parts"]) <= 3.001
         assert all(math.isfinite(float(value)) for value in row.values() if value)
     assert [float(row["learning_rate"]) for row in rows] == ([3.5e-4, 3.5e-5] if trained else [])
 
@@ -125,8 +131,10 @@ def test_contract_of_every_method(finished, tiny_config, method):
     assert {name: metrics[name] for name in SCORES} == default
     assert (metrics["parsing"] is not None) == parsed
     if parsed:
-        assert set(metrics["parsing"]) == {"foreground_iou", "part_miou"}
+        assert set(metrics["parsing"]) == {"foreground_iou", "part_miou", "misplaced_share"}
         assert all(0 <= value <= 1 for value in metrics["parsing"].values())
+    assert (metrics["parts"] is not None) == parts
+    assert not parts or -1 <= metrics["parts"]["part_similarity"] <= 1
     assert (metrics["pseudo_labels"] is not None) == trained
     if trained:
         last = {key: float(rows[-1][key]) for key in metrics["pseudo_labels"]}
@@ -152,6 +160,7 @@ def test_contract_of_every_method(finished, tiny_config, method):
 def test_oracle_trains_on_the_identities(finished):
     for row in history_of(finished("oracle")):
         assert (row["clusters"], float(row["ari"]), float(row["unclustered_share"])) == ("8", 1, 0)
+        assert (float(row["wrong_share"]), row["global_wrong_ratio"]) == (0, "")
 
 
 def test_methods_differ(finished):
@@ -231,6 +240,8 @@ def test_identities_cameras_and_masks_are_never_trained_on(
     finished, start, tiny_config, toy_store, tmp_path
 ):
     split, rng = toy_store.split("train"), np.random.default_rng(0)
+    kinds = ("ari", "nmi", "label_", "wrong", "hidden", "hard")
+    measured = {name for name in COLUMNS if any(kind in name for kind in kinds)}
     blind = replace(
         split, ids=rng.permutation(split.ids), cameras=rng.permutation(split.cameras), masks=None
     )
@@ -238,7 +249,7 @@ def test_identities_cameras_and_masks_are_never_trained_on(
     assert same(model_of(run), model_of(whole))
     for row, other in zip(untimed(run), untimed(whole), strict=True):
         differ = {name for name in row if row[name] != other[name]}
-        assert differ == {"ari", "nmi", "label_foreground_iou", "label_part_miou"}
+        assert {"ari", "nmi", *FROM_MASKS, "wrong_share"} <= differ <= measured
 
 
 def test_oracle_trains_on_other_identities_otherwise(
@@ -287,10 +298,3 @@ def test_model_of_something_else_is_an_error(tmp_path, toy_store):
     torch.save({"model": {}}, tmp_path / "model.pt")
     with pytest.raises(ScwmError, match="Not a model"):
         evaluate(tmp_path, toy_store)
-
-
-def test_history_leaves_cells_empty_that_do_not_apply(tmp_path):
-    write_history([{"epoch": 1, "loss": 0.12345678}], tmp_path / "history.csv")
-    header, row = (tmp_path / "history.csv").read_text().splitlines()
-    assert header.split(",") == COLUMNS
-    assert row.split(",") == ["1", "", "0.123457", *[""] * (len(COLUMNS) - 3)]

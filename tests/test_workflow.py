@@ -28,6 +28,7 @@ FILES = {
     "data store": ["images.npy", "index.csv", "store.json"],
     "train": ["model.pt", "history.csv", "train.json"],
     "evaluate": ["metrics.json", "visuals.npz", "provenance.json"],
+    "study": ["study.json"],
 }
 
 
@@ -152,7 +153,7 @@ def test_paper_graph_is_whole_fast_and_names_missing_data(tmp_path: Path) -> Non
     assert counts["resolve_config"] == counts["train"] == counts["evaluate"] == runs == 96
     assert counts["get_dataset"] == counts["build_store"] == 2
     assert counts["get_weights"] == 1
-    assert counts["table"] == 2 and counts["plot"] == 5 and counts["page"] == 1
+    assert counts["table"] == 3 and counts["plot"] == 6 and counts["page"] == 1
 
     for dataset in config["datasets"]:
         variable = read_config("datasets")[dataset]["env"]
@@ -206,7 +207,9 @@ def test_edits_redo_what_depends_on_them(tmp_path: Path) -> None:
         return jobs - {"total"}
 
     assert after_editing("config/methods/stripes.yaml", "scwm/data/msmt17.py") == set()
-    assert after_editing("scwm/losses.py") == {"train", "evaluate", "table", "plot", "page", "all"}
+    after_training = {"evaluate", "study", "table", "plot", "page", "all"}
+    assert after_editing("scwm/losses.py") == {"train", *after_training}
+    assert after_editing("config/claims.yaml") == {"table", "plot", "page", "all"}
     assert after_editing("scwm/reporting/tables.py") == {"table", "plot", "page", "all"}
     renderer = min((tmp_path / "scwm/data/mannequins").glob("*.py")).relative_to(tmp_path)
     assert after_editing(str(renderer)) >= {"get_dataset", "build_store", "train"}

@@ -1,13 +1,26 @@
-"""Evaluation: ranking, part masks, pseudo labels."""
+"""Evaluation: ranking, part masks, pseudo labels, memory weights, the use of parts."""
 
+from scwm.evaluation.image_traits import cut_or_shifted, mostly_hidden
+from scwm.evaluation.joint_quality import joint_scores
 from scwm.evaluation.label_quality import label_scores
-from scwm.evaluation.parsing_quality import parsing_scores
+from scwm.evaluation.memory_quality import weight_scores, wrong_members
+from scwm.evaluation.parsing_quality import misplaced_share, parsing_scores, to_grid
+from scwm.evaluation.part_quality import effective_parts, part_similarity
 from scwm.evaluation.ranking import evaluate_ranking, query_scores, ranked_lists
 
 __all__ = [
+    "cut_or_shifted",
+    "effective_parts",
     "evaluate_ranking",
+    "joint_scores",
     "label_scores",
+    "misplaced_share",
+    "mostly_hidden",
     "parsing_scores",
+    "part_similarity",
     "query_scores",
     "ranked_lists",
+    "to_grid",
+    "weight_scores",
+    "wrong_members",
 ]

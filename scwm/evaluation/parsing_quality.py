@@ -26,6 +26,46 @@ def parsing_scores(predicted: Array, truth: Array) -> dict[str, float]:
     Raises:
         ScwmError: shapes that do not fit, negative labels, a truth without foreground.
     """
+    cells, iou = _agreement(*_on_one_grid(predicted, truth))
+    foreground = cells[1:, 1:].sum()
+    matched = iou[linear_sum_assignment(iou, maximize=True)]
+    present = np.count_nonzero(cells[:, 1:].sum(axis=0))
+    return {
+        "foreground_iou": float(foreground / (cells.sum() - cells[0, 0])),
+        "part_miou": float(matched.sum() / present),
+    }
+
+
+def misplaced_share(predicted: Array, truth: Array) -> float:
+    """Share of foreground cells whose part lies out of its true vertical range.
+
+    Predicted parts are matched with true parts as in `parsing_scores`. A cell is misplaced where
+    its row is above the first or below the last row of the true part in that image. Only cells
+    that are foreground in both count, and of these only such whose matched true part occurs in
+    the image, so that neither leakage nor an absent part decides.
+
+    Args, raises: as for `parsing_scores`. 0 where no cell counts.
+    """
+    predicted, truth = _on_one_grid(predicted, truth)
+    iou = _agreement(predicted, truth)[1]
+    first, second = linear_sum_assignment(iou, maximize=True)
+    partner = np.zeros(iou.shape[0] + 1, dtype=np.int64)
+    partner[first + 1] = second + 1
+    counted = misplaced = 0
+    for part in range(1, int(truth.max()) + 1):
+        there = (truth == part).any(axis=2)
+        span = (
+            np.maximum.accumulate(there, axis=1)
+            & np.maximum.accumulate(there[:, ::-1], axis=1)[:, ::-1]
+        )
+        own = (partner[predicted] == part) & (truth > 0) & there.any(axis=1)[:, None, None]
+        counted += int(own.sum())
+        misplaced += int((own & ~span[:, :, None]).sum())
+    return misplaced / max(counted, 1)
+
+
+def _on_one_grid(predicted: Array, truth: Array) -> tuple[np.ndarray, np.ndarray]:
+    """Both as checked label arrays (N,h,w) of the prediction's grid."""
     predicted, truth = _labels(predicted, "predicted"), _labels(truth, "truth")
     if len(predicted) != len(truth) or any(np.array(predicted.shape) > truth.shape):
         raise ScwmError(
@@ -35,20 +75,17 @@ def parsing_scores(predicted: Array, truth: Array) -> dict[str, float]:
     truth = to_grid(truth, predicted.shape[1], predicted.shape[2])
     if not truth.any():
         raise ScwmError("the true masks hold no foreground", "truth", "check the masks' labels")
+    return predicted, truth
+
+
+def _agreement(predicted: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Cells by predicted and true label, background first, and the IoUs (K,T) of the parts."""
     columns = int(truth.max()) + 1
     pair = predicted.astype(np.int64).ravel() * columns + truth.ravel()
     cells = np.bincount(pair, minlength=(int(predicted.max()) + 1) * columns)
     cells = cells.reshape(-1, columns)
-
-    foreground = cells[1:, 1:].sum()
     union = cells.sum(axis=1, keepdims=True) + cells.sum(axis=0) - cells
-    iou = (cells / np.maximum(union, 1))[1:, 1:]
-    matched = iou[linear_sum_assignment(iou, maximize=True)]
-    present = np.count_nonzero(cells[:, 1:].sum(axis=0))
-    return {
-        "foreground_iou": float(foreground / (cells.sum() - cells[0, 0])),
-        "part_miou": float(matched.sum() / present),
-    }
+    return cells, (cells / np.maximum(union, 1))[1:, 1:]
 
 
 def to_grid(labels: np.ndarray, height: int, width: int) -> np.ndarray:

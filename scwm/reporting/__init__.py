@@ -6,10 +6,10 @@ from pathlib import Path
 from scwm.errors import ScwmError
 from scwm.reporting.page import write_page
 from scwm.reporting.runs import load_runs
-from scwm.reporting.tables import write_table
+from scwm.reporting.tables import write_files, write_table
 
-TABLES = ("main", "ablation")
-PLOTS = ("curves", "pseudo_labels", "ablation", "masks", "ranks")
+TABLES = ("claims", "main", "ablation")
+PLOTS = ("claims", "curves", "pseudo_labels", "ablation", "masks", "ranks")
 
 
 def table(
@@ -26,7 +26,16 @@ def table(
     Raises:
         ScwmError: where runs are missing and `partial` is false.
     """
-    return write_table(name, load_runs(root, datasets, methods, seeds, partial), out)
+    runs = load_runs(root, datasets, methods, seeds, partial)
+    if name != "claims":
+        return write_table(name, runs, out)
+    # Imported here: statistics take long to load, and the other tables do without them.
+    from scwm.reporting import claim_table, claims
+
+    outcomes = claims.evaluate_claims(claims.load_claims(), runs)
+    shown = claim_table.claim_table(outcomes, runs)
+    nested = claim_table.nested_effects(outcomes)
+    return write_files(shown, claim_table.claim_frame(outcomes), nested, out)
 
 
 def plot(
@@ -46,11 +55,14 @@ def plot(
     if name not in PLOTS:
         raise ScwmError(f"no plot named {name!r}", remedy=f"choose one of {', '.join(PLOTS)}")
     # Imported here: the plotting libraries take seconds to load, and tables do without them.
-    from scwm.reporting import bars, curves, galleries, style
+    from scwm.reporting import bars, claims, curves, forest, galleries, style
 
     runs = load_runs(root, datasets, methods, seeds, partial)
     with style.figure_style():
-        if name == "curves":
+        if name == "claims":
+            outcomes = claims.evaluate_claims(claims.load_claims(), runs)
+            figure = forest.forest_plot(outcomes, runs)
+        elif name == "curves":
             figure = curves.training_curves(runs)
         elif name == "pseudo_labels":
             figure = curves.pseudo_label_curves(runs)

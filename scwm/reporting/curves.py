@@ -30,6 +30,12 @@ PSEUDO_LABELS = {
     "nmi": "NMI to true identities",
     "label_foreground_iou": "Pixel labels: foreground IoU",
     "label_part_miou": "Pixel labels: part mIoU",
+    "label_misplaced_share": "Pixels out of their part's rows",
+    "effective_parts": "Effective number of masks",
+    "part_similarity": "Cosine between parts",
+    "global_wrong_ratio": "Weight of wrong samples, global",
+    "part_wrong_ratio": "Weight of wrong samples, parts",
+    "global_hard_rank": "Rank of hard samples, global",
 }
 LEGEND_COLUMNS = 5
 

@@ -202,13 +202,18 @@ def write_table(name: str, runs: Runs, out: Path) -> list[Path]:
     """
     if name not in MEASURES:
         raise ScwmError(f"no table named {name!r}", remedy=f"choose one of {', '.join(MEASURES)}")
-    table = build_table(name, runs)
-    csv = summarise(name, runs).to_csv(index=False, float_format="%.8f", lineterminator="\n")
+    return write_files(
+        build_table(name, runs), summarise(name, runs), nested_means(name, runs), out
+    )
+
+
+def write_files(table: Table, frame: pd.DataFrame, nested: dict[str, Any], out: Path) -> list[Path]:
+    """Write a table in its four forms: the cells as text, the figures as CSV and JSON."""
     contents = {
-        ".csv": csv,
+        ".csv": frame.to_csv(index=False, float_format="%.8f", lineterminator="\n"),
         ".md": to_markdown(table),
         ".html": to_html(table),
-        ".json": json.dumps(nested_means(name, runs), indent=2, sort_keys=True) + "\n",
+        ".json": json.dumps(nested, indent=2, sort_keys=True) + "\n",
     }
     paths = []
     for ending, text in contents.items():

@@ -20,8 +20,8 @@ ROOT = Path(os.path.relpath(Path(workflow.basedir).parent))
 RUN = "results/runs/{dataset}/{method}/seed{seed}"
 # They join the steps together or talk to the user, and decide no result.
 GLUE = {"cli.py", "errors.py", "progress.py", "data/registry.py"}
-TABLES = ("main", "ablation")
-PLOTS = ("curves", "pseudo_labels", "ablation", "masks", "ranks")
+TABLES = ("claims", "main", "ablation")
+PLOTS = ("claims", "curves", "pseudo_labels", "ablation", "masks", "ranks")
 TABLE_FORMATS = ("csv", "md", "html", "json")
 PLOT_FORMATS = ("png", "svg")
 
@@ -150,6 +150,26 @@ def run_files(*names):
     )
 
 
+def claim_files(name):
+    """What the table or plot of the claims reads beside the runs; nothing for other names.
+
+    That is the claims and, for those at one model's own features, the studies of these models. A
+    claim whose methods the config does not list asks for nothing: the table says "not run".
+    """
+    if name != "claims":
+        return []
+    files = [str(ROOT / "config/claims.yaml")]
+    for claim in read_yaml(ROOT / "config/claims.yaml")["claims"]:
+        if claim["metric"].startswith("study:") and claim["method"] in config["methods"]:
+            files += expand(
+                f"{RUN}/study.json",
+                dataset=[d for d in config["datasets"] if d in claim.get("datasets", [d])],
+                method=claim["method"],
+                seed=config["seeds"],
+            )
+    return sorted(set(files))
+
+
 def reported_outputs(config):
     """Every table and plot of the benchmark, and its report."""
     results = config["results"]
@@ -166,7 +186,8 @@ def check_config(config):
     Raises:
         WorkflowError: a data set, method or setting is unknown, or a value is out of range.
     """
-    for name in [*config["datasets"], *config["sources"], *config["dataset_settings"]]:
+    keys = ("datasets", "sources", "keypoints", "dataset_settings")
+    for name in [name for key in keys for name in config[key]]:
         if name not in REGISTRY:
             known = ", ".join(sorted(REGISTRY))
             raise WorkflowError(f"Unknown data set '{name}' in the config; known: {known}.")

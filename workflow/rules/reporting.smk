@@ -2,6 +2,7 @@ rule table:
     """Mean and standard deviation over seeds, as CSV, Markdown, HTML and JSON."""
     input:
         runs=run_files("config.yaml", "metrics.json", "history.csv", "provenance.json"),
+        claims=lambda wildcards: claim_files(wildcards.table),
         code=code("reporting/*.py"),
     output:
         csv=f"{config['results']}/tables/{{table}}.csv",
@@ -44,6 +45,7 @@ rule plot:
         runs=run_files(
             "config.yaml", "metrics.json", "history.csv", "provenance.json", "visuals.npz"
         ),
+        claims=lambda wildcards: claim_files(wildcards.plot),
         code=code("reporting/*.py"),
     output:
         png=report(

@@ -95,3 +95,37 @@ rule evaluate:
     shell:
         "OMP_NUM_THREADS={threads} python -m scwm evaluate {params.run:q} --store {params.store:q}"
         " > {log:q} 2>&1"
+
+
+rule study:
+    """Corrections and memory strategies of one model, all at its own features."""
+    input:
+        config=rules.resolve_config.output.config,
+        model=rules.train.output.model,
+        images=store_file("images.npy"),
+        index=store_file("index.csv"),
+        info=store_file("store.json"),
+        keypoints=lambda wildcards: config["keypoints"].get(wildcards.dataset) or [],
+        code=code("study.py"),
+    output:
+        study=f"{RUN}/study.json",
+    log:
+        "results/logs/study/{dataset}-{method}-{seed}.log",
+    benchmark:
+        "results/benchmarks/study/{dataset}-{method}-{seed}.tsv"
+    conda:
+        rule_env()
+    threads: config["threads_per_run"]
+    resources:
+        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        runtime=120,
+        gpu=int(config["gpu"]),
+    params:
+        run=subpath(output.study, parent=True),
+        store=subpath(input.images, parent=True),
+        keypoints=lambda wildcards, input: option("--keypoints", input.get("keypoints")),
+    message:
+        "study {wildcards.method} on {wildcards.dataset}, seed {wildcards.seed}"
+    shell:
+        "OMP_NUM_THREADS={threads} python -m scwm study {params.run:q} --store {params.store:q}"
+        " {params.keypoints:q} > {log:q} 2>&1"

@@ -1,0 +1,50 @@
+"""Joints of Market-1501's images by a pose estimator (layumi/market1501_body_point)."""
+
+from pathlib import Path
+
+import numpy as np
+
+from scwm.errors import ScwmError
+
+# In the file's order; told from the joints' mean rows. Left and right share a name, as a person
+# seen from behind has them the other way round.
+JOINTS = (
+    *("head", "neck", "shoulder", "elbow", "wrist", "shoulder", "elbow", "wrist"),
+    *("hip", "knee", "ankle", "hip", "knee", "ankle"),
+)
+SIZE = (64, 128)  # width and height of Market-1501's images, in pixels
+
+
+def read_keypoints(path: Path, count: int) -> np.ndarray:
+    """The joints of the first `count` images of a split, in the order of their file names.
+
+    A data set of a split's first identities thus takes the first rows of the split's file.
+
+    Args:
+        path: MATLAB v7.3 file with `pp` of shape (images, 28): 14 x, then 14 y, in pixels from 1.
+
+    Returns:
+        (count,14,2): x and y as fractions of the image's width and height.
+
+    Raises:
+        ScwmError: h5py is not installed, the file is not of this form or holds fewer images.
+    """
+    try:
+        import h5py
+    except ImportError as error:
+        raise ScwmError(
+            "Key points need h5py, which is not installed.", path, "pip install h5py"
+        ) from error
+    try:
+        with h5py.File(path) as file:
+            values = np.array(file["pp"], dtype=np.float64)
+    except (OSError, KeyError) as error:
+        raise ScwmError(f"Not a file of key points: {error}", path) from error
+    if values.ndim != 2 or values.shape[1] != 2 * len(JOINTS) or len(values) < count:
+        raise ScwmError(
+            f"Key points have shape {values.shape}, expected ({count} or more, {2 * len(JOINTS)}).",
+            path,
+            "give the file of the training images",
+        )
+    points = values[:count].reshape(count, 2, len(JOINTS)).transpose(0, 2, 1)
+    return (points - 0.5) / np.array(SIZE)

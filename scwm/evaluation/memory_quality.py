@@ -1,0 +1,75 @@
+"""What the memory's weights do, against true identities and true masks: read for scoring only."""
+
+import numpy as np
+import pandas as pd
+
+
+def wrong_members(labels: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Which images are not of the identity that most images of their cluster have.
+
+    Args:
+        labels: (N,) pseudo labels, -1 = unclustered.
+        truth: (N,) true identities; of equally frequent ones the lowest is the cluster's.
+
+    Returns:
+        (N,) bool; an unclustered image is never wrong.
+    """
+    truth = np.unique(truth, return_inverse=True)[1]
+    kept = labels >= 0
+    counts = np.zeros((labels.max(initial=-1) + 1, truth.max(initial=-1) + 1), dtype=np.int64)
+    np.add.at(counts, (labels[kept], truth[kept]), 1)
+    wrong = np.zeros(len(labels), dtype=bool)
+    wrong[kept] = truth[kept] != counts.argmax(axis=1)[labels[kept]]
+    return wrong
+
+
+def weight_scores(
+    weights: np.ndarray,
+    groups: np.ndarray,
+    wrong: np.ndarray,
+    difficulty: np.ndarray,
+    hidden: np.ndarray | None = None,
+) -> dict[str, float | None]:
+    """How a memory's weights treat wrong, hard and hidden samples.
+
+    A *group* holds the samples of one cluster in one batch, which share a weight of 1 (or of 0,
+    where none is visible: such groups do not count). A *ratio* is the weight that samples of a
+    kind get over what equal weights within the same groups would give them: below 1, they are
+    played down. `hard_rank` is Spearman's rank correlation of weight with true difficulty among
+    samples of the right identity: ranks (means of equals) within each group, pooled over the
+    groups, as a weight is only ever a choice between the samples of one group.
+
+    Args:
+        weights: of the samples drawn, of any shape; the others broadcast to it.
+        groups: integers.
+        wrong: bool, not of the cluster's majority identity.
+        difficulty: 1 - cosine to the mean feature of the sample's true identity.
+        hidden: bool, little of the person can be seen.
+
+    Returns:
+        wrong_share (of equal weights), wrong_ratio, hard_rank (0 where nothing is preferred),
+        hidden_ratio; a ratio of samples that do not occur is None.
+    """
+    wrong, difficulty = (np.broadcast_to(a, weights.shape).ravel() for a in (wrong, difficulty))
+    hidden = None if hidden is None else np.broadcast_to(hidden, weights.shape).ravel()
+    groups = np.unique(np.broadcast_to(groups, weights.shape), return_inverse=True)[1].ravel()
+    weights = weights.ravel()
+    total = np.bincount(groups, weights)
+    equal = (total / np.bincount(groups))[groups]
+    scores: dict[str, float | None] = {
+        "wrong_share": float(equal[wrong].sum() / max(equal.sum(), 1e-12)),
+        "wrong_ratio": _ratio(weights, equal, wrong),
+        "hidden_ratio": None if hidden is None else _ratio(weights, equal, hidden),
+    }
+
+    right = ~wrong & (equal > 0)
+    values = pd.DataFrame({"weight": weights[right], "difficulty": difficulty[right]})
+    ranks = values.groupby(groups[right]).rank()
+    centred = (ranks - ranks.groupby(groups[right]).transform("mean")).to_numpy()
+    spread = np.sqrt((centred**2).sum(axis=0).prod())
+    scores["hard_rank"] = float(centred.prod(axis=1).sum() / spread) if spread > 0 else 0.0
+    return scores
+
+
+def _ratio(weights: np.ndarray, equal: np.ndarray, kind: np.ndarray) -> float | None:
+    return float(weights[kind].sum() / equal[kind].sum()) if equal[kind].sum() > 0 else None

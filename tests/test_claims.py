@@ -1,0 +1,246 @@
+"""Claims: intervals and verdicts of known values, what is not run, and mistakes in the file."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from made_up_runs import SEEDS, write_run
+
+from scwm import reporting
+from scwm.cli import main
+from scwm.errors import ScwmError
+from scwm.reporting.claims import (
+    Claim,
+    Outcome,
+    Side,
+    bootstrap_interval,
+    evaluate_claims,
+    load_claims,
+    t_interval,
+)
+from scwm.reporting.runs import load_runs, run_folder
+
+BASE = {
+    "name": "parts",
+    "statement": "parts help",
+    "metric": "mAP",
+    "method": "scwm",
+    "against": {"method": "global_only"},
+    "kind": "required",
+}
+METHODS = ("scwm", "global_only")
+
+
+def claim(at_least: float = 0.0) -> Claim:
+    return Claim("a", "b", Side("scwm", "mAP"), Side("stripes", "mAP"), "required", 1.0, at_least)
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    """``write({key: value}, ...)``: a claims file, each claim the base with these changes."""
+
+    def make(*changes: dict) -> Path:
+        path = tmp_path / "claims.yaml"
+        path.write_text(yaml.safe_dump({"claims": [BASE | change for change in changes]}))
+        monkeypatch.setattr(load_claims, "__defaults__", (path,))
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    """Two methods whose mAP differs by 5, 4 and 6 points, and the studies of one."""
+    root = tmp_path_factory.mktemp("runs")
+    for seed, gain in zip(SEEDS, (0.05, 0.04, 0.06), strict=True):
+        for method in METHODS:
+            folder = write_run(root, "mannequins", method, seed)
+            metrics = json.loads((folder / "metrics.json").read_text())
+            metrics["mAP"] = 0.4 + 0.1 * seed + (gain if method == "scwm" else 0)
+            (folder / "metrics.json").write_text(json.dumps(metrics))
+        study = {"parsing": {"isp": {"iou": 0.4}, "both": {"iou": 0.5 + 0.01 * seed, "cut": None}}}
+        path = run_folder(root, "mannequins", "scwm", seed) / "study.json"
+        path.write_text(json.dumps(study))
+    return root
+
+
+def outcome(root: Path, path: Path, seeds=SEEDS) -> Outcome:
+    return evaluate_claims(load_claims(path), load_runs(root, ["mannequins"], METHODS, seeds))[0]
+
+
+# Statistics
+
+
+def test_t_interval_of_known_values():
+    """Mean 5, standard deviation 1, n 3: 5 ± 4.303 / sqrt(3), the quantile from Student's table."""
+    np.testing.assert_allclose(t_interval([4, 5, 6]), (5 - 2.4843, 5 + 2.4843), atol=1e-3)
+    np.testing.assert_allclose(t_interval([1, 3]), (2 - 12.706, 2 + 12.706), atol=1e-3)
+
+
+def test_bootstrap_of_two_values_is_all_resamples():
+    """Means 0, 1, 1, 2 with equal chance: the outer 2.5 % are the values themselves."""
+    assert bootstrap_interval([0, 2]) == (0, 2)
+    low, high = bootstrap_interval(list(range(5)))
+    sums = np.array(np.meshgrid(*[range(5)] * 5)).sum(0).ravel() / 5
+    np.testing.assert_allclose((low, high), np.quantile(sums, [0.025, 0.975]), atol=0.11)
+
+
+@pytest.mark.parametrize(
+    ("effects", "at_least", "verdict"),
+    [
+        ((4, 5, 6), 0, "held"),
+        ((4, 5, 6), 4, "held"),
+        ((4, 5, 6), 6, "undecided"),
+        ((4, 5, 6), 8, "not held"),
+        ((-2, 5, 12), 4, "undecided"),
+        ((-4, -5, -6), 0, "not held"),
+        ((-0.1, 0.0, 0.1), -1, "held"),  # not worse beyond a margin
+        ((5,), 0, "one seed"),
+        ((), 0, "not run"),
+    ],
+)
+def test_verdicts(effects, at_least, verdict):
+    assert Outcome(claim(at_least), "d", effects).verdict == verdict
+
+
+# Evaluation
+
+
+def test_effect_is_paired_over_the_seeds(root, write):
+    found = outcome(root, write({}))
+    np.testing.assert_allclose(found.effects, (0.05, 0.04, 0.06))
+    assert found.verdict == "held" and not found.missing
+    assert outcome(root, write({"better": "lower"})).verdict == "not held"
+    assert outcome(root, write({"at_least": 0.06})).verdict == "undecided"
+    assert outcome(root, write({}), [1]).verdict == "one seed"
+
+
+def test_sources_factors_and_thresholds(root, write):
+    path = write({"metric": "study:parsing.both.iou", "against": {"metric": "study:parsing.isp.iou",
+                                                               "times": 0.5}})  # fmt: skip
+    np.testing.assert_allclose(outcome(root, path).effects, (0.3, 0.31, 0.32))
+    path = write({"metric": "history:wrong_share", "against": {"value": 0.5}, "better": "lower"})
+    last = [pd.read_csv(run_folder(root, "mannequins", "scwm", s) / "history.csv") for s in SEEDS]
+    expected = [0.5 - table.wrong_share.iloc[-1] for table in last]
+    np.testing.assert_allclose(outcome(root, path).effects, expected)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"against": {"method": "stripes"}}, "no run of stripes"),
+        ({"metric": "study:parsing.both.cut", "against": {"value": 0}}, "is unknown"),
+        ({"metric": "study:parsing.both.iou"}, "global_only seed 0: no study.json"),
+        ({"metric": "parts.part_similarity"}, "global_only seed 0: parts.part_similarity is"),
+        ({"metric": "history:part_wrong_ratio"}, "global_only seed 0: history:part_wrong_ratio is"),
+    ],
+)
+def test_claim_without_values_says_why(root, write, change, reason):
+    found = outcome(root, write(change))
+    assert found.verdict == "not run" and found.effect is None
+    assert reason in found.missing[0]
+
+
+def test_one_missing_seed_leaves_the_others(root, write):
+    runs = load_runs(root, ["mannequins"], METHODS, (*SEEDS, 7), partial=True)
+    found = evaluate_claims(load_claims(write({})), runs)[0]
+    assert len(found.effects) == 3 and found.missing == ("no run of scwm with seed 7",)
+
+
+def test_claims_of_other_data_sets_are_left_out(root, write):
+    path = write({"datasets": ["market1501"]}, {"name": "two", "datasets": ["mannequins"]})
+    runs = load_runs(root, ["mannequins"], METHODS, SEEDS)
+    assert [o.claim.name for o in evaluate_claims(load_claims(path), runs)] == ["two"]
+
+
+# Mistakes
+
+
+@pytest.mark.parametrize(
+    ("change", "messages"),
+    [
+        ({"methd": "scwm"}, ["claim 'parts'", "Unknown key 'methd'"]),
+        ({"method": "scvm"}, ["claim 'parts'", "Unknown method 'scvm'", "global_only"]),
+        ({"against": {"method": "none"}}, ["Unknown method 'none'"]),
+        ({"against": {"methods": "stripes"}}, ["against", "Unknown key 'methods'"]),
+        ({"against": {}}, ["`against`"]),
+        ({"against": {"value": 1, "method": "stripes"}}, ["`against`"]),
+        ({"against": {"method": "scwm"}}, ["with itself"]),
+        ({"metric": "file:mAP"}, ["Unknown source", "file:mAP"]),
+        ({"kind": "vital"}, ["'kind' is 'vital'", "required, informative"]),
+        ({"at_least": "much"}, ["'at_least' is 'much'"]),
+        ({"datasets": ["manikins"]}, ["Unknown data set 'manikins'", "mannequins"]),
+        ({"datasets": "mannequins"}, ["'datasets' is 'mannequins'", "list"]),
+    ],
+)
+def test_mistake_in_a_claim_is_named(write, change, messages):
+    with pytest.raises(ScwmError) as caught:
+        load_claims(write(change))
+    assert all(message in str(caught.value) for message in messages), caught.value
+
+
+def test_mistakes_of_the_file_are_named(write, tmp_path):
+    with pytest.raises(ScwmError, match="Two claims are named 'parts'"):
+        load_claims(write({}, {"metric": "rank1"}))
+    entry = {key: value for key, value in BASE.items() if key != "statement"}
+    path = tmp_path / "short.yaml"
+    path.write_text(yaml.safe_dump({"claims": [entry]}))
+    with pytest.raises(ScwmError, match="lacks 'statement'"):
+        load_claims(path)
+    path.write_text("claims: {a: b}")
+    with pytest.raises(ScwmError, match="list of claims"):
+        load_claims(path)
+
+
+@pytest.mark.parametrize(
+    ("metric", "message"),
+    [("mAp", "mINP"), ("history:nni", "nmi"), ("study:parsing.all.iou", "isp"),
+     ("mAP.mean", "no more"), ("study:parsing.isp", "no number")],
+)  # fmt: skip
+def test_unknown_metric_is_told_with_the_known_ones(root, write, capsys, metric, message):
+    write({"metric": metric, "against": {"value": 0}})
+    words = ["table", "claims", "--runs", str(root), "--datasets", "mannequins", "--methods",
+             *METHODS, "--seeds", "0", "1", "--out", str(root / "none")]  # fmt: skip
+    assert main(words) == 1
+    error = capsys.readouterr().err
+    assert metric in error and message in error and "'parts'" in error and "Traceback" not in error
+    assert not (root / "none.csv").exists()
+
+
+# The shipped claims, as a table and as a plot
+
+
+def test_shipped_claims_fit_every_made_up_run(tmp_path):
+    shipped = load_claims()
+    assert {c.kind for c in shipped} == {"required", "informative"}
+    methods = sorted({side.method for c in shipped for side in (c.side, c.rival)})
+    for method in methods:
+        for seed in (0, 1):
+            write_run(tmp_path, "mannequins", method, seed)
+    names = (["mannequins"], methods, [0, 1])
+    reporting.table("claims", tmp_path, *names, tmp_path / "claims")
+    table = pd.read_csv(tmp_path / "claims.csv")
+    own = [c for c in shipped if c.datasets is None or "mannequins" in c.datasets]
+    assert list(table.claim) == [c.name for c in own]
+    unread = table[table.verdict == "not run"]
+    assert len(unread) < len(table) and unread.missing.str.contains("no study.json").all()
+    nested = json.loads((tmp_path / "claims.json").read_text())["mannequins"]
+    for _, row in table.iterrows():
+        known = {k: row[k] for k in ("effect", "low", "high") if not math.isnan(row[k])}
+        assert nested[row.claim] == pytest.approx(known, abs=1e-6)
+    text = (tmp_path / "claims.md").read_text()
+    assert text.index("*required*") < text.index("*informative*")
+
+    first = [
+        path.read_bytes() for path in reporting.plot("claims", tmp_path, *names, tmp_path / "a")
+    ]
+    again = [
+        path.read_bytes() for path in reporting.plot("claims", tmp_path, *names, tmp_path / "b")
+    ]
+    assert first == again
+    svg = (tmp_path / "a.svg").read_text()
+    assert all(f"<!-- {c.name} -->" in svg for c in own) and "no study.json" in svg

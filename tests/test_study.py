@@ -1,0 +1,115 @@
+"""The study of one model, by the command line, against the functions that it puts together."""
+
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from scwm.cli import main
+from scwm.config import write_yaml
+from scwm.errors import ScwmError
+from scwm.evaluation import misplaced_share, parsing_scores
+from scwm.inference import embed
+from scwm.parsing import cascaded_clustering
+from scwm.scoring import load_network
+from scwm.seeding import derived_seed
+from scwm.study import SCORES, SETTINGS, highest, study
+from scwm.training import Trainer, train
+
+
+@pytest.fixture(scope="module")
+def run(tiny_config, toy_store, toy_weights, tmp_path_factory) -> Path:
+    """A run of the full method after two epochs."""
+    folder = tmp_path_factory.mktemp("run")
+    config = tiny_config("scwm")
+    write_yaml(config, folder / "config.yaml")
+    train(config, toy_store.split("train"), toy_weights, folder, folder / "state")
+    return folder
+
+
+def test_study_is_what_its_parts_give(run, toy_store):
+    assert main(["study", str(run), "--store", str(toy_store.folder)]) == 0
+    text = (run / "study.json").read_text()
+    found = json.loads(text)
+    assert main(["study", str(run), "--store", str(toy_store.folder)]) == 0
+    assert (run / "study.json").read_text() == text
+
+    network, config = load_network(run / "model.pt")
+    split = toy_store.split("train")
+    trainer = Trainer(config, network, split)
+    embedding = embed(network, trainer.images, pixels=True, precision="float32")
+    labels = trainer.label_images(embedding)
+    kept = labels >= 0
+    assert set(found["parsing"]) == set(SETTINGS)
+    for name, corrections in SETTINGS.items():
+        cells = cascaded_clustering(
+            embedding.pixels[kept], labels[kept], 3, *corrections,
+            derived_seed(config["seed"], "clustering", 0),
+        ).numpy()  # fmt: skip
+        truth = split.masks[kept.numpy()]
+        expected = {
+            **parsing_scores(cells, truth),
+            "misplaced_share": misplaced_share(cells, truth),
+            "foreground_share": (cells > 0).mean(),
+        }
+        scores = found["parsing"][name]
+        assert set(scores) == set(SCORES) and scores["joint_part_nmi"] is None
+        assert {key: scores[key] for key in expected} == pytest.approx(expected, abs=1e-6)
+    isp = found["parsing"]["isp"]
+    assert isp["foreground_iou"] == found["parsing"]["space"]["foreground_iou"]
+
+    for kind in ("global", "part"):
+        memory = found["memory"]
+        assert set(memory[kind]) == {"uniform", "hardest", "hard_mining", "noise_suppression"}
+        assert len(memory[f"{kind}_sweep"]) == 8
+        own = next(
+            row for row in memory[f"{kind}_sweep"]
+            if (row["strategy"], row["tau"]) == ("hard_mining", config["memory"][f"{kind}_tau"])
+        )  # fmt: skip
+        assert {**own} == {"strategy": "hard_mining", "tau": own["tau"],
+                           **memory[kind]["hard_mining"]}  # fmt: skip
+    uniform = found["memory"]["global"]["uniform"]
+    assert uniform["hard_rank"] == 0 and uniform["wrong_ratio"] in (None, pytest.approx(1))
+
+
+def test_joints_are_scored_where_given(run, toy_store, tmp_path):
+    path, count = tmp_path / "points.mat", len(toy_store.split("train"))
+    with h5py.File(path, "w") as file:
+        file["pp"] = np.random.default_rng(0).uniform(1, 64, (count, 28))
+    words = ["study", str(run), "--store", str(toy_store.folder), "--keypoints", str(path)]
+    assert main(words) == 0
+    for scores in json.loads((run / "study.json").read_text())["parsing"].values():
+        difference = scores["joints_in_foreground"] - scores["border_in_foreground"]
+        assert scores["joints_minus_border"] == pytest.approx(difference, abs=1e-5)
+    with h5py.File(path, "w") as file:
+        file["pp"] = np.ones((count - 1, 28))
+    with pytest.raises(ScwmError, match="training images"):
+        study(run, toy_store, path)
+
+
+def test_highest_takes_as_many_of_each_group():
+    rng = np.random.default_rng(0)
+    values = torch.from_numpy(rng.random((6, 4, 3)))
+    groups, foreground = torch.tensor([0, 1, 0, 2, 1, 0]), torch.from_numpy(rng.random((6, 4, 3)))
+    foreground = foreground < 0.4
+    found = highest(values, groups, foreground)
+    for group in range(3):
+        own = groups == group
+        count = int(foreground[own].sum())
+        assert int(found[own].sum()) == count
+        assert set(values[own][found[own]].tolist()) == set(
+            values[own].flatten().sort(descending=True).values[:count].tolist()
+        )
+
+
+@pytest.mark.parametrize("method", ["stripes", "global_only"])
+def test_model_without_parsed_parts_is_told(tiny_config, toy_store, tmp_path, capsys, method):
+    config = tiny_config(method)
+    write_yaml(config, tmp_path / "config.yaml")
+    train(config | {"kind": "untrained"}, toy_store.split("train"), None, tmp_path, tmp_path / "s")
+    assert main(["study", str(tmp_path), "--store", str(toy_store.folder)]) == 1
+    error = capsys.readouterr().err
+    assert method in error and "parses no parts" in error and "Traceback" not in error

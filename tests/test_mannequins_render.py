@@ -14,7 +14,7 @@ import pytest
 
 from scwm.data.mannequins import dataset, render, worker
 from scwm.data.mannequins.camera import Camera, develop, make_camera, view
-from scwm.data.mannequins.protocol import PRESETS, choose
+from scwm.data.mannequins.protocol import choose
 from scwm.data.mannequins.studio import Studio
 from scwm.data.mannequins.zbuffer import rasterise
 from scwm.errors import ScwmError
@@ -125,17 +125,16 @@ def test_a_changed_knob_starts_afresh(tmp_path: Path) -> None:
 def test_key_depends_on_settings_versions_and_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tiny = PRESETS["tiny"]
-    keys = [dataset._key("tiny", 0, tiny), dataset._key("demo", 0, tiny)]
-    keys += [dataset._key("tiny", 1, tiny), dataset._key("tiny", 0, replace(tiny, jitter=0.5))]
+    keys = [dataset.fingerprint("tiny", 0), dataset.fingerprint("demo", 0)]
+    keys += [dataset.fingerprint("tiny", 1), dataset.fingerprint("tiny", 0, jitter=0.5)]
     shutil.copytree(Path(dataset.__file__).parent, tmp_path / "code")
     monkeypatch.setattr(dataset, "__file__", str(tmp_path / "code" / "dataset.py"))
-    assert dataset._key("tiny", 0, tiny) == keys[0]
+    assert dataset.fingerprint("tiny", 0) == keys[0]
     with open(tmp_path / "code" / "scene.py", "a") as file:
         file.write("\n")
-    keys.append(dataset._key("tiny", 0, tiny))
+    keys.append(dataset.fingerprint("tiny", 0))
     monkeypatch.setattr(dataset.PIL, "__version__", "0")
-    keys.append(dataset._key("tiny", 0, tiny))
+    keys.append(dataset.fingerprint("tiny", 0))
     assert len({*keys}) == len(keys)
 
 

@@ -142,7 +142,9 @@ def _materialise(source: Source, target: Path, out: Path) -> None:
     if source.preset:
         from scwm.data.mannequins import render  # the renderer is needed here only
 
-        made = render(source.preset, target / "rendered", seed=source.seed, **source.knobs)
+        made = out.with_name(f".{out.name}.rendered")  # half made, it is kept, to be gone on with
+        shutil.rmtree(made, ignore_errors=True)
+        render(source.preset, made, seed=source.seed, **source.knobs)
         for path in sorted(made.iterdir()):
             path.rename(target / path.name)
         made.rmdir()
@@ -163,8 +165,9 @@ def _cached(entry: Entry, source: Source) -> Path:
         stat = Path(source.path).stat()
         key = f"{Path(source.path).resolve()} {stat.st_size} {stat.st_mtime_ns}"
     elif source.preset:
-        code = sorted((Path(__file__).parent / "mannequins").glob("*.py"))
-        key += "".join(path.read_text(encoding="utf-8") for path in code)
+        from scwm.data.mannequins import fingerprint
+
+        key += fingerprint(source.preset, source.seed, **source.knobs)
     cache = Path(os.environ.get("SCWM_CACHE") or Path.home() / ".cache" / "scwm")
     target = cache / f"{entry.base or entry.name}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
     if not target.is_dir():

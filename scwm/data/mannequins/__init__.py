@@ -1,7 +1,7 @@
 """`mannequins`, the embedded data set: rendered pedestrians with true part masks."""
 
 from .body import PARTS
-from .dataset import render
+from .dataset import fingerprint, render
 from .protocol import PRESETS, Knobs
 
-__all__ = ["PARTS", "PRESETS", "Knobs", "render"]
+__all__ = ["PARTS", "PRESETS", "Knobs", "fingerprint", "render"]

@@ -60,7 +60,7 @@ def render(
         raise ScwmError("the output folder exists already", out, "remove it or name another")
     Studio.cast(chosen, seed)  # reports an impossible wardrobe before anything is written
     partial = out.with_name(out.name + ".partial")
-    finished = _open_partial(partial, _key(preset, seed, chosen))
+    finished = _open_partial(partial, fingerprint(preset, seed, **knobs))
     shots = plan(chosen, seed)
     people: dict[int, list[Shot]] = {}
     for shot in shots:
@@ -89,10 +89,10 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _key(preset: str, seed: int, knobs: Knobs) -> str:
-    """What the files depend on: settings, and the code and data that render them."""
-    versions = [np.__version__, PIL.__version__]
-    digest = hashlib.sha256(json.dumps([preset, seed, asdict(knobs), versions]).encode())
+def fingerprint(preset: str, seed: int, **knobs: object) -> str:
+    """Hash of what the files depend on: settings, and the code and data that render them."""
+    settings = [preset, seed, asdict(choose(preset, knobs)), np.__version__, PIL.__version__]
+    digest = hashlib.sha256(json.dumps(settings).encode())
     for path in sorted(Path(__file__).parent.iterdir()):
         if path.is_file():
             digest.update(path.read_bytes())

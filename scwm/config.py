@@ -27,6 +27,7 @@ RULES: dict[str, tuple[str, ...] | tuple[type | tuple[type, ...], float, float] 
     "kind": ("trained", "untrained", "random_features", "colour_histogram"),
     "model.backbone": ("resnet50", "resnet18", "mobilenet_v2"),
     "model.weights": str,
+    "model.batch_norm": ("batch", "frozen"),
     "model.pooling": ("gem", "average"),
     "model.image_size": list,
     "model.parts": (int, 0, 32),

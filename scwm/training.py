@@ -28,7 +28,7 @@ from scwm.inference import (
     group_size,
     place,
 )
-from scwm.models import Network, Output, PartHead, load_weights
+from scwm.models import Network, Output, PartHead
 from scwm.monitor import StepMonitor
 from scwm.objective import LOSSES, Objective
 from scwm.parsing import cascaded_clustering
@@ -41,10 +41,7 @@ from scwm.seeding import derived_seed, numpy_generator, torch_generator
 def build_network(config: Config, weights: dict[str, Tensor] | None) -> Network:
     """The network of a run at its start: the seed's parameters under the pretrained backbone."""
     torch.manual_seed(derived_seed(config["seed"], "model"))
-    network = Network(config)
-    if weights is not None:
-        load_weights(network.backbone, weights)
-    return network
+    return Network(config, weights)
 
 
 class Trainer:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from scwm.errors import ScwmError
 from scwm.models import Network, load_weights, read_state
-from scwm.models.backbone import BACKBONES, build_backbone
+from scwm.models.backbone import BACKBONES, build_backbone, fold_batch_norm
 from scwm.models.network import Average, GeM
 from scwm.models.part_head import PartHead, Stripes, pool_parts, visibility
 from scwm.training import build_network
@@ -51,6 +51,48 @@ def test_stages_have_the_stated_channels_and_strides(backbone):
     assert [m.shape[1] for m in maps] == net.channels
     assert [(64 // m.shape[2], 32 // m.shape[3]) for m in maps] == [(s, s) for s in net.strides]
     assert net.strides[-1] == 16
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_folded_batch_norm_computes_the_same_and_still_learns(backbone):
+    torch.manual_seed(0)
+    net = build_backbone(backbone).eval()
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 2)
+    images = torch.randn(2, 3, 64, 32)
+    with torch.no_grad():
+        before = net(images)
+        fold_batch_norm(net)
+        after = net.train()(images)
+    for one, other in zip(before, after, strict=True):
+        assert (one - other).abs().max() < 1e-5 * one.abs().max()
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in net.modules())
+    net(images)[-1].square().mean().backward()
+    assert all(p.grad is not None and p.grad.any() for p in net.parameters())
+
+
+def test_frozen_network_loads_its_weights_before_it_folds(tiny_config):
+    state = torchvision.models.mobilenet_v2(weights=None).state_dict()
+    images = torch.randn(2, 3, 64, 32)
+    features = []
+    for kind in ("batch", "frozen"):
+        config = tiny_config("global_only", model={"batch_norm": kind, "image_size": [64, 32]})
+        features.append(build_network(config, state).eval()(images).global_feature)
+    assert torch.allclose(*features, atol=1e-4)
+
+
+@torch.inference_mode()
+def test_pixel_features_are_ranked_by_the_deep_stage(tiny_config):
+    """Detail adds the same to the squared norm of every cell of an image."""
+    network = network_of(tiny_config, "mobilenet_v2", [64, 32])
+    pixels = network(torch.randn(3, 3, 64, 32)).pixels
+    half = pixels.shape[1] - pixels.shape[1] // 2
+    deep, detail = pixels[:, :half].norm(dim=1), pixels[:, half:].norm(dim=1)
+    expected = deep.mean((1, 2), keepdim=True) / 2
+    assert torch.allclose(detail, expected.expand_as(detail), rtol=1e-4)
+    assert torch.equal(deep.flatten(1).argmax(1), pixels.norm(dim=1).flatten(1).argmax(1))
 
 
 def test_without_parts_there_is_a_global_feature_only(tiny_config):

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 import torchvision
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from scwm.errors import ScwmError
 
@@ -30,6 +31,23 @@ class Backbone(nn.Module):
             images = stage(images)
             maps.append(images)
         return maps
+
+
+def fold_batch_norm(module: nn.Module) -> None:
+    """Fold every batch normalisation, with its running statistics, into the convolution before it.
+
+    The network in evaluation mode computes the same; in training its statistics no longer move
+    (frozen batch normalisation, as He et al., ICCV 2017, fine-tune with small batches), and each
+    step saves the passes over all activations that normalisation takes.
+    """
+    before = ""
+    for name, child in list(module.named_children()):
+        if isinstance(child, nn.BatchNorm2d):
+            fused = fuse_conv_bn_eval(getattr(module, before).eval(), child.eval())
+            setattr(module, before, fused.train().requires_grad_())
+            setattr(module, name, nn.Identity())
+        fold_batch_norm(child)
+        before = name
 
 
 def _resnet(name: str) -> Backbone:
@@ -67,7 +85,11 @@ def build_backbone(name: str) -> Backbone:
     """A backbone by name, its parameters freshly drawn from torch's global generator."""
     if name not in BACKBONES:
         raise ScwmError(f"Unknown backbone '{name}'.", "model.backbone", f"use {list(BACKBONES)}")
-    return BACKBONES[name]()
+    backbone = BACKBONES[name]()
+    for module in backbone.modules():
+        if isinstance(module, nn.ReLU6):
+            module.inplace = False  # in place, autograd keeps a copy of the input
+    return backbone
 
 
 def load_weights(backbone: Backbone, state: dict[str, Tensor]) -> None:

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from scwm.config import Config
-from scwm.models.backbone import Backbone, build_backbone
+from scwm.models.backbone import Backbone, build_backbone, fold_batch_norm, load_weights
 from scwm.models.part_head import PartHead, Stripes, pool_parts, visibility
 
 MIN_CELLS = (16, 8)  # the part map must tell head from shoulders
@@ -63,11 +63,12 @@ def bn_neck(channels: int, kind: type[nn.BatchNorm1d] = nn.BatchNorm1d) -> nn.Ba
 class PixelFeatures(nn.Module):
     """Pixel features F on a part map of at least 16×8 cells, whatever the input's size.
 
-    The last stage's map is projected and brought to the grid of the deepest stage that has enough
-    cells. Where that is another stage, the direction of that stage's own projection is added, at
-    half the image's mean norm (ours): detail from the shallow stage, while the norm of F still
-    ranks the pixels as the deep stage's activation does. The projections start as random
-    orthonormal ones, which keep the pretrained features' angles.
+    One half of the channels is a projection of the last stage's map, brought to the grid of the
+    deepest stage that has enough cells. The other half is detail (ours): the direction of the
+    deepest stage of stride 8 or finer, projected, at half the image's mean norm, so that the norm
+    of F still ranks the pixels as the deep stage's activation does. What a shallow stage tells of
+    colour and texture is worth little over a whole image and much within a part. The projections
+    start as random orthonormal ones, which keep the pretrained features' angles.
     """
 
     def __init__(self, backbone: Backbone, image_size: list[int], channels: int) -> None:
@@ -77,22 +78,20 @@ class PixelFeatures(nn.Module):
             for i, stride in enumerate(backbone.strides)
             if all(math.ceil(s / stride) >= m for s, m in zip(image_size, MIN_CELLS, strict=True))
         ]
-        self.stage = enough[-1] if enough else 0
-        self.deep = _projection(backbone.channels[-1], channels)
-        shallow = self.stage < len(backbone.strides) - 1
-        self.lateral = _projection(backbone.channels[self.stage], channels) if shallow else None
+        self.grid = enough[-1] if enough else 0
+        self.shallow = max(i for i, stride in enumerate(backbone.strides) if stride <= 8)
+        self.deep = _projection(backbone.channels[-1], channels - channels // 2)
+        self.detail = _projection(backbone.channels[self.shallow], channels // 2)
 
     def forward(self, maps: list[Tensor]) -> Tensor:
         """Maps of all stages -> (B,C,h,w)."""
-        pixels: Tensor = self.deep(maps[-1])
-        if self.lateral is None:
-            return pixels
-        shallow = maps[self.stage]
-        size = [max(s, m) for s, m in zip(shallow.shape[2:], MIN_CELLS, strict=True)]
-        pixels = F.interpolate(pixels, size=size, mode="bilinear", align_corners=False)
-        scale = 0.5 * pixels.detach().norm(dim=1, keepdim=True).mean((2, 3), keepdim=True)
-        detail = F.interpolate(self.lateral(shallow), size=size, mode="nearest")
-        return pixels + scale * F.normalize(detail, dim=1)
+        size = [max(s, m) for s, m in zip(maps[self.grid].shape[2:], MIN_CELLS, strict=True)]
+        deep = self.deep(maps[-1])
+        if list(deep.shape[2:]) != size:
+            deep = F.interpolate(deep, size=size, mode="bilinear", align_corners=False)
+        scale = 0.5 * deep.detach().norm(dim=1, keepdim=True).mean((2, 3), keepdim=True)
+        detail = F.interpolate(self.detail(maps[self.shallow]), size=size, mode="area")
+        return torch.cat([deep, scale * F.normalize(detail, dim=1)], 1)
 
 
 def _projection(inputs: int, outputs: int) -> nn.Conv2d:
@@ -102,13 +101,21 @@ def _projection(inputs: int, outputs: int) -> nn.Conv2d:
 
 
 class Network(nn.Module):
-    """Backbone, global branch and part branch of one run's config (`model` section)."""
+    """Backbone, global branch and part branch of one run's config (`model` section).
 
-    def __init__(self, config: Config) -> None:
+    Args:
+        weights: pretrained weights of the backbone; None: as drawn, or to be loaded as a whole.
+    """
+
+    def __init__(self, config: Config, weights: dict[str, Tensor] | None = None) -> None:
         super().__init__()
         model = config["model"]
         self.parts: int = model["parts"]
         self.backbone = build_backbone(model["backbone"])
+        if weights is not None:
+            load_weights(self.backbone, weights)
+        if model["batch_norm"] == "frozen":
+            fold_batch_norm(self.backbone)
         width = self.backbone.channels[-1]
         self.pool = GeM() if model["pooling"] == "gem" else Average()
         self.neck = bn_neck(width)

@@ -51,7 +51,7 @@ def two_means(values: Tensor, groups: Tensor) -> Tensor:
 
 
 def correct_foreground(
-    maps: Tensor, foreground: Tensor, rounds: int = 2, prior_weight: float = 0.5
+    maps: Tensor, foreground: Tensor, rounds: int = 5, prior_weight: float = 0.5, halo: float = 0.2
 ) -> Tensor:
     """Re-decide each pixel by log-odds of its feature and of its place (formula ours).
 
@@ -62,28 +62,37 @@ def correct_foreground(
     to the given foreground, and ``l`` fitted to the middle of the image against its margin, as
     boxes are drawn around people; it is the feature that is judged, not the place, so it holds on
     shifted boxes too. Then for `rounds` rounds ``l`` is fitted anew to the outcome and joined with
-    the place's own odds, ``l(f) + prior_weight · logit(share of images that are foreground
-    there)``. Last comes `keep_body`.
+    the place's own odds, ``o = l(f) + prior_weight · logit(share of images that are foreground
+    there)``. Deep features are blurred, so the cells around a body look like body, only less: after
+    two rounds a foreground cell needs `halo` times the median of the positive odds. Last comes
+    `keep_body`.
 
     Args:
         maps: (N,C,H,W) pixel features.
         foreground: (N,H,W) bool, a first decision.
 
     Returns:
-        (N,H,W) bool. Where the first decision has no foreground or no background at all, itself.
+        (N,H,W) bool. Where a decision has no foreground or no background at all, the first one.
     """
-    if not 0 < int(foreground.sum()) < foreground.numel():
+    if not _mixed(foreground):
         return foreground
     # Of directions: the norm is the activation itself, which would only be repeated.
     discriminant = LinearDiscriminant(F.normalize(maps, dim=1))
     decided = discriminant.log_odds(foreground) + discriminant.log_odds(_middle(foreground)) > 0
-    for _ in range(rounds):
-        if not 0 < int(decided.sum()) < decided.numel():
+    for number in range(rounds):
+        if not _mixed(decided):
             return foreground
         share = decided.float().mean(0)
         place = ((share + share.flip(1)) / 2).clamp(0.02, 0.98)  # people walk both ways
-        decided = discriminant.log_odds(decided) + prior_weight * torch.logit(place) > 0
-    return keep_body(decided)
+        odds = discriminant.log_odds(decided) + prior_weight * torch.logit(place)
+        decided = odds > 0
+        if number >= 2 and _mixed(decided):
+            decided = odds > halo * odds[decided].median()
+    return keep_body(decided) if _mixed(decided) else foreground
+
+
+def _mixed(foreground: Tensor) -> bool:
+    return 0 < int(foreground.sum()) < foreground.numel()
 
 
 def _middle(foreground: Tensor) -> Tensor:

@@ -69,6 +69,11 @@ def _leg_hem(shape: Shape) -> float:
     return min(1 - shape.trousers, 0.75)
 
 
+def _boot_top(shape: Shape) -> float:
+    """Where boots end, as v of the leg: at the trousers, or below the knee."""
+    return min(0.36, max(_leg_hem(shape), 0.02))
+
+
 def _top(shape: Shape, torso: Surface, arm: Surface) -> list[Surface]:
     """The top with its sleeves, and the bare arms."""
     hem, cuff = _waistline(shape), (1 - shape.sleeve) / ARM_SPAN
@@ -96,14 +101,19 @@ def _trousers(shape: Shape, torso: Surface, leg: Surface, joints: np.ndarray) ->
     trousers.part[:] = LEGS
     trousers.table[len(waist.v) :, V] = np.maximum(legs.v, hem + _EDGE)
     trousers.points = _hanging(trousers, len(waist.v), shape, joints)
-    return [lipped(trousers)] + ([clip(leg, hem + 0.05 - leg.v)] if hem > 0 else [])
+    if hem <= 0:
+        return [lipped(trousers)]
+    bare = clip(leg, hem + 0.05 - leg.v)
+    if shape.boots:  # no skin inside, it would show through where the shaft bends
+        bare = clip(bare, bare.v - _boot_top(shape) + 0.05)
+    return [lipped(trousers), bare]
 
 
 def _shoes(shape: Shape, foot: Surface, leg: Surface) -> Surface:
     """Shoes, or boots as far as the trousers let them be seen."""
     shoes = foot
     if shape.boots:
-        shaft = clip(leg, min(0.36, max(_leg_hem(shape), 0.02)) - leg.v)
+        shaft = clip(leg, _boot_top(shape) - leg.v)
         shaft.table[:, V], shaft.tile[:], shaft.part[:] = 0.95, TILES.index("foot"), FEET
         shoes = joined(foot, shaft)
     shoes.points = stand_off(shoes, 0.006)

@@ -110,6 +110,17 @@ def test_part_branch_on_kept_pixels_is_the_whole_network(tiny_config):
     assert all(torch.equal(a, b) for a, b in zip(output, again, strict=True))
 
 
+def test_part_features_do_not_move_the_masks(tiny_config):
+    """Where a part is, is learned from the part labels alone."""
+    network = network_of(tiny_config, "mobilenet_v2", [64, 32])
+    output = network(torch.randn(3, 3, 64, 32))
+    output.part_features.sum().backward(retain_graph=True)
+    assert all(parameter.grad is None for parameter in network.head.parameters())
+    assert network.pixel_features.deep.weight.grad.any()
+    output.logits.square().sum().backward()
+    assert all(parameter.grad.any() for parameter in network.head.parameters())
+
+
 def test_part_pooling_is_a_plain_loop():
     pixels, masks = torch.randn(2, 5, 4, 3), torch.rand(2, 3, 4, 3)
     masks[1, 2] = 0

@@ -137,9 +137,13 @@ class Network(nn.Module):
             return self.part_branch(feature, self.pixel_features(maps))
 
     def part_branch(self, feature: Tensor, pixels: Tensor) -> Output:
-        """Part masks and features from pixel features (B,C,h,w) computed before."""
+        """Part masks and features from pixel features (B,C,h,w) computed before.
+
+        Where a part is, is learned from the part labels alone: no gradient of the part features
+        reaches the masks.
+        """
         masks, logits = self.head(pixels)
-        pooled = pool_parts(pixels, masks[:, 1:])
+        pooled = pool_parts(pixels, masks[:, 1:].detach())
         necks = [neck(pooled[:, k]) for k, neck in enumerate(self.part_necks)]
         parts = F.normalize(torch.stack(necks, 1), dim=2)
         return Output(feature, parts, visibility(masks), masks, logits, pixels)

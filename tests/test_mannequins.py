@@ -1,6 +1,5 @@
 """The embedded data set: reproducible, in Market-1501's layout, with masks that fit its images."""
 
-import hashlib
 import re
 from collections import Counter
 from dataclasses import replace
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from file_hashes import digest
 from PIL import Image
 
 from scwm.data.mannequins import PARTS, PRESETS, render
@@ -24,14 +24,6 @@ NAME = re.compile(r"^(-1|\d{4})_c(\d)s(\d)_(\d{6})_(\d{2})\.jpg$")
 SMALL = {"train_ids": 3, "test_ids": 2, "distractors": 2, "junk": 1}
 
 
-def _digest(root: Path) -> dict[str, str]:
-    return {
-        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(root.rglob("*"))
-        if path.is_file()
-    }
-
-
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return render("tiny", tmp_path_factory.mktemp("mannequins") / "tiny", processes=1)
@@ -42,9 +34,9 @@ def _ids(folder: Path) -> list[int]:
 
 
 def test_same_bytes_on_any_number_of_processes_and_others_for_another_seed(tmp_path: Path) -> None:
-    one = _digest(render("tiny", tmp_path / "one", processes=1, **SMALL))
-    two = _digest(render("tiny", tmp_path / "two", processes=2, **SMALL))
-    other = _digest(render("tiny", tmp_path / "other", seed=1, processes=1, **SMALL))
+    one = digest(render("tiny", tmp_path / "one", processes=1, **SMALL))
+    two = digest(render("tiny", tmp_path / "two", processes=2, **SMALL))
+    other = digest(render("tiny", tmp_path / "other", seed=1, processes=1, **SMALL))
     assert one == two
     assert not set(one.values()) & {h for name, h in other.items() if name.endswith(".jpg")}
     assert sorted(p.name for p in tmp_path.iterdir()) == ["one", "other", "two"]

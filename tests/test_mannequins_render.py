@@ -1,6 +1,5 @@
 """Rendering `mannequins`: spans, cameras, knobs, and going on after an interruption."""
 
-import hashlib
 import shutil
 import signal
 import subprocess
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from file_hashes import digest
 
 from scwm.data.mannequins import dataset, render, worker
 from scwm.data.mannequins.camera import Camera, develop, make_camera, view
@@ -61,19 +61,11 @@ dataset.render("tiny", sys.argv[1], processes=2, **{SMALL})
 """
 
 
-def _digest(root: Path) -> dict[str, str]:
-    return {
-        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(root.rglob("*"))
-        if path.is_file()
-    }
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Hashes of the files of an uninterrupted rendering."""
     out = tmp_path_factory.mktemp("whole") / "out"
-    return _digest(render("tiny", out, processes=1, **SMALL))
+    return digest(render("tiny", out, processes=1, **SMALL))
 
 
 def _interrupt(script: str, out: Path) -> Path:
@@ -106,7 +98,7 @@ def test_a_killed_rendering_goes_on_and_ends_with_the_same_bytes(
 
     monkeypatch.setattr(worker, "write", write)
     monkeypatch.setattr(dataset, "progress", progress)
-    assert _digest(render("tiny", tmp_path / "out", processes=1, **SMALL)) == whole
+    assert digest(render("tiny", tmp_path / "out", processes=1, **SMALL)) == whole
     assert not {*written} & {*map(int, finished)} and len(written) == PEOPLE - len(finished)
     # The bar counts everyone and starts with those who were finished before.
     assert shown == [PEOPLE, *map(int, finished), *written]
@@ -119,7 +111,7 @@ def test_a_changed_knob_starts_afresh(tmp_path: Path) -> None:
     (tmp_path / "other.partial" / "stray").write_text("")
     changed = {**SMALL, "occlusion": 1.0}
     other = render("tiny", tmp_path / "other", processes=1, **changed)
-    assert _digest(other) == _digest(render("tiny", tmp_path / "fresh", processes=1, **changed))
+    assert digest(other) == digest(render("tiny", tmp_path / "fresh", processes=1, **changed))
 
 
 def test_key_depends_on_settings_versions_and_code(
@@ -158,7 +150,7 @@ def test_a_dead_process_is_one_clear_error_and_the_call_can_be_repeated(
             render("tiny", tmp_path / "out", processes=2, **SMALL)
     assert len(started) == 2 and all(process.poll() is not None for process in started)
     assert not (tmp_path / "out").exists()
-    assert _digest(render("tiny", tmp_path / "out", processes=2, **SMALL)) == whole
+    assert digest(render("tiny", tmp_path / "out", processes=2, **SMALL)) == whole
 
 
 def test_a_plain_script_needs_no_guard(tmp_path: Path, whole: dict[str, str]) -> None:
@@ -170,7 +162,7 @@ def test_a_plain_script_needs_no_guard(tmp_path: Path, whole: dict[str, str]) ->
         [sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     assert (run.stdout, run.stderr) == ("out\n", "")
-    assert _digest(tmp_path / "out") == whole
+    assert digest(tmp_path / "out") == whole
 
 
 def test_rendering_imports_no_deep_learning_package() -> None:

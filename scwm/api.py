@@ -86,18 +86,30 @@ def rank(model: Model, queries: Images, gallery: Images) -> tuple[np.ndarray, np
     return order, np.take_along_axis(similarity, order, axis=1)
 
 
-def _embed(model: Model, images: Images) -> Embedding:
-    height, width = model.config["model"]["image_size"]
+def read_crops(images: Images, size: Sequence[int]) -> np.ndarray:
+    """Pedestrian crops as one (N,H,W,3) uint8 array, resized as the store does it.
+
+    Args:
+        images: as for `extract`.
+        size: H and W.
+
+    Raises:
+        ScwmError: no images, or one that cannot be read.
+    """
     if not len(images):
         raise ScwmError("No images were given.")
-    pixels = np.stack([_read(image, (width, height)) for image in images])
+    return np.stack([_read(image, (size[1], size[0])) for image in images])
+
+
+def _embed(model: Model, images: Images) -> Embedding:
+    pixels = read_crops(images, model.config["model"]["image_size"])
     batches = ImageBatches(pixels, default_device())
     precision = model.config["training"]["precision"]
     return embed(model.network, batches, model.config["evaluation"]["batch"], precision)
 
 
 def _read(image: str | Path | Image.Image | np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """One crop as (H,W,3) uint8, resized as the store does it."""
+    """One crop as (H,W,3) uint8; `size` is width and height."""
     try:
         if isinstance(image, str | Path):
             image = Image.open(image)

@@ -77,6 +77,22 @@ def build_parser() -> argparse.ArgumentParser:
     study.add_argument("--store", type=Path, required=True, help="folder of decoded images")
     study.add_argument("--keypoints", type=Path, help="joints of the training images (.mat)")
     study.set_defaults(run_command=_study)
+    parse = commands.add_parser("parse", help="draw every stage of the parsing of some images")
+    parse.add_argument("run", type=Path, metavar="RUN", help="folder with config.yaml, model.pt")
+    parse.add_argument(
+        "files",
+        type=Path,
+        nargs="*",
+        metavar="IMAGES",
+        help="crops of your own, files or folders; all are parsed as one pseudo identity",
+    )
+    parse.add_argument("--store", type=Path, help="in place of IMAGES: show its training images")
+    parse.add_argument("--output", type=_picture, required=True, metavar="FILE", help=".png, .svg")
+    parse.add_argument(
+        "--images", type=int, default=10, metavar="N", help="how many of the store's (default 10)"
+    )
+    parse.add_argument("--seed", type=int, default=0, help="of their draw")
+    parse.set_defaults(run_command=_parse)
     _add_reporting(commands)
     return parser
 
@@ -127,6 +143,12 @@ def _size(text: str) -> tuple[int, int]:
     if not (height.isdigit() and width.isdigit()):
         raise argparse.ArgumentTypeError(f"'{text}' is not of the form HxW, e.g. 256x128")
     return int(height), int(width)
+
+
+def _picture(text: str) -> Path:
+    if Path(text).suffix not in (".png", ".svg"):
+        raise argparse.ArgumentTypeError(f"'{text}' does not end in .png or .svg")
+    return Path(text)
 
 
 def _data_get(options: argparse.Namespace) -> None:
@@ -228,6 +250,22 @@ def _study(options: argparse.Namespace) -> None:
     allocator.keep_freed_memory()
     study(options.run, _open(options)[1], options.keypoints)
     print(options.run / "study.json")
+
+
+def _parse(options: argparse.Namespace) -> None:
+    from scwm import allocator
+    from scwm.parsing_stages import crop_stages, store_stages
+    from scwm.reporting.stages import draw_stages
+
+    if bool(options.files) == bool(options.store):
+        raise ScwmError("Give either images or a store.", "IMAGES, --store")
+    allocator.keep_freed_memory()
+    if options.store:
+        shown = store_stages(options.run, _open(options)[1], options.images, options.seed)
+    else:
+        shown = crop_stages(options.run, options.files)
+    draw_stages(*shown, options.output)
+    print(options.output)
 
 
 def _report(make: Callable[..., list[Path]], *first: Any, options: argparse.Namespace) -> None:

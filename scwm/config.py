@@ -41,7 +41,7 @@ RULES: dict[str, tuple[str, ...] | tuple[type | tuple[type, ...], float, float] 
     "pseudo_labels.min_samples": (int, 1, 1000),
     "parsing.foreground_correction": bool,
     "parsing.space_correction": bool,
-    "parsing.every": (int, 1, 10**6),
+    "parsing.every": (int, 0, 10**6),
     "memory.momentum": (NUMBER, 0, 1),
     "memory.temperature": (NUMBER, 1e-4, 100),
     "memory.global_strategy": STRATEGIES,
@@ -62,6 +62,7 @@ RULES: dict[str, tuple[str, ...] | tuple[type | tuple[type, ...], float, float] 
     "training.weight_decay": (NUMBER, 0, 10),
     "training.decay_every": (int, 0, 10**6),
     "training.decay": (NUMBER, 0, 1),
+    "training.average": (NUMBER, 0, 1),
     "training.virtual_batch": (int, 0, 10**6),
     "training.precision": ("auto", "float32", "bfloat16"),
     "augment.flip": (NUMBER, 0, 1),
@@ -189,10 +190,6 @@ def validate(config: Mapping[str, Any], where: object = None) -> None:
             f"training.virtual_batch is {group}: one image of the batch of {batch} stands alone.",
             where,
             "batch normalisation needs two; give a divisor of the batch above 1, or 0",
-        )
-    if not values["model.parts"] and values["pseudo_labels.feature"] != "global":
-        raise ScwmError(
-            "pseudo_labels.feature needs parts, but model.parts is 0.", where, "set it to global"
         )
 
 

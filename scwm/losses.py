@@ -7,8 +7,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from scwm.data.augment import UNLABELLED
-
 Array = Tensor | np.ndarray
 
 
@@ -17,14 +15,12 @@ def parsing_loss(logits: Array, labels: Array) -> Tensor:
 
     Args:
         logits: (B,K+1,h,w).
-        labels: (B,h,w) integers 0..K from the cascaded clustering; UNLABELLED cells are left out.
+        labels: (B,h,w) integers 0..K from the cascaded clustering.
 
     Returns:
-        Mean over the labelled pixels, a scalar >= 0; 0 where none is.
+        Mean over the pixels, a scalar >= 0.
     """
-    logits, labels = torch.as_tensor(logits), torch.as_tensor(labels).long()
-    total = F.cross_entropy(logits, labels, ignore_index=UNLABELLED, reduction="sum")
-    return total / (labels != UNLABELLED).sum().clamp(min=1)
+    return F.cross_entropy(torch.as_tensor(logits), torch.as_tensor(labels).long())
 
 
 def diversity_loss(masks: Array) -> Tensor:

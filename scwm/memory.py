@@ -33,7 +33,8 @@ class WeightedMemory(nn.Module):
     noise_suppression s_i * exp(-alpha_i / tau)      samples that disagree are played down
     ================= ============================== =====================================
 
-    A cluster whose samples are all invisible does not move.
+    A cluster whose samples are all invisible does not move. Where the difficulty is judged
+    elsewhere (of parts together, `mean_difficulty`), it is given.
 
     Args:
         centroids: (M,D), normalised here.
@@ -86,11 +87,19 @@ class WeightedMemory(nn.Module):
         return (losses * visibility).sum() / visibility.sum().clamp(min=1e-6)
 
     @torch.no_grad()
-    def weights(self, features: Array, labels: Array, visibility: Array | None = None) -> Tensor:
+    def weights(
+        self,
+        features: Array,
+        labels: Array,
+        visibility: Array | None = None,
+        difficulty: Array | None = None,
+    ) -> Tensor:
         """Weight of each sample, (B,); over a cluster's samples they sum to 1, or to 0 where
-        none is visible. Arguments as for `forward`."""
+        none is visible. Arguments as for `forward`; difficulty (B,), None: of these features."""
         features, labels = self._prepared(features, labels)
-        difficulty = 1 - (features * self.centroids[labels]).sum(1)
+        if difficulty is None:
+            difficulty = 1 - (features * self.centroids[labels]).sum(1)
+        difficulty = torch.as_tensor(difficulty).to(features)
         visible = torch.ones_like(difficulty)
         if visibility is not None:
             visible = torch.as_tensor(visibility).to(difficulty)
@@ -109,10 +118,16 @@ class WeightedMemory(nn.Module):
         return torch.where(total > 0, weight / total.clamp(min=1e-30), torch.zeros_like(weight))
 
     @torch.no_grad()
-    def update(self, features: Array, labels: Array, visibility: Array | None = None) -> None:
-        """Move the prototypes of the clusters in the batch; arguments as for `forward`."""
+    def update(
+        self,
+        features: Array,
+        labels: Array,
+        visibility: Array | None = None,
+        difficulty: Array | None = None,
+    ) -> None:
+        """Move the prototypes of the clusters in the batch; arguments as for `weights`."""
         features, labels = self._prepared(features, labels)
-        weight = self.weights(features, labels, visibility)
+        weight = self.weights(features, labels, visibility, difficulty)
         drawn = torch.zeros_like(self.centroids).index_add_(0, labels, weight[:, None] * features)
         moved = self._per_cluster(weight, labels, "sum") > 0
         new = F.normalize(self.momentum * self.centroids + (1 - self.momentum) * drawn, dim=1)
@@ -148,3 +163,21 @@ def cluster_means(features: Tensor, labels: Tensor, weights: Tensor | None = Non
     weight = torch.where(mass[labels] > 0, weight, torch.ones_like(weight))
     means = features.new_zeros(count, features.shape[1])
     return F.normalize(means.index_add_(0, labels, weight[:, None] * features), dim=1)
+
+
+def mean_difficulty(features: Tensor, visibility: Tensor, prototypes: Tensor) -> Tensor:
+    """Difficulty of samples over their visible parts: ``mean_k (1 - <f_ik, m_k>)`` (ours).
+
+    An image of another identity disagrees in all its parts, a part's own feature is noisy.
+
+    Args:
+        features: (B,K,C), each L2-normalised.
+        visibility: (B,K); a part counts where it is above 0.
+        prototypes: (B,K,C), of each sample's cluster.
+
+    Returns:
+        (B,); 0 where no part is visible.
+    """
+    seen = (visibility > 0).to(features)
+    apart = 1 - (features * prototypes).sum(2)
+    return (seen * apart).sum(1) / seen.sum(1).clamp(min=1)

@@ -1,12 +1,14 @@
 """What a training step minimises: the memories of one epoch and the weighted sum of all losses."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from scwm.config import Config
 from scwm.inference import Embedding
 from scwm.losses import diversity_loss, parsing_loss, separation_loss
-from scwm.memory import WeightedMemory, cluster_means
+from scwm.memory import WeightedMemory, cluster_means, mean_difficulty
 from scwm.models import Output
 
 LOSSES = ("loss", "loss_global", "loss_part", "loss_parsing", "loss_diversity", "loss_separation")
@@ -29,9 +31,27 @@ class Objective:
         self.parts: list[WeightedMemory] = []
         features, seen = embedding.part_features, embedding.visibility
         if features is not None and seen is not None:
-            for k in range(features.shape[1]):
-                means = cluster_means(features[:, k], labels, seen[:, k])
-                self.parts.append(self._memory("part", means))
+            self.parts = self._part_memories(features, labels, seen)
+            if self.settings["part_strategy"] == "noise_suppression":
+                # The start plays down what the updates will play down.
+                kept = labels >= 0
+                difficulty = torch.zeros_like(seen[:, 0])
+                difficulty[kept] = self.part_difficulty(features[kept], seen[kept], labels[kept])
+                weights = seen * torch.exp(-difficulty / self.settings["part_tau"])[:, None]
+                self.parts = self._part_memories(features, labels, weights)
+
+    def _part_memories(
+        self, features: Tensor, labels: Tensor, weights: Tensor
+    ) -> list[WeightedMemory]:
+        return [
+            self._memory("part", cluster_means(features[:, k], labels, weights[:, k]))
+            for k in range(features.shape[1])
+        ]
+
+    def part_difficulty(self, features: Tensor, seen: Tensor, labels: Tensor) -> Tensor:
+        """Difficulty (B,) of samples (B,K,C) for the part memories, over all visible parts."""
+        prototypes = torch.stack([memory.centroids[labels] for memory in self.parts], 1)
+        return mean_difficulty(features, seen, prototypes)
 
     def _memory(self, kind: str, means: Tensor) -> WeightedMemory:
         return WeightedMemory(
@@ -71,16 +91,22 @@ class Objective:
 
     def update_weights(self, output: Output, labels: Tensor) -> Tensor:
         """The weights (1+K,B) by which `update` would move the global memory and each part's."""
-        weights = [self.whole.weights(output.global_feature.detach(), labels)]
-        if output.part_features is not None and output.visibility is not None:
-            for k, memory in enumerate(self.parts):
-                features, seen = output.part_features[:, k].detach(), output.visibility[:, k]
-                weights.append(memory.weights(features, labels, seen))
-        return torch.stack(weights)
+        moves = self._moves(output, labels)
+        return torch.stack([memory.weights(*sample) for memory, *sample in moves])
 
     def update(self, output: Output, labels: Tensor) -> None:
         """Move all memories by the batch."""
-        self.whole.update(output.global_feature.detach(), labels)
+        for memory, *sample in self._moves(output, labels):
+            memory.update(*sample)
+
+    def _moves(self, output: Output, labels: Tensor) -> list[tuple[Any, ...]]:
+        """Each memory with its features, labels, visibility and difficulty of the batch."""
+        moves: list[tuple[Any, ...]] = [(self.whole, output.global_feature.detach(), labels)]
         if output.part_features is not None and output.visibility is not None:
-            for k, memory in enumerate(self.parts):
-                memory.update(output.part_features[:, k].detach(), labels, output.visibility[:, k])
+            features, seen = output.part_features.detach(), output.visibility
+            difficulty = self.part_difficulty(features, seen, labels)
+            moves += [
+                (memory, features[:, k], labels, seen[:, k], difficulty)
+                for k, memory in enumerate(self.parts)
+            ]
+        return moves

@@ -4,7 +4,6 @@ Runs of different methods differ in all that training makes of a change. Here th
 model stand still, and parsing and memory weights are computed in every variant.
 """
 
-from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -23,14 +22,14 @@ from scwm.evaluation import (
     joint_scores,
     label_scores,
     misplaced_share,
-    mostly_hidden,
     parsing_scores,
     to_grid,
-    weight_scores,
-    wrong_members,
 )
 from scwm.inference import Embedding, embed
-from scwm.memory import STRATEGIES, WeightedMemory, cluster_means
+from scwm.memory import STRATEGIES
+from scwm.models import Output
+from scwm.monitor import StepMonitor
+from scwm.objective import Objective
 from scwm.parsing import activation, cascaded_clustering
 from scwm.progress import progress
 from scwm.scoring import load_network, write_json
@@ -51,6 +50,7 @@ SCORES = (
 )
 TEMPERED = ("hard_mining", "noise_suppression")
 TAUS = (0.03, 0.1, 0.3, 1.0)
+WEIGHT_SCORES = ("_share", "_ratio", "_rank")
 BATCHES = 100
 
 
@@ -65,14 +65,10 @@ def study(run: Path, store: ImageStore, keypoints: Path | None = None) -> dict[s
     Raises:
         ScwmError: no such model, or key points of other images.
     """
-    network, config = load_network(run / "model.pt")
     split = store.split("train")
     points = None if keypoints is None else read_keypoints(keypoints, len(split))
-    trainer = Trainer(config, network, split)
-    if not trainer.parsed:
-        raise ScwmError(f"The model of {config['method']} parses no parts.", run, "study `scwm`")
-    evaluation, training = config["evaluation"], config["training"]
-    embedding = embed(network, trainer.images, evaluation["batch"], training["precision"], True)
+    trainer, embedding = embed_parsed(run, split)
+    config = trainer.config
     labels = trainer.label_images(embedding)
     found = {
         **{key: config[key] for key in ("dataset", "method", "seed")},
@@ -82,6 +78,22 @@ def study(run: Path, store: ImageStore, keypoints: Path | None = None) -> dict[s
     }
     write_json(found, run / "study.json")
     return found
+
+
+def embed_parsed(run: Path, split: StoreSplit) -> tuple[Trainer, Embedding]:
+    """The trainer of a run's model on `split`, and the split's embedding with pixel features.
+
+    Raises:
+        ScwmError: no such model, or one without parsed parts.
+    """
+    network, config = load_network(run / "model.pt")
+    trainer = Trainer(config, network, split)
+    if not trainer.parsed:
+        raise ScwmError(
+            f"The model of {config['method']} parses no parts.", run, "take a run of `scwm`"
+        )
+    evaluation, training = config["evaluation"], config["training"]
+    return trainer, embed(network, trainer.images, evaluation["batch"], training["precision"], True)
 
 
 def study_parsing(
@@ -155,68 +167,39 @@ def highest(values: Tensor, groups: Tensor, foreground: Tensor) -> Tensor:
 def study_memory(
     config: Config, embedding: Embedding, labels: Tensor, split: StoreSplit
 ) -> dict[str, Any]:
-    """`weight_scores` of every strategy: at the run's own temperature, and over a sweep.
+    """What every strategy's weights do, in the terms of `StepMonitor`: at the run's own
+    temperatures, and over a sweep of them.
 
-    Batches are drawn as in training; the features are those of whole images, the prototypes the
-    clusters' means.
+    Batches are drawn as in training; the features are those of whole images, the prototypes those
+    of an epoch's start.
     """
-    settings, own = config["training"], config["memory"]
+    settings = config["training"]
     draws = numpy_generator(config["seed"], "study")
-    sampled = identity_batches(
-        labels.cpu().numpy(), settings["identities"], settings["instances"], BATCHES, draws
-    )
-    batches = np.stack(list(sampled))
-    features, seen = embedding.part_features, embedding.visibility
-    assert features is not None and seen is not None
-    parts = [(features[:, k], seen[:, k]) for k in range(features.shape[1])]
-    found: dict[str, Any] = {}
-    for kind, memories in (("global", [(embedding.global_feature, None)]), ("part", parts)):
-        score = WeightStudy(memories, labels, batches, split).score
-        found[kind] = {strategy: score(strategy, own[f"{kind}_tau"]) for strategy in STRATEGIES}
-        found[f"{kind}_sweep"] = [
+    batches = [
+        torch.as_tensor(rows).to(labels.device)
+        for rows in identity_batches(
+            labels.cpu().numpy(), settings["identities"], settings["instances"], BATCHES, draws
+        )
+    ]
+    whole, parts, seen = embedding.global_feature, embedding.part_features, embedding.visibility
+    assert parts is not None and seen is not None
+
+    def score(strategy: str, tau: float | None = None) -> dict[str, float | None]:
+        memory = dict(config["memory"])
+        for kind in ("global", "part"):
+            memory[f"{kind}_strategy"] = strategy
+            memory[f"{kind}_tau"] = tau or memory[f"{kind}_tau"]
+        objective = Objective({**config, "memory": memory}, embedding, labels)
+        monitor = StepMonitor(objective, embedding, labels, split)
+        for rows in batches:
+            monitor.add(Output(whole[rows], parts[rows], seen[rows]), rows)
+        found = monitor.read()
+        return {key: value for key, value in found.items() if key.endswith(WEIGHT_SCORES)}
+
+    return {
+        "strategies": {strategy: score(strategy) for strategy in STRATEGIES},
+        "sweep": [
             {"strategy": strategy, "tau": tau, **score(strategy, tau)}
-            for strategy, tau in progress(list(product(TEMPERED, TAUS)), f"{kind} memory")
-        ]
-    return found
-
-
-class WeightStudy:
-    """Weights of the same samples by any strategy.
-
-    Args:
-        memories: features (N,D) and visibility (N,) or None, for each memory.
-        labels: (N,) pseudo identities.
-        batches: (T,B) rows of the N images.
-        split: the images, with true identities and perhaps masks.
-    """
-
-    def __init__(
-        self,
-        memories: Sequence[tuple[Tensor, Tensor | None]],
-        labels: Tensor,
-        batches: np.ndarray,
-        split: StoreSplit,
-    ) -> None:
-        self.memories, self.labels = memories, labels
-        self.means = [cluster_means(f, labels, s) for f, s in memories]
-        self.rows = torch.as_tensor(batches).to(labels.device)
-        clusters = labels.cpu().numpy()
-        truth = np.unique(split.ids, return_inverse=True)[1]
-        identity = torch.as_tensor(truth).to(labels.device)
-        difficulty = [1 - (f * cluster_means(f, identity, s)[identity]).sum(1) for f, s in memories]
-        self.difficulty = torch.stack(difficulty).cpu().numpy()[:, batches]
-        self.wrong = wrong_members(clusters, truth)[batches]
-        self.hidden = None if split.masks is None else mostly_hidden(split.masks)[batches]
-        memory, batch, _ = np.ogrid[: len(memories), : len(batches), :1]
-        self.groups = (memory * len(batches) + batch) * (clusters.max() + 1) + clusters[batches]
-
-    def score(self, strategy: str, tau: float) -> dict[str, float | None]:
-        """The strategy's `weight_scores`, all memories together."""
-        weights = []
-        for (features, seen), means in zip(self.memories, self.means, strict=True):
-            memory = WeightedMemory(means, strategy=strategy, tau=tau)
-            for rows in self.rows:
-                visible = None if seen is None else seen[rows]
-                weights.append(memory.weights(features[rows], self.labels[rows], visible))
-        found = torch.stack(weights).double().cpu().numpy().reshape(self.groups.shape)
-        return weight_scores(found, self.groups, self.wrong, self.difficulty, self.hidden)
+            for strategy, tau in progress(list(product(TEMPERED, TAUS)), "memory weights")
+        ],
+    }

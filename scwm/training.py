@@ -3,15 +3,16 @@
 import time
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from scwm.checkpoint import Checkpoints, save_atomically
 from scwm.config import Config
-from scwm.data.augment import UNLABELLED, Augment
+from scwm.data.augment import Augment
 from scwm.data.sampler import identity_batches
 from scwm.data.store import StoreSplit
 from scwm.errors import ScwmError
@@ -62,10 +63,17 @@ class Trainer:
         self.optimizer = torch.optim.Adam(
             parameters, settings["learning_rate"], weight_decay=settings["weight_decay"], fused=True
         )
+        average = get_ema_multi_avg_fn(settings["average"])
+        self.averaged = AveragedModel(network, multi_avg_fn=average, use_buffers=True)
         self.augment = Augment(**config["augment"])
         self.parsed = network.parts > 0 and config["model"]["part_source"] == "parsed"
         self.cells: Tensor | None = None
         self.history: list[dict[str, Any]] = []
+
+    @property
+    def model(self) -> Network:
+        """The running average of the network: it labels the next epoch and is the result."""
+        return cast(Network, self.averaged.module)
 
     def run(self, checkpoints: Checkpoints) -> None:
         """Train to the last epoch, from the newest checkpoint if there is one."""
@@ -73,6 +81,7 @@ class Trainer:
         state = checkpoints.load()
         if state is not None:
             self.network.load_state_dict(state["model"])
+            self.averaged.load_state_dict(state["averaged"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.history, cells = state["history"], state["cells"]
             self.cells = None if cells is None else cells.to(self.device)
@@ -87,6 +96,7 @@ class Trainer:
             checkpoints.save(
                 {
                     "model": self.network.state_dict(),
+                    "averaged": self.averaged.state_dict(),
                     "optimizer": self.optimizer.state_dict(),
                     "history": self.history,
                     "cells": self.cells,
@@ -111,14 +121,20 @@ class Trainer:
         clock = [time.perf_counter()]
         evaluation = self.config["evaluation"]["batch"]
         precision = self.config["training"]["precision"]
-        embedding = embed(self.network, self.images, evaluation, precision, self.parsed)
+        starts = epoch == 0 and self.network.parts > 0
+        network = self.model if epoch else self.network
+        embedding = embed(network, self.images, evaluation, precision, self.parsed or starts)
+        if starts:
+            embedding = self.start_parts(embedding)
         clock.append(time.perf_counter())
         labels = self.label_images(embedding)
         clock.append(time.perf_counter())
         quality: dict[str, Any] = label_scores(labels.cpu().numpy(), self.split.ids)
         if self.parsed:
-            embedding = self.parse_images(embedding, labels, epoch)
-            quality |= self.score_cells(labels)
+            every = self.config["parsing"]["every"]
+            if epoch and every and epoch % every == 0:
+                self.cells = self.parse_images(embedding, labels, epoch)
+            quality |= self.score_cells()
         objective = Objective(self.config, embedding, labels)
         monitor = StepMonitor(objective, embedding, labels, self.split)
         del embedding  # its pixel features are the largest tensor of the run
@@ -131,14 +147,16 @@ class Trainer:
         learning_rate = self.optimizer.param_groups[0]["lr"]
         return {**row, **quality, **monitor.read(), "learning_rate": learning_rate, **spent}
 
-    def label_images(self, embedding: Embedding) -> Tensor:
-        """Pseudo identity of each training image, (N,) on the device, -1 = unclustered."""
+    def label_images(self, embedding: Embedding, feature: str | None = None) -> Tensor:
+        """Pseudo identity of each training image, (N,) on the device, -1 = unclustered; by the
+        config's feature unless another is named. A model without parts has the global one."""
         settings = self.config["pseudo_labels"]
         if settings["source"] == "truth":
             found = np.unique(self.split.ids, return_inverse=True)[1]
         else:
+            features = embedding.features()
             found = pseudo_labels(
-                embedding.features()[settings["feature"]],
+                features.get(feature or settings["feature"], features["global"]),
                 *(settings[key] for key in ("eps", "min_samples", "k1", "k2")),
             )
         labels = torch.as_tensor(found).to(self.device)
@@ -150,31 +168,30 @@ class Trainer:
             )
         return labels
 
-    def parse_images(self, embedding: Embedding, labels: Tensor, epoch: int) -> Embedding:
-        """Part labels for the epoch; in the first one the part classifier starts from them."""
-        pixels, settings = embedding.pixels, self.config["parsing"]
-        assert pixels is not None
-        if epoch % settings["every"] == 0:
-            self.cells = cascaded_clustering(
-                pixels,
-                labels,
-                self.network.parts,
-                settings["foreground_correction"],
-                settings["space_correction"],
-                derived_seed(self.config["seed"], "clustering", epoch),
-            )
-            # An image without a cluster now may have one before the next parsing.
-            self.cells[labels < 0] = UNLABELLED
-        if epoch:
-            return embedding
-        assert self.cells is not None and isinstance(self.network.head, PartHead)
-        kept = labels >= 0
-        with torch.no_grad():
-            discriminant = LinearDiscriminant(pixels[kept].float())
-            self.network.head.start_from(
-                *discriminant.fit(self.cells[kept], self.network.parts + 1)
-            )
-            return self.reread_parts(embedding)
+    def parse_images(self, embedding: Embedding, labels: Tensor, epoch: int) -> Tensor:
+        """Part labels (N,h,w) by cascaded clustering; an unclustered image is its own group."""
+        settings, alone = self.config["parsing"], labels < 0
+        assert embedding.pixels is not None
+        groups = labels.masked_scatter(alone, labels.max() + alone.cumsum(0)[alone])
+        return cascaded_clustering(
+            embedding.pixels,
+            groups,
+            self.network.parts,
+            settings["foreground_correction"],
+            settings["space_correction"],
+            derived_seed(self.config["seed"], "clustering", epoch),
+        )
+
+    @torch.no_grad()
+    def start_parts(self, embedding: Embedding) -> Embedding:
+        """The embedding with part features worth clustering, before the first step: the part
+        classifier starts from the parts found within clusters of the global feature."""
+        if isinstance(self.network.head, PartHead):
+            assert embedding.pixels is not None
+            self.cells = self.parse_images(embedding, self.label_images(embedding, "global"), 0)
+            discriminant = LinearDiscriminant(embedding.pixels.float())
+            self.network.head.start_from(*discriminant.fit(self.cells, self.network.parts + 1))
+        return self.reread_parts(embedding)
 
     def reread_parts(self, embedding: Embedding) -> Embedding:
         """The embedding with part features of the current head on the kept pixel features; the
@@ -198,13 +215,12 @@ class Trainer:
         )
         return Embedding(whole, parts, seen, pixels=pixels)
 
-    def score_cells(self, labels: Tensor) -> dict[str, float]:
+    def score_cells(self) -> dict[str, float]:
         """Agreement of the part labels with the true masks, where the data set has them."""
         if self.split.masks is None or self.cells is None:
             return {}
-        kept = ((labels >= 0) & (self.cells[:, 0, 0] != UNLABELLED)).cpu().numpy()
-        cells = self.cells.cpu().numpy()[kept]
-        truth = to_grid(self.split.masks[kept], *cells.shape[1:])
+        cells = self.cells.cpu().numpy()
+        truth = to_grid(self.split.masks, *cells.shape[1:])
         scores = {**parsing_scores(cells, truth), "misplaced_share": misplaced_share(cells, truth)}
         return {f"label_{name}": value for name, value in scores.items()}
 
@@ -233,6 +249,7 @@ class Trainer:
             self.optimizer.zero_grad()
             losses[0].backward()
             self.optimizer.step()
+            self.averaged.update_parameters(self.network)
             monitor.add(output, index)
             objective.update(output, labels[index])
             sums += losses.detach()
@@ -274,7 +291,7 @@ def train(
     if config["kind"] == "trained":
         trainer, checkpoints = Trainer(config, network, split), Checkpoints(state)
         trainer.run(checkpoints)
-        history = trainer.history
+        network, history = trainer.model, trainer.history
     write_history(history, run / "history.csv")
     values = {name: value.cpu() for name, value in network.state_dict().items()}
     save_atomically({"config": config, "model": values}, run / "model.pt")

@@ -127,11 +127,6 @@ def test_unknown_method_is_an_error_with_a_suggestion():
         resolve_config("no_spaces", "toy", 0)
 
 
-def test_labels_from_parts_need_parts():
-    with pytest.raises(ScwmError, match="needs parts"):
-        resolve_config("global_only", "toy", 0, {"pseudo_labels": {"feature": "both"}})
-
-
 def test_hash_is_of_the_values_alone():
     config = resolve_config("scwm", "toy", 0)
     turned = {

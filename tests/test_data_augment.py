@@ -5,7 +5,7 @@ import pytest
 import torch
 from torchvision.transforms import functional as TF
 
-from scwm.data.augment import IMAGENET_MEAN, IMAGENET_STD, UNLABELLED, Augment
+from scwm.data.augment import IMAGENET_MEAN, IMAGENET_STD, Augment
 
 SIZE = (64, 32)
 
@@ -100,11 +100,3 @@ def test_same_generator_same_batch():
     images, labels, _ = batch()
     first, second = (Augment()(images, labels, torch.Generator().manual_seed(7)) for _ in "ab")
     assert torch.equal(first[0], second[0]) and torch.equal(first[1], second[1])
-
-
-def test_unlabelled_cells_stay_unlabelled():
-    """An image without part labels teaches nothing, not even background where it is erased."""
-    cells = torch.full((8, 16, 8), UNLABELLED, dtype=torch.uint8)
-    images = torch.zeros(8, 128, 64, 3, dtype=torch.uint8)
-    _, moved = Augment(erase=1.0)(images, cells, torch.Generator().manual_seed(0))
-    assert (moved == UNLABELLED).all()

@@ -7,7 +7,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from scwm.data.augment import UNLABELLED
 from scwm.losses import diversity_loss, parsing_loss, separation_loss
 
 
@@ -28,10 +27,6 @@ def test_parsing_loss_is_mean_negative_log_likelihood():
         scores = logits[i, :, u, v].double().numpy()
         total += math.log(np.exp(scores).sum()) - scores[labels[i, u, v]]
     assert float(parsing_loss(logits, labels)) == pytest.approx(total / 12, rel=1e-5)
-    labels[1] = UNLABELLED
-    only_first = parsing_loss(logits[:1], labels[:1])
-    assert float(parsing_loss(logits, labels)) == pytest.approx(float(only_first), rel=1e-5)
-    assert float(parsing_loss(logits[1:], labels[1:])) == 0
 
 
 def test_diversity_loss_is_its_formula():

@@ -218,9 +218,12 @@ def test_monitor_equals_the_steps_scored_one_by_one(tiny_config, toy_store):
     for step in range(3):
         rows = torch.from_numpy(rng.permutation(np.flatnonzero(labels >= 0))[:16])
         output = made_up_output(rng, 16)
+        difficulty = objective.part_difficulty(
+            output.part_features, output.visibility, labels[rows]
+        )
         for k, memory in enumerate(objective.parts):
             features, visible = output.part_features[:, k], output.visibility[:, k]
-            weight = memory.weights(features, labels[rows], visible)
+            weight = memory.weights(features, labels[rows], visible, difficulty)
             mean = cluster_means(
                 whole.part_features[:, k], torch.from_numpy(truth), whole.visibility[:, k]
             )

@@ -1,7 +1,5 @@
 """Cascaded clustering: each step against a plain computation, and made-up people."""
 
-import itertools
-
 import numpy as np
 import pytest
 import torch
@@ -137,46 +135,145 @@ def test_plain_parts_have_kmeans_cost():
     assert adjusted_rand_score(refit.fit(pixels).labels_, mine) > 0.98, "a fixed point of Lloyd's"
 
 
-@pytest.mark.parametrize("foreground", [True, False])
-@pytest.mark.parametrize("space", [True, False])
-def test_cascade_contract(foreground, space):
-    """Labels in range, nothing for group -1, the same for renamed groups and the same seed."""
-    maps, _ = figures(12)
-    groups = torch.tensor([5, 5, 5, -1, 9, 9, 9, -1, 2, 2, 2, 2])
-    labels = cascaded_clustering(maps, groups, 3, foreground, space, seed=1)
-    assert labels.shape == (12, H, W) and labels.dtype == torch.uint8 and labels.max() <= 3
-    assert not labels[groups == -1].any() and labels[groups >= 0].any()
-    again = cascaded_clustering(maps.numpy(), groups.numpy(), 3, foreground, space, seed=1)
+def checked_cascade(maps, groups, parts, foreground, space):
+    """Labels of the cascade, after checks of what is promised of them whatever the input."""
+    labels = cascaded_clustering(maps, groups, parts, foreground, space, seed=1)
+    assert labels.shape == (len(maps), *maps.shape[2:]) and labels.dtype == torch.uint8
+    assert not labels[groups < 0].any()
+    again = cascaded_clustering(maps.numpy(), groups.numpy(), parts, foreground, space, seed=1)
     assert torch.equal(labels, again)
-    rows = torch.arange(H)[:, None].expand(H, W)
-    for group in (5, 9, 2):
-        mine = labels[groups == group]
-        means = [rows.expand_as(mine)[mine == k].float().mean() for k in (1, 2, 3)]
-        assert all(a <= b or torch.isnan(b) for a, b in itertools.pairwise(means))
+    rows = torch.arange(maps.shape[2])[:, None].expand_as(labels)
+    # The space correction numbers a region alike in all groups, so the order is one for all.
+    order = torch.where(groups < 0, -1, 0) if space else groups
+    for group in order[order >= 0].unique():
+        mine = labels[order == group]
+        used = mine[mine > 0].unique().tolist()
+        assert used == [*range(1, len(used) + 1)] and len(used) <= parts
+        means = [float(rows[order == group][mine == k].float().mean()) for k in used]
+        assert means == sorted(means)
+    return labels
 
 
-@pytest.mark.parametrize("foreground", [True, False])
-@pytest.mark.parametrize("space", [True, False])
-@pytest.mark.parametrize(
-    "case", ["one image", "constant", "more parts than pixels", "no group", "zeros"]
-)
-def test_degenerate_input_is_defined(foreground, space, case):
-    maps = torch.randn(3, C, 4, 3, generator=torch.Generator().manual_seed(0))
-    groups, parts = torch.tensor([0, 1, 1]), 3
+def degenerate(case: str) -> tuple[torch.Tensor, torch.Tensor, int]:
+    """Maps, groups and number of parts."""
+    maps, _ = figures(12)
+    groups, parts = torch.arange(12) // 4, 3
     if case == "one image":
         maps, groups = maps[:1], groups[:1]
-    elif case == "constant":
-        maps = torch.ones_like(maps)
-    elif case == "zeros":
+    elif case == "no image":
+        maps, groups = maps[:0], groups[:0]
+    elif case == "no group":
+        groups = torch.full_like(groups, -1)
+    elif case == "identities of one image":
+        groups = torch.tensor([0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2])
+    elif case in ("constant", "zeros"):
+        maps = torch.full_like(maps, float(case == "constant"))
+    elif case in ("black images", "images of one colour"):
+        maps[[0, 5]] = float(case == "images of one colour")
+    elif case == "a black identity":
+        maps[groups == 1] = 0
+    elif case == "identical images":
+        maps = maps[:1].repeat(12, 1, 1, 1)
+    elif case in ("one part", "more parts than cells"):
+        parts = 1 if case == "one part" else H * W + 1
+    elif case == "fewer foreground cells than parts":
+        bright = maps[::4, :, 5, 3]
         maps = torch.zeros_like(maps)
-    elif case == "more parts than pixels":
-        parts = 40
+        maps[::4, :, 5, 3] = bright
+    elif case == "fewer looks than parts":
+        maps = torch.zeros(12, C, H, W)
+        maps[:, 0, 2:8, 2:6] = maps[:, 1, 8:14, 2:6] = 1
+        maps[:, 2] = 0.1
+    elif case in ("one cell", "one row"):
+        maps = maps[:, :, 7:8, 4:5] if case == "one cell" else maps[:, :, 7:8]
     else:
-        groups = torch.full((3,), -1)
-    labels = cascaded_clustering(maps, groups, parts, foreground, space)
-    assert labels.shape == (len(maps), 4, 3) and labels.max() <= parts
-    if case in ("constant", "zeros", "no group"):
+        assert case == "people"
+        groups = torch.tensor([5, 5, 5, -1, 9, 9, 9, -1, 2, 2, 2, 2])
+    return maps, groups, parts
+
+
+CASES = (
+    *("people", "one image", "no image", "no group", "identities of one image", "constant"),
+    *("zeros", "images of one colour", "black images", "a black identity", "identical images"),
+    *("one part", "more parts than cells", "fewer foreground cells than parts"),
+    *("fewer looks than parts", "one cell", "one row"),
+)
+
+
+@pytest.mark.parametrize("foreground", [True, False])
+@pytest.mark.parametrize("space", [True, False])
+@pytest.mark.parametrize("case", CASES)
+def test_cascade_is_defined(foreground, space, case):
+    maps, groups, parts = degenerate(case)
+    labels = checked_cascade(maps, groups, parts, foreground, space)
+    if case in ("no image", "no group", "constant", "zeros", "one cell"):
         assert not labels.any()
+        return
+    assert labels.any()
+    owner = groups.unique(return_inverse=True)[1]
+    first = two_means(activation(maps), owner)
+    if case == "one part":
+        decided = correct_foreground(maps, first) if foreground else first
+        assert torch.equal(labels > 0, decided)
+    elif case == "identical images":
+        assert torch.equal(labels, labels[::4].repeat_interleave(4, 0)), "alike within a group"
+    elif "black" in case and not foreground:
+        assert not labels[maps.abs().sum((1, 2, 3)) == 0].any()
+    elif case == "fewer foreground cells than parts" and not foreground:
+        assert torch.equal(labels, maps.any(1).to(labels))
+    elif case == "fewer looks than parts" and not space:
+        assert (labels <= 2).all(), "a cluster that no look needs stays empty"
+        for look in (np.s_[:, 2:8, 2:6], np.s_[:, 8:14, 2:6]):
+            assert all(len(labels[groups == k][look].unique()) == 1 for k in range(3))
+
+
+def test_foreground_correction_empties_an_image_of_background():
+    """Against its own largest activation all of it looks active; against other images none."""
+    maps, truth = figures()
+    cells = maps.permute(0, 2, 3, 1)[truth == 0]
+    maps[3] = cells[: H * W].T.view(C, H, W)
+    first = two_means(activation(maps), torch.arange(len(maps)) // 4)
+    assert first[3].float().mean() > 0.9 and not correct_foreground(maps, first)[3].any()
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+def test_foreground_correction_of_another_foreground(kind):
+    """Alone, with a mask from elsewhere: boxes for bodies."""
+    maps, truth = figures()
+    body = truth.numpy() > 0
+    box = body.any(1)[:, None] & body.any(2)[:, :, None] & (np.arange(W) % 4 > 0)
+    given = torch.from_numpy(box)
+    found = correct_foreground(torch.from_numpy(maps.numpy().astype(kind)), given)
+    assert found.shape == given.shape and found.dtype == torch.bool
+    before, after = (parsing_scores(f.long(), truth)["foreground_iou"] for f in (given, found))
+    assert before < 0.75 and after > 0.9
+    assert np.array_equal(given.numpy(), box), "the given one is not written to"
+    for same in (torch.zeros_like(given), torch.ones_like(given)):
+        assert torch.equal(correct_foreground(maps, same), same)
+    for rounds in (0, 5):
+        assert torch.equal(correct_foreground(torch.zeros_like(maps), given, rounds), given)
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.1])
+def test_parts_of_another_foreground(weight):
+    """Alone, with masks from elsewhere, of which some and those of a whole group are empty."""
+    rng = np.random.default_rng(0)
+    maps = torch.from_numpy(rng.normal(size=(10, C, H, W)))
+    mask = rng.random((10, H, W)) < 0.3
+    mask[[0, 3, 7, 8, 9]] = False
+    groups = torch.tensor([0, 0, 0, 1, 1, 3, 3, 2, 2, 2])
+    labels = cluster_parts(maps, torch.from_numpy(mask), groups, 4, weight)
+    assert np.array_equal(labels.numpy() > 0, mask) and labels.max() <= 4
+    assert not cluster_parts(maps, torch.zeros(10, H, W, dtype=torch.bool), groups, 4, weight).any()
+
+
+def test_empty_cluster_attracts_nothing():
+    """All cells but one look the same; that one is a part of its own only where it was drawn."""
+    maps = torch.zeros(1, C, H, W)
+    maps[:, 0] = 1
+    maps[0, :2, 5, 3] = torch.tensor([0.0, 1])
+    inside, group = torch.ones(1, H, W, dtype=torch.bool), torch.zeros(1, dtype=torch.long)
+    assert {int(cluster_parts(maps, inside, group, 2, seed=s).max()) for s in range(4)} == {1}
 
 
 @pytest.mark.parametrize(

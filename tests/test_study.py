@@ -61,18 +61,19 @@ def test_study_is_what_its_parts_give(run, toy_store):
     isp = found["parsing"]["isp"]
     assert isp["foreground_iou"] == found["parsing"]["space"]["foreground_iou"]
 
+    memory = found["memory"]
+    assert set(memory["strategies"]) == {"uniform", "hardest", "hard_mining", "noise_suppression"}
+    assert len(memory["sweep"]) == 8
     for kind in ("global", "part"):
-        memory = found["memory"]
-        assert set(memory[kind]) == {"uniform", "hardest", "hard_mining", "noise_suppression"}
-        assert len(memory[f"{kind}_sweep"]) == 8
         own = next(
-            row for row in memory[f"{kind}_sweep"]
+            row for row in memory["sweep"]
             if (row["strategy"], row["tau"]) == ("hard_mining", config["memory"][f"{kind}_tau"])
         )  # fmt: skip
-        assert {**own} == {"strategy": "hard_mining", "tau": own["tau"],
-                           **memory[kind]["hard_mining"]}  # fmt: skip
-    uniform = found["memory"]["global"]["uniform"]
-    assert uniform["hard_rank"] == 0 and uniform["wrong_ratio"] in (None, pytest.approx(1))
+        for name in (f"{kind}_wrong_ratio", f"{kind}_hard_rank"):
+            assert own[name] == memory["strategies"]["hard_mining"][name]
+    uniform = memory["strategies"]["uniform"]
+    assert uniform["global_hard_rank"] == 0
+    assert uniform["global_wrong_ratio"] in (None, pytest.approx(1))
 
 
 def test_joints_are_scored_where_given(run, toy_store, tmp_path):

@@ -6,7 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-UNLABELLED = 255  # a cell that has no part label, not even background
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 _TRIES = 10  # candidate rectangles per image; the first that fits is erased
@@ -175,4 +174,4 @@ def _move(cells: Tensor, size: tuple[int, int], draws: Draws) -> Tensor:
     image = torch.arange(len(cells), device=cells.device)[:, None, None]
     labels = cells[image, rows[:, :, None], columns[:, None, :]]
     shown = inside[0][:, :, None] & inside[1][:, None, :] & ~_erased(shape, size, draws)
-    return torch.where(shown | (labels == UNLABELLED), labels, 0)
+    return torch.where(shown, labels, 0)

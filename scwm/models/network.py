@@ -67,9 +67,12 @@ class PixelFeatures(nn.Module):
     deepest stage that has enough cells. The other half is detail (ours): the direction of the
     deepest stage of stride 8 or finer, projected, at half the image's mean norm, so that the norm
     of F still ranks the pixels as the deep stage's activation does. What a shallow stage tells of
-    colour and texture is worth little over a whole image and much within a part. The projections
-    start as random orthonormal ones, which keep the pretrained features' angles.
+    colour and texture is worth little over a whole image and much within a part. Each cell's own
+    colour, mean and deviation of its pixels, stands beside it: it tells a body from what is behind
+    it. The projections start as random orthonormal ones, which keep the features' angles.
     """
+
+    COLOUR = 0.35  # its scale beside the unit direction of the shallow stage
 
     def __init__(self, backbone: Backbone, image_size: list[int], channels: int) -> None:
         super().__init__()
@@ -81,16 +84,19 @@ class PixelFeatures(nn.Module):
         self.grid = enough[-1] if enough else 0
         self.shallow = max(i for i, stride in enumerate(backbone.strides) if stride <= 8)
         self.deep = _projection(backbone.channels[-1], channels - channels // 2)
-        self.detail = _projection(backbone.channels[self.shallow], channels // 2)
+        self.detail = _projection(backbone.channels[self.shallow] + 6, channels // 2)
 
-    def forward(self, maps: list[Tensor]) -> Tensor:
-        """Maps of all stages -> (B,C,h,w)."""
+    def forward(self, maps: list[Tensor], images: Tensor) -> Tensor:
+        """Maps of all stages and the normalised images (B,3,H,W) -> (B,C,h,w)."""
         size = [max(s, m) for s, m in zip(maps[self.grid].shape[2:], MIN_CELLS, strict=True)]
         deep = self.deep(maps[-1])
         if list(deep.shape[2:]) != size:
             deep = F.interpolate(deep, size=size, mode="bilinear", align_corners=False)
         scale = 0.5 * deep.detach().norm(dim=1, keepdim=True).mean((2, 3), keepdim=True)
-        detail = F.interpolate(self.detail(maps[self.shallow]), size=size, mode="area")
+        shallow = F.interpolate(maps[self.shallow], size=size, mode="area")
+        mean, square = (F.interpolate(x, size=size, mode="area") for x in (images, images**2))
+        colour = torch.cat([mean, (square - mean**2).clamp(min=1e-8).sqrt()], 1) / math.sqrt(6)
+        detail = self.detail(torch.cat([F.normalize(shallow, dim=1), self.COLOUR * colour], 1))
         return torch.cat([deep, scale * F.normalize(detail, dim=1)], 1)
 
 
@@ -134,7 +140,7 @@ class Network(nn.Module):
             feature = F.normalize(self.neck(self.pool(maps[-1])), dim=1)
             if not self.parts:
                 return Output(feature)
-            return self.part_branch(feature, self.pixel_features(maps))
+            return self.part_branch(feature, self.pixel_features(maps, images.float()))
 
     def part_branch(self, feature: Tensor, pixels: Tensor) -> Output:
         """Part masks and features from pixel features (B,C,h,w) computed before.

@@ -26,7 +26,7 @@ def cascaded_clustering(
     Args:
         feature_maps: (N,C,H,W) pixel features.
         groups: (N,) integers, the pseudo identity of each image; -1 = none.
-        parts: K, at least 1.
+        parts: K, 1 to 255.
         foreground_correction: re-decide ISP's foreground with `correct_foreground`.
         space_correction: cluster parts with a spatial term.
         seed: of the random starts of K-means without the space correction.
@@ -39,10 +39,10 @@ def cascaded_clustering(
         ScwmError: shapes that do not fit, or values that are not finite.
     """
     maps, owner = torch.as_tensor(feature_maps), torch.as_tensor(groups).long()
-    if maps.ndim != 4 or owner.shape != maps.shape[:1] or parts < 1:
+    if maps.ndim != 4 or owner.shape != maps.shape[:1] or not 1 <= parts <= 255:
         raise ScwmError(
             f"feature_maps {tuple(maps.shape)}, groups {tuple(owner.shape)}, parts {parts} "
-            "do not fit: expected (N,C,H,W), (N,) and at least 1 part."
+            "do not fit: expected (N,C,H,W), (N,) and 1 to 255 parts."
         )
     labels = torch.zeros(len(maps), *maps.shape[2:], dtype=torch.uint8, device=maps.device)
     kept = (owner >= 0).to(maps.device)

@@ -51,7 +51,7 @@ def two_means(values: Tensor, groups: Tensor) -> Tensor:
 
 
 def correct_foreground(
-    maps: Tensor, foreground: Tensor, rounds: int = 5, prior_weight: float = 0.5, halo: float = 0.2
+    maps: Tensor, foreground: Tensor, rounds: int = 5, prior_weight: float = 0.5, halo: float = 0.3
 ) -> Tensor:
     """Re-decide each pixel by log-odds of its feature and of its place (formula ours).
 
@@ -77,7 +77,7 @@ def correct_foreground(
     if not _mixed(foreground):
         return foreground
     # Of directions: the norm is the activation itself, which would only be repeated.
-    discriminant = LinearDiscriminant(F.normalize(maps, dim=1))
+    discriminant = LinearDiscriminant(F.normalize(maps.float(), dim=1))
     decided = discriminant.log_odds(foreground) + discriminant.log_odds(_middle(foreground)) > 0
     for number in range(rounds):
         if not _mixed(decided):

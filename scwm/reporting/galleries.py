@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Patch
 from PIL import Image
 
@@ -48,7 +48,8 @@ def _first_visuals(
     return found, gaps
 
 
-def _resized(image: np.ndarray) -> np.ndarray:
+def resized(image: np.ndarray) -> np.ndarray:
+    """An image (H,W,3) uint8 at the size of a picture."""
     picture = Image.fromarray(image).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
     return np.asarray(picture)
 
@@ -58,37 +59,50 @@ def part_colours(count: int) -> np.ndarray:
     return np.array([to_rgb(PARTS[i % len(PARTS)]) for i in range(count)])
 
 
-def overlay(image: np.ndarray, parts: np.ndarray) -> np.ndarray:
-    """Image (H,W,3) uint8 faded to grey, with its parts (h,w), 0 background, in their colours."""
-    picture = _resized(image) / 255
-    size = (WIDTH, HEIGHT)
-    labels = np.asarray(
-        Image.fromarray(parts.astype(np.uint8)).resize(size, Image.Resampling.NEAREST)
-    ).astype(int)
-    grey = picture.mean(axis=2, keepdims=True).repeat(3, axis=2)
-    colours = np.vstack([np.ones(3), part_colours(max(int(labels.max()), 1))])
-    strength = np.where(labels > 0, 0.62, 0.35)[..., None]
-    mixed = (1 - strength) * grey + strength * colours[labels]
+def enlarged(cells: np.ndarray) -> np.ndarray:
+    """Cells (h,w) or (h,w,3), uint8, at the size of a picture, with sharp borders."""
+    picture = Image.fromarray(cells).resize((WIDTH, HEIGHT), Image.Resampling.NEAREST)
+    return np.asarray(picture)
+
+
+def outlined(picture: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """A picture (H,W,3) in 0..1 with dark lines where its labels (H,W) change, as uint8."""
     edges = np.zeros(labels.shape, dtype=bool)
     edges[1:] |= labels[1:] != labels[:-1]
     edges[:, 1:] |= labels[:, 1:] != labels[:, :-1]
-    mixed[edges] *= 0.45
-    return (mixed * 255).round().astype(np.uint8)
+    return (np.where(edges[..., None], 0.45, 1) * picture * 255).round().astype(np.uint8)
 
 
-def _sheet(panel: Axes, rows: Sequence[Sequence[np.ndarray]], columns: int, head: int) -> None:
+def overlay(image: np.ndarray, parts: np.ndarray) -> np.ndarray:
+    """Image (H,W,3) uint8 faded to grey, with its parts (h,w), 0 background, in their colours."""
+    picture = resized(image) / 255
+    labels = enlarged(parts.astype(np.uint8)).astype(int)
+    grey = picture.mean(axis=2, keepdims=True).repeat(3, axis=2)
+    colours = np.vstack([np.ones(3), part_colours(max(int(labels.max()), 1))])
+    strength = np.where(labels > 0, 0.62, 0.35)[..., None]
+    return outlined((1 - strength) * grey + strength * colours[labels], labels)
+
+
+def part_legend(figure: Figure | SubFigure, parts: int) -> None:
+    """The colours of the parts 1..parts, below the figure."""
+    colours = part_colours(parts)
+    handles = [Patch(color=tuple(c), label=f"part {i}") for i, c in enumerate(colours, start=1)]
+    figure.legend(handles=handles, loc="outside lower center", ncols=8, columnspacing=1.2)
+
+
+def sheet(panel: Axes, rows: Sequence[Sequence[np.ndarray]], columns: int, head: int) -> None:
     """Draw rows of pictures as one, in a panel whose unit is a cell.
 
     Args:
         head: pixels left free above each picture.
     """
-    sheet = np.full((len(rows), head + HEIGHT + GAP, columns, WIDTH + GAP, 3), 255, dtype=np.uint8)
+    canvas = np.full((len(rows), head + HEIGHT + GAP, columns, WIDTH + GAP, 3), 255, dtype=np.uint8)
     for row, pictures in enumerate(rows):
         for column, picture in enumerate(pictures):
-            sheet[row, head : head + HEIGHT, column, GAP // 2 : GAP // 2 + WIDTH] = picture
-    height, width = sheet.shape[0] * sheet.shape[1], sheet.shape[2] * sheet.shape[3]
+            canvas[row, head : head + HEIGHT, column, GAP // 2 : GAP // 2 + WIDTH] = picture
+    height, width = canvas.shape[0] * canvas.shape[1], canvas.shape[2] * canvas.shape[3]
     extent = (0, columns, len(rows), 0)
-    panel.imshow(sheet.reshape(height, width, 3), extent=extent, aspect="auto")
+    panel.imshow(canvas.reshape(height, width, 3), extent=extent, aspect="auto")
     panel.set(xlim=(0, columns), ylim=(len(rows), 0), xticks=[], yticks=[])
     panel.grid(visible=False)
     for spine in panel.spines.values():
@@ -111,7 +125,7 @@ def mask_gallery(runs: Runs, partial: bool = False) -> Figure:
         for method, visuals in found.items():
             images = visuals["mask_images"][:COLUMNS]
             if not rows:
-                names, rows = ["image"], [[_resized(image) for image in images]]
+                names, rows = ["image"], [[resized(image) for image in images]]
                 if "mask_truth" in visuals:
                     names.append("truth")
                     rows.append(list(map(overlay, images, visuals["mask_truth"])))
@@ -131,12 +145,10 @@ def mask_gallery(runs: Runs, partial: bool = False) -> Figure:
         if not rows:
             _nothing(panel, "no run shown here predicts parts")
             continue
-        _sheet(panel, rows, columns, 0)
+        sheet(panel, rows, columns, 0)
         panel.set_yticks(np.arange(len(names)) + 0.5, names)
         panel.tick_params(axis="y", length=0)
-    colours = part_colours(parts)
-    handles = [Patch(color=tuple(c), label=f"part {i}") for i, c in enumerate(colours, start=1)]
-    strips[-1].legend(handles=handles, loc="outside lower center", ncols=8, columnspacing=1.2)
+    part_legend(strips[-1], parts)
     return figure
 
 
@@ -174,7 +186,7 @@ def rank_lists(runs: Runs, partial: bool = False) -> Figure:
 
 
 def _framed(image: np.ndarray, colour: str) -> np.ndarray:
-    picture = _resized(image).copy()
+    picture = resized(image).copy()
     edge = np.round(np.array(to_rgb(colour)) * 255).astype(np.uint8)
     for side in (np.s_[:6], np.s_[-6:], np.s_[:, :6], np.s_[:, -6:]):
         picture[side] = edge
@@ -197,7 +209,7 @@ def _rank_sheet(panel: Axes, visuals: Visuals, columns: int) -> None:
         rows.append(pictures)
         for column, (text, colour) in enumerate(texts):
             panel.text(column + 0.5, query + line, text, ha="center", fontsize=8, color=colour)
-    _sheet(panel, rows, columns, HEAD)
+    sheet(panel, rows, columns, HEAD)
 
 
 def _nothing(panel: Axes, text: str) -> None:

@@ -33,6 +33,10 @@ SPARE_COLOURS = ("#56B4E9", "#E69F00", "#7A5C00")
 PARTS = ("#E69F00", "#0072B2", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442", "#5B3A8C")
 RIGHT, WRONG = "#008A64", "#C62828"
 DPI = 150
+METADATA: dict[str, dict[str, Any]] = {
+    ".png": {"Software": None},
+    ".svg": {"Date": None, "Creator": None},
+}
 
 
 def method_looks(methods: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -94,9 +98,12 @@ def dataset_panels(
 
 
 def save(figure: Figure, out: Path) -> list[Path]:
-    """Write `out`.png and `out`.svg; without date or version, equal figures are equal files."""
-    png, svg = beside(out, ".png"), beside(out, ".svg")
-    figure.savefig(png, dpi=DPI, metadata={"Software": None})
-    figure.set_layout_engine("none")  # laid out already, and the same in both
-    figure.savefig(svg, dpi=DPI, metadata={"Date": None, "Creator": None})
-    return [png, svg]
+    """Write `out`.png and `out`.svg."""
+    return [write(figure, beside(out, ending)) for ending in METADATA]
+
+
+def write(figure: Figure, path: Path) -> Path:
+    """Write one .png or .svg; without date or version, equal figures are equal files."""
+    figure.savefig(path, dpi=DPI, metadata=METADATA[path.suffix])
+    figure.set_layout_engine("none")  # laid out already, and the same in every file
+    return path

@@ -1,0 +1,85 @@
+"""One epoch's memories: the parts' common difficulty and the start that suppresses noise."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from scwm.inference import Embedding
+from scwm.memory import cluster_means, mean_difficulty
+from scwm.models import Output
+from scwm.objective import Objective
+
+IMAGES, PARTS, WIDTH = 24, 4, 8
+
+
+@pytest.fixture
+def embedding() -> Embedding:
+    draws = torch.Generator().manual_seed(0)
+    parts = F.normalize(torch.randn(IMAGES, PARTS, WIDTH, generator=draws), dim=2)
+    seen = (torch.rand(IMAGES, PARTS, generator=draws) - 0.4).clamp(min=0)
+    seen[3] = 0  # nothing of this image is visible
+    whole = F.normalize(torch.randn(IMAGES, 5, generator=draws), dim=1)
+    return Embedding(whole, parts, seen)
+
+
+@pytest.fixture
+def labels() -> torch.Tensor:
+    return torch.tensor([-1, 0, 1, 2] * (IMAGES // 4))
+
+
+def plain_difficulty(features: np.ndarray, seen: np.ndarray, prototypes: np.ndarray) -> float:
+    """Of one image, in Python loops."""
+    apart = [1 - float(f @ m) for f, m, s in zip(features, prototypes, seen, strict=True) if s > 0]
+    return sum(apart) / len(apart) if apart else 0.0
+
+
+def test_difficulty_is_the_mean_over_visible_parts(embedding):
+    features, seen = embedding.part_features, embedding.visibility
+    prototypes = features.flip(0)
+    found = mean_difficulty(features, seen, prototypes)
+    expected = [
+        plain_difficulty(features[i].numpy(), seen[i].numpy(), prototypes[i].numpy())
+        for i in range(IMAGES)
+    ]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert found[3] == 0
+
+
+@pytest.mark.parametrize("strategy", ["uniform", "noise_suppression"])
+def test_part_memories_start_from_weighted_means(tiny_config, embedding, labels, strategy):
+    config = tiny_config("scwm", memory={"part_strategy": strategy, "part_tau": 0.2})
+    objective = Objective(config, embedding, labels)
+    features, seen = embedding.part_features, embedding.visibility
+    weights = seen.clone()
+    if strategy == "noise_suppression":
+        first = torch.stack([cluster_means(features[:, k], labels, seen[:, k]) for k in range(4)])
+        for i in range(IMAGES):
+            if labels[i] >= 0:
+                own = first[:, labels[i]].numpy()
+                difficulty = plain_difficulty(features[i].numpy(), seen[i].numpy(), own)
+                weights[i] *= np.exp(-difficulty / 0.2)
+    for k, memory in enumerate(objective.parts):
+        expected = cluster_means(features[:, k], labels, weights[:, k])
+        torch.testing.assert_close(memory.centroids, expected, atol=1e-5, rtol=0)
+
+
+def test_all_parts_of_an_image_share_its_difficulty(tiny_config, embedding, labels):
+    """Weights of fully visible parts differ between images, not between parts; and a batch is
+    moved by the weights that are recorded."""
+    config = tiny_config("scwm", memory={"part_strategy": "noise_suppression"})
+    kept = labels >= 0
+    whole, parts = embedding.global_feature[kept], embedding.part_features[kept]
+    output = Output(whole, parts, torch.ones(len(whole), PARTS))
+    objective = Objective(config, embedding, labels)
+    weights = objective.update_weights(output, labels[kept])
+    assert weights.shape == (1 + PARTS, len(whole))
+    assert torch.allclose(weights[1:], weights[1].expand(PARTS, -1)) and weights[1].std() > 0
+    before = [memory.centroids.clone() for memory in objective.parts]
+    objective.update(output, labels[kept])
+    for k, memory in enumerate(objective.parts):
+        for cluster in range(3):
+            own = labels[kept] == cluster
+            drawn = (weights[1 + k][own, None] * parts[own, k]).sum(0)
+            expected = F.normalize(0.1 * before[k][cluster] + 0.9 * drawn, dim=0)
+            torch.testing.assert_close(memory.centroids[cluster], expected, atol=1e-5, rtol=0)

@@ -1,0 +1,86 @@
+"""What training starts from, and the running average that it ends with."""
+
+import numpy as np
+import pytest
+import torch
+
+from scwm.checkpoint import Checkpoints
+from scwm.inference import embed
+from scwm.parsing import cascaded_clustering
+from scwm.parsing.discriminant import LinearDiscriminant
+from scwm.seeding import derived_seed
+from scwm.training import Trainer, build_network
+
+
+def trainer_of(config, toy_store, toy_weights) -> Trainer:
+    return Trainer(config, build_network(config, toy_weights), toy_store.split("train"))
+
+
+def test_model_is_the_running_average_of_the_steps(
+    tiny_config, toy_store, toy_weights, tmp_path, monkeypatch
+):
+    config = tiny_config("scwm", training={"average": 0.7, "epochs": 1, "iterations": 4})
+    trainer, states = trainer_of(config, toy_store, toy_weights), []
+    step = trainer.optimizer.step
+
+    def recorded() -> None:
+        step()
+        states.append({k: v.detach().clone() for k, v in trainer.network.named_parameters()})
+
+    monkeypatch.setattr(trainer.optimizer, "step", recorded)
+    trainer.run(Checkpoints(tmp_path))
+    expected = states[0]
+    for state in states[1:]:
+        expected = {k: 0.7 * v + 0.3 * state[k] for k, v in expected.items()}
+    assert len(states) == 4
+    for name, value in trainer.model.named_parameters():
+        torch.testing.assert_close(value, expected[name], rtol=1e-4, atol=1e-6)
+
+
+def test_no_average_keeps_the_last_step(tiny_config, toy_store, toy_weights, tmp_path):
+    trainer = trainer_of(tiny_config("scwm"), toy_store, toy_weights)
+    trainer.run(Checkpoints(tmp_path))
+    for one, two in zip(trainer.model.parameters(), trainer.network.parameters(), strict=True):
+        assert torch.equal(one, two)
+
+
+def test_parts_start_from_clusters_of_the_global_feature(tiny_config, toy_store, toy_weights):
+    trainer = trainer_of(tiny_config("scwm"), toy_store, toy_weights)
+    trainer.start_neck()
+    embedding = embed(trainer.network, trainer.images, 32, pixels=True)
+    groups = trainer.label_images(embedding, "global").numpy()
+    alone = np.flatnonzero(groups < 0)
+    groups[alone] = groups.max() + 1 + np.arange(len(alone))
+    seed = derived_seed(0, "clustering", 0)
+    expected = cascaded_clustering(embedding.pixels, groups, trainer.network.parts, seed=seed)
+
+    started = trainer.start_parts(embedding)
+    assert torch.equal(trainer.cells, expected)
+    weights, biases = LinearDiscriminant(embedding.pixels.float()).fit(
+        expected, trainer.network.parts + 1
+    )
+    head = trainer.network.head.classifier
+    torch.testing.assert_close(head.weight[:, :, 0, 0], weights)
+    torch.testing.assert_close(head.bias, biases)
+    again = embed(trainer.network, trainer.images, 32)
+    torch.testing.assert_close(started.part_features, again.part_features, atol=2e-2, rtol=0)
+
+
+@pytest.mark.parametrize("every", [0, 1])
+def test_parsing_is_done_once_or_every_epoch(tiny_config, toy_store, toy_weights, tmp_path, every):
+    trainer = trainer_of(tiny_config("scwm", parsing={"every": every}), toy_store, toy_weights)
+    parsed, parse = [], trainer.parse_images
+    trainer.parse_images = lambda *given: parsed.append(given[2]) or parse(*given)
+    trainer.run(Checkpoints(tmp_path))
+    epochs = trainer.config["training"]["epochs"]
+    assert epochs > 1 and parsed == ([*range(epochs)] if every else [0])
+
+
+def test_stripes_start_with_centred_part_features(tiny_config, toy_store, toy_weights):
+    """Their necks start from the training images too, so that no common direction is left."""
+    trainer = trainer_of(tiny_config("stripes"), toy_store, toy_weights)
+    trainer.start_neck()
+    embedding = embed(trainer.network, trainer.images, 32, pixels=True)
+    pairs = embedding.part_features, trainer.start_parts(embedding).part_features
+    means = [features.mean(0).norm(dim=1) for features in pairs]
+    assert (means[1] < 0.5).all() and (means[1] < means[0]).all()

@@ -11,6 +11,7 @@ HISTORY = (
     *("epoch", "iterations", *LOSSES),
     *("clusters", "unclustered_share", "ari", "nmi"),
     *("label_foreground_iou", "label_part_miou", "label_misplaced_share"),
+    *("mask_foreground_iou", "mask_part_miou"),
     *("effective_parts", "part_similarity", "wrong_share"),
     *("global_wrong_ratio", "global_hidden_ratio", "global_hard_rank"),
     *("part_wrong_ratio", "part_hidden_ratio", "part_hard_rank"),

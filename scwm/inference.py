@@ -1,6 +1,6 @@
 """Features, masks and pixel features of many images, in batches, without gradients."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -138,11 +138,18 @@ def embed(
         raise ScwmError("There are no images.", title, "check the splits of the data set")
     network.eval()
     normalise = Augment().normalise
-    kept: list[Embedding] = []
-    for start in progress(range(0, len(images), batch), title):
-        with autocast(images.device, precision):
-            output = network(normalise(images[slice(start, start + batch)]))
-        kept.append(_keep(output, pixels))
+
+    def outputs() -> Iterator[Output]:
+        for start in progress(range(0, len(images), batch), title):
+            with autocast(images.device, precision):
+                yield network(normalise(images[slice(start, start + batch)]))
+
+    return collect(outputs(), pixels)
+
+
+def collect(outputs: Iterable[Output], pixels: bool = False) -> Embedding:
+    """The outputs of batches of images as one embedding, with pixel features where wanted."""
+    kept = [_keep(output, pixels) for output in outputs]
     return Embedding(
         torch.cat([e.global_feature for e in kept]),
         *(_join([getattr(e, name) for e in kept]) for name in _OPTIONAL),

@@ -34,8 +34,7 @@ def store_stages(
 ) -> tuple[list[str], Stages]:
     """File names and stages of training images of `count` pseudo identities.
 
-    All training images are embedded, grouped by the model's own pseudo labels and parsed together,
-    as at the start of an epoch.
+    All training images are embedded, grouped by the model's own pseudo labels and parsed together.
 
     Args:
         run: folder with model.pt, of a model with parsed parts.

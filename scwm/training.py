@@ -1,6 +1,7 @@
 """The training of one run: pseudo labels, cascaded clustering, memory and steps, epoch by epoch."""
 
 import time
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -24,6 +25,7 @@ from scwm.inference import (
     ImageBatches,
     autocast,
     calibrating,
+    collect,
     default_device,
     embed,
     group_size,
@@ -134,7 +136,7 @@ class Trainer:
             every = self.config["parsing"]["every"]
             if epoch and every and epoch % every == 0:
                 self.cells = self.parse_images(embedding, labels, epoch)
-            quality |= self.score_cells()
+            quality |= self.score_parts(embedding)
         objective = Objective(self.config, embedding, labels)
         monitor = StepMonitor(objective, embedding, labels, self.split)
         del embedding  # its pixel features are the largest tensor of the run
@@ -208,21 +210,20 @@ class Trainer:
 
         with calibrating(*self.network.part_necks):
             read()
-        outputs = read()
-        parts, seen = (
-            torch.cat([getattr(output, name) for output in outputs])
-            for name in ("part_features", "visibility")
-        )
-        return Embedding(whole, parts, seen, pixels=pixels)
+        return replace(collect(read()), pixels=pixels)
 
-    def score_cells(self) -> dict[str, float]:
-        """Agreement of the part labels with the true masks, where the data set has them."""
-        if self.split.masks is None or self.cells is None:
+    def score_parts(self, embedding: Embedding) -> dict[str, float]:
+        """Agreement of part labels and of the classifier's masks with the true masks, if any."""
+        if self.split.masks is None or self.cells is None or embedding.part_labels is None:
             return {}
-        cells = self.cells.cpu().numpy()
-        truth = to_grid(self.split.masks, *cells.shape[1:])
-        scores = {**parsing_scores(cells, truth), "misplaced_share": misplaced_share(cells, truth)}
-        return {f"label_{name}": value for name, value in scores.items()}
+        truth = to_grid(self.split.masks, *self.cells.shape[1:])
+        masks = parsing_scores(embedding.part_labels, truth)
+        labels = parsing_scores(self.cells, truth)
+        labels["misplaced_share"] = misplaced_share(self.cells, truth)
+        return {
+            **{f"label_{name}": value for name, value in labels.items()},
+            **{f"mask_{name}": value for name, value in masks.items()},
+        }
 
     def run_steps(
         self, objective: Objective, monitor: StepMonitor, labels: Tensor, epoch: int

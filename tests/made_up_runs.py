@@ -15,7 +15,10 @@ METHODS = ("scwm", "no_space", "uniform_memory", "global_only", "random_features
 SEEDS = (0, 1, 2)
 NAMES = (DATASETS, METHODS, SEEDS)
 LOSSES = ("loss", "loss_global", "loss_part", "loss_parsing", "loss_diversity", "loss_separation")
-FROM_MASKS = ("label_foreground_iou", "label_part_miou", "label_misplaced_share")
+FROM_MASKS = (
+    *("label_foreground_iou", "label_part_miou", "label_misplaced_share"),
+    *("mask_foreground_iou", "mask_part_miou"),
+)
 OF_PARTS = ("part_wrong_ratio", "part_hidden_ratio", "part_hard_rank", "effective_parts")
 OF_PARTS = (*OF_PARTS, "part_similarity")
 OF_MEMORIES = ("wrong_share", "global_wrong_ratio", "global_hidden_ratio", "global_hard_rank")

@@ -22,7 +22,10 @@ from scwm.scoring import evaluate, load_network
 from scwm.training import Trainer, train
 
 SCORES = {"mAP", "mAP_trapezoid", "mINP", "rank1", "rank5", "rank10"}
-FROM_MASKS = ("label_foreground_iou", "label_part_miou", "label_misplaced_share")
+FROM_MASKS = (
+    *("label_foreground_iou", "label_part_miou", "label_misplaced_share"),
+    *("mask_foreground_iou", "mask_part_miou"),
+)
 WEIGHTS = ("part_wrong_ratio", "part_hidden_ratio", "part_hard_rank")
 OF_PARTS = ("effective_parts", "part_similarity", *WEIGHTS)
 COLUMNS = [
@@ -240,7 +243,7 @@ def test_identities_cameras_and_masks_are_never_trained_on(
     finished, start, tiny_config, toy_store, tmp_path
 ):
     split, rng = toy_store.split("train"), np.random.default_rng(0)
-    kinds = ("ari", "nmi", "label_", "wrong", "hidden", "hard")
+    kinds = ("ari", "nmi", "label_", "mask_", "wrong", "hidden", "hard")
     measured = {name for name in COLUMNS if any(kind in name for kind in kinds)}
     blind = replace(
         split, ids=rng.permutation(split.ids), cameras=rng.permutation(split.cameras), masks=None

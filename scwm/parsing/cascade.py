@@ -8,7 +8,7 @@ from scwm.errors import ScwmError
 from scwm.parsing.foreground import activation, correct_foreground, two_means
 from scwm.parsing.parts import cluster_parts
 
-SPACE_WEIGHT = 0.1
+SPACE_WEIGHT = 0.5
 
 
 @torch.no_grad()

@@ -31,6 +31,8 @@ PSEUDO_LABELS = {
     "label_foreground_iou": "Pixel labels: foreground IoU",
     "label_part_miou": "Pixel labels: part mIoU",
     "label_misplaced_share": "Pixels out of their part's rows",
+    "mask_foreground_iou": "Masks: foreground IoU",
+    "mask_part_miou": "Masks: part mIoU",
     "effective_parts": "Effective number of masks",
     "part_similarity": "Cosine between parts",
     "global_wrong_ratio": "Weight of wrong samples, global",

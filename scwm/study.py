@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from scwm.config import Config
@@ -19,6 +20,7 @@ from scwm.data.store import ImageStore, StoreSplit
 from scwm.errors import ScwmError
 from scwm.evaluation import (
     cut_or_shifted,
+    evaluate_ranking,
     joint_scores,
     label_scores,
     misplaced_share,
@@ -28,6 +30,7 @@ from scwm.evaluation import (
 from scwm.inference import Embedding, embed
 from scwm.memory import STRATEGIES
 from scwm.models import Output
+from scwm.models.part_head import pool_parts
 from scwm.monitor import StepMonitor
 from scwm.objective import Objective
 from scwm.parsing import activation, cascaded_clustering
@@ -47,6 +50,7 @@ SCORES = (
     *("cut_foreground_iou", "cut_part_miou"),
     *("same_share_foreground_iou", "same_share_cut_foreground_iou"),
     *("joints_in_foreground", "border_in_foreground", "joints_minus_border", "joint_part_nmi"),
+    "mAP",
 )
 TEMPERED = ("hard_mining", "noise_suppression")
 TAUS = (0.03, 0.1, 0.3, 1.0)
@@ -108,7 +112,9 @@ def study_parsing(
 
     With true masks also of ISP's activation at the same foreground share (`same_share_…`): in
     each pseudo identity as many cells of the highest activation as the setting's own foreground
-    has there; and of the boxes alone that cut the person or have it off the middle (`cut_…`).
+    has there; and of the boxes alone that cut the person or have it off the middle (`cut_…`). mAP
+    is of the pixel features pooled under the labels, by `pooled_features`; beside the four
+    settings also under horizontal stripes and under the true masks.
     """
     pixels = embedding.pixels
     assert pixels is not None
@@ -139,8 +145,49 @@ def study_parsing(
                 scores["same_share_cut_foreground_iou"] = inside["foreground_iou"]
         if points is not None:
             scores |= joint_scores(predicted, points[rows], names)
-        found[name] = scores
+        found[name] = scores | {"mAP": pooled_map(maps, cells, split, rows)}
+    height = maps.shape[2]
+    stripes = torch.arange(height) * config["model"]["parts"] // height + 1
+    fixed = {"stripes": stripes[:, None].expand_as(cells)}
+    if truth is not None:
+        fixed["truth"] = torch.from_numpy(truth)
+    for name, cells in fixed.items():
+        found[name] = {"mAP": pooled_map(maps, cells.to(maps.device), split, rows)}
     return found
+
+
+def pooled_map(maps: Tensor, cells: Tensor, split: StoreSplit, rows: np.ndarray) -> float | None:
+    """mAP of pixel features pooled under part labels, every image among all of other cameras.
+
+    Args:
+        maps: (N,C,h,w); cells: (N,h,w); rows: of the N images in the split.
+
+    Returns:
+        None where no identity has images of two cameras.
+    """
+    ids, cameras = split.ids[rows], split.cameras[rows]
+    if len(np.unique(ids)) == len(np.unique(np.stack([ids, cameras]), axis=1).T):
+        return None
+    side = pooled_features(maps.float(), cells), ids, cameras
+    return evaluate_ranking(*side, *side)["mAP"]
+
+
+def pooled_features(maps: Tensor, cells: Tensor) -> Tensor:
+    """Mean pixel feature of each part, standardised over the images that show it, side by side.
+
+    Args:
+        maps: (N,C,h,w).
+        cells: (N,h,w) integers, 0 = background.
+
+    Returns:
+        (N,K·C), L2-normalised; zeros stand for parts that an image lacks.
+    """
+    masks = F.one_hot(cells.long()).permute(0, 3, 1, 2)[:, 1:].to(maps)
+    seen = (masks.sum((2, 3)) > 0).to(maps)[:, :, None]
+    pooled, count = pool_parts(maps, masks), seen.sum(0).clamp(min=1)
+    centred = (pooled - (seen * pooled).sum(0) / count) * seen
+    spread = (centred**2).sum(0).div(count).sqrt().clamp(min=1e-6)
+    return F.normalize(F.normalize(centred / spread, dim=2).flatten(1), dim=1)
 
 
 def highest(values: Tensor, groups: Tensor, foreground: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from scwm.inference import embed
 from scwm.parsing import cascaded_clustering
 from scwm.scoring import load_network
 from scwm.seeding import derived_seed
-from scwm.study import SCORES, SETTINGS, highest, study
+from scwm.study import SCORES, SETTINGS, highest, pooled_features, pooled_map, study
 from scwm.training import Trainer, train
 
 
@@ -43,7 +43,7 @@ def test_study_is_what_its_parts_give(run, toy_store):
     embedding = embed(network, trainer.images, pixels=True, precision="float32")
     labels = trainer.label_images(embedding)
     kept = labels >= 0
-    assert set(found["parsing"]) == set(SETTINGS)
+    assert set(found["parsing"]) == {*SETTINGS, "stripes", "truth"}
     for name, corrections in SETTINGS.items():
         cells = cascaded_clustering(
             embedding.pixels[kept], labels[kept], 3, *corrections,
@@ -82,13 +82,46 @@ def test_joints_are_scored_where_given(run, toy_store, tmp_path):
         file["pp"] = np.random.default_rng(0).uniform(1, 64, (count, 28))
     words = ["study", str(run), "--store", str(toy_store.folder), "--keypoints", str(path)]
     assert main(words) == 0
-    for scores in json.loads((run / "study.json").read_text())["parsing"].values():
+    found = json.loads((run / "study.json").read_text())["parsing"]
+    for scores in (found[name] for name in SETTINGS):
         difference = scores["joints_in_foreground"] - scores["border_in_foreground"]
         assert scores["joints_minus_border"] == pytest.approx(difference, abs=1e-5)
     with h5py.File(path, "w") as file:
         file["pp"] = np.ones((count - 1, 28))
     with pytest.raises(ScwmError, match="training images"):
         study(run, toy_store, path)
+
+
+def test_pooled_features_are_standardised_means_of_each_part():
+    rng = np.random.default_rng(0)
+    maps, cells = rng.normal(size=(5, 4, 3, 2)), rng.integers(0, 3, (5, 3, 2))
+    cells[0], cells[1:, 0, 0], cells[1:, 0, 1] = 1, 1, 2  # the first image lacks part 2
+    means = {
+        (i, part): maps[i][:, cells[i] == part].mean(1)
+        for i in range(5) for part in (1, 2) if (cells[i] == part).any()
+    }  # fmt: skip
+    expected = np.zeros((5, 2, 4))
+    for part in (1, 2):
+        images = [i for i in range(5) if (i, part) in means]
+        values = np.array([means[i, part] for i in images])
+        values = (values - values.mean(0)) / values.std(0)
+        expected[images, part - 1] = values / np.linalg.norm(values, axis=1, keepdims=True)
+    expected = expected.reshape(5, -1)
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    found = pooled_features(torch.from_numpy(maps), torch.from_numpy(cells))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert (expected[0, 4:] == 0).all()
+
+
+def test_pooled_map_needs_two_cameras(toy_store):
+    split = toy_store.split("train")
+    rows = np.flatnonzero(split.cameras == split.cameras[0])
+    maps = torch.randn(len(rows), 4, 3, 2)
+    assert pooled_map(maps, torch.ones(len(rows), 3, 2), split, rows) is None
+    rows = np.arange(len(split))
+    maps = torch.zeros(len(split), 64, 3, 2)
+    maps[np.arange(len(split)), np.unique(split.ids, return_inverse=True)[1]] = 1
+    assert pooled_map(maps, torch.ones(len(split), 3, 2), split, rows) == pytest.approx(1)
 
 
 def test_highest_takes_as_many_of_each_group():

@@ -123,20 +123,20 @@ class Trainer:
         clock = [time.perf_counter()]
         evaluation = self.config["evaluation"]["batch"]
         precision = self.config["training"]["precision"]
+        every = self.config["parsing"]["every"]
         starts = epoch == 0 and self.network.parts > 0
+        again = self.parsed and epoch > 0 and every > 0 and epoch % every == 0
         network = self.model if epoch else self.network
-        embedding = embed(network, self.images, evaluation, precision, self.parsed or starts)
+        embedding = embed(network, self.images, evaluation, precision, pixels=starts or again)
         if starts:
             embedding = self.start_parts(embedding)
         clock.append(time.perf_counter())
         labels = self.label_images(embedding)
         clock.append(time.perf_counter())
         quality: dict[str, Any] = label_scores(labels.cpu().numpy(), self.split.ids)
-        if self.parsed:
-            every = self.config["parsing"]["every"]
-            if epoch and every and epoch % every == 0:
-                self.cells = self.parse_images(embedding, labels, epoch)
-            quality |= self.score_parts(embedding)
+        if again:
+            self.cells = self.parse_images(embedding, labels, epoch)
+        quality |= self.score_parts(embedding)
         objective = Objective(self.config, embedding, labels)
         monitor = StepMonitor(objective, embedding, labels, self.split)
         del embedding  # its pixel features are the largest tensor of the run

@@ -179,6 +179,15 @@ def test_unknown_names_stop_a_dry_run(setting: str, message: str, tmp_path: Path
     assert "Traceback" not in done.stdout + done.stderr
 
 
+def test_seeds_may_be_named_on_the_command_line(tmp_path: Path) -> None:
+    """Snakemake hands the numbers of a list over as text."""
+    arguments = ["--dry-run", "--directory", str(tmp_path)]
+    config = ["--configfile", str(ROOT / "config/ci.yaml"), "--config", "seeds=[3,4]"]
+    done = snakemake(ROOT, *arguments, *config)
+    found = set(re.findall(r"train scwm on mannequins_tiny, seed (\d+)", done.stdout + done.stderr))
+    assert found == {"3", "4"}
+
+
 def test_edits_redo_what_depends_on_them(tmp_path: Path) -> None:
     """One run of the whole graph with a stand-in command line, then one edit after another."""
     for name in ("config", "scwm", "workflow"):

@@ -25,6 +25,7 @@ demo: $(DEMO_STAMP)  ## install, run the embedded benchmark, say where its resul
 
 claims: $(DEMO_STAMP)  ## the embedded benchmark over five seeds, which decides its claims
 	snakemake --cores all --config 'seeds=[0,1,2,3,4]'
+	python -m scwm check results/tables/claims.csv
 
 report: $(WORKFLOW_REPORT)  ## write Snakemake's own report of the embedded benchmark
 

@@ -126,6 +126,9 @@ def _add_reporting(commands: Any) -> None:
         command.add_argument("--out", type=Path, required=True)
         return command
 
+    check = commands.add_parser("check", help="fail where a required claim is not held")
+    check.add_argument("table", type=Path, help="claims.csv")
+    check.set_defaults(run_command=_check)
     table = add("table", "write a table of finished runs; --out without suffix")
     table.add_argument("name", choices=reporting.TABLES)
     table.set_defaults(run_command=lambda o: _report(reporting.table, o.name, options=o))
@@ -266,6 +269,12 @@ def _parse(options: argparse.Namespace) -> None:
         shown = crop_stages(options.run, options.files)
     draw_stages(*shown, options.output)
     print(options.output)
+
+
+def _check(options: argparse.Namespace) -> None:
+    from scwm.reporting.claim_table import check_claims
+
+    print(check_claims(options.table))
 
 
 def _report(make: Callable[..., list[Path]], *first: Any, options: argparse.Namespace) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from made_up_runs import SEEDS, write_run
 from scwm import reporting
 from scwm.cli import main
 from scwm.errors import ScwmError
+from scwm.reporting.claim_table import claim_frame
 from scwm.reporting.claims import (
     Claim,
     Outcome,
@@ -244,3 +246,23 @@ def test_shipped_claims_fit_every_made_up_run(tmp_path):
     assert first == again
     svg = (tmp_path / "a.svg").read_text()
     assert all(f"<!-- {c.name} -->" in svg for c in own) and "no study.json" in svg
+
+
+def test_check_fails_where_a_required_claim_is_not_held(tmp_path, capsys):
+    outcomes = [
+        Outcome(claim(), "toy", (0.1, 0.11, 0.12)),
+        Outcome(claim(), "toy", (0.1,)),
+        Outcome(replace(claim(), kind="informative"), "toy", (-0.1, -0.11, -0.12)),
+    ]
+    claim_frame(outcomes).to_csv(tmp_path / "claims.csv")
+    assert main(["check", str(tmp_path / "claims.csv")]) == 0
+    assert capsys.readouterr().out == "required claims: 1 held, 1 one seed\n"
+    outcomes.append(Outcome(claim(0.2), "toy", (0.1, 0.11, 0.12)))
+    claim_frame(outcomes).to_csv(tmp_path / "claims.csv")
+    assert main(["check", str(tmp_path / "claims.csv")]) == 1
+    error = capsys.readouterr().err
+    assert "a on toy: +0.110" in error and "at least +0.200" in error and "Traceback" not in error
+    (tmp_path / "main.csv").write_text("method,mAP\nscwm,1\n")
+    for name in ("main.csv", "absent.csv"):
+        assert main(["check", str(tmp_path / name)]) == 1
+        assert "Not a table of claims" in capsys.readouterr().err

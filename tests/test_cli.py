@@ -289,7 +289,7 @@ def test_misspelt_command_shows_its_usage(scwm, capsys, words):
 def test_every_command_explains_itself(scwm, capsys):
     commands = (
         *("data get", "data store", "weights", "config", "train", "evaluate", "study"),
-        *("parse", "table", "plot", "page"),
+        *("parse", "check", "table", "plot", "page"),
     )
     for command in ("", *commands):
         with pytest.raises(SystemExit) as stopped:

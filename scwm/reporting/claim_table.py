@@ -1,7 +1,10 @@
 """Outcomes of the claims as a table."""
 
+from pathlib import Path
+
 import pandas as pd
 
+from scwm.errors import ScwmError
 from scwm.reporting.claims import Outcome, bootstrap_interval
 from scwm.reporting.markup import UNKNOWN, Block, Cell, Table
 from scwm.reporting.runs import Runs
@@ -47,6 +50,34 @@ def claim_frame(outcomes: list[Outcome]) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def check_claims(table: Path) -> str:
+    """How many required claims have which verdict, from a table's CSV.
+
+    Raises:
+        ScwmError: not such a table; or a required claim is not held.
+    """
+    try:
+        claims = pd.read_csv(table).query("kind == 'required'")
+    except (OSError, ValueError, pd.errors.UndefinedVariableError) as error:
+        raise ScwmError(
+            f"Not a table of claims: {error}", table, "make it with `scwm table claims`"
+        ) from error
+    broken = claims[claims["verdict"] == "not held"]
+    if len(broken):
+        lines = [
+            f"  {row.claim} on {row.dataset}: {row.effect:+.3f} [{row.low:+.3f}, {row.high:+.3f}], "
+            f"at least {row.at_least:+.3f} is asked for; {row.statement}"
+            for row in broken.itertuples()
+        ]
+        raise ScwmError(
+            "Required claims are not held:\n" + "\n".join(lines),
+            table,
+            "find out which change did it (docs/discussion.md says how each was measured)",
+        )
+    counts = claims["verdict"].value_counts()
+    return "required claims: " + ", ".join(f"{n} {verdict}" for verdict, n in counts.items())
 
 
 def claim_table(outcomes: list[Outcome], runs: Runs) -> Table:

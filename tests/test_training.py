@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from made_up_runs import FROM_MASKS
 from torch import Tensor
 
 from scwm.checkpoint import Checkpoints
@@ -22,10 +23,6 @@ from scwm.scoring import evaluate, load_network
 from scwm.training import Trainer, train
 
 SCORES = {"mAP", "mAP_trapezoid", "mINP", "rank1", "rank5", "rank10"}
-FROM_MASKS = (
-    *("label_foreground_iou", "label_part_miou", "label_misplaced_share"),
-    *("mask_foreground_iou", "mask_part_miou"),
-)
 WEIGHTS = ("part_wrong_ratio", "part_hidden_ratio", "part_hard_rank")
 OF_PARTS = ("effective_parts", "part_similarity", *WEIGHTS)
 COLUMNS = [

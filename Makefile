@@ -11,7 +11,7 @@ INSTALL = $(BIN)/python -m pip install --quiet --no-compile -c constraints.txt -
 WORKFLOW_REPORT := results/workflow_report.html
 
 .DEFAULT_GOAL := help
-.PHONY: help demo claims report partial tiny dag dry-run test lint format pins clean distclean
+.PHONY: help demo claims report partial tiny dag dry-run bench test lint format pins clean distclean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ dag: $(DEMO_STAMP)  ## print the graph of rules in Graphviz's dot language
 
 dry-run: $(DEMO_STAMP)  ## build the paper's graph, run nothing, name the data that are missing
 	snakemake --dry-run --quiet rules --configfile config/paper.yaml
+
+bench: $(DEMO_STAMP)  ## measure every stage beside a plain reference, in about half an hour
+	python -m benchmarks
 
 test: $(DEV_STAMP)  ## run the tests
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE pytest -n 2

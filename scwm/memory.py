@@ -15,6 +15,9 @@ STRATEGIES = ("uniform", "hardest", "hard_mining", "noise_suppression")
 class WeightedMemory(nn.Module):
     """M prototypes of D dimensions, a contrastive loss against them, and their weighted update.
 
+    A memory of K parts holds K prototypes of each cluster, (M,K,D). It is K memories that share
+    their labels and move in one operation: features are then (B,K,D), visibility and weights (B,K).
+
     The loss is Cluster Contrast's (Dai et al., ACCV 2022): cross-entropy over similarities to all
     prototypes at a temperature. The update (purpose after SCWM, formula ours, docs/method.md) moves
     the prototype of cluster c by all samples of c in the batch at once::
@@ -37,14 +40,14 @@ class WeightedMemory(nn.Module):
     elsewhere (of parts together, `mean_difficulty`), it is given.
 
     Args:
-        centroids: (M,D), normalised here.
+        centroids: (M,D) or (M,K,D), normalised here.
         momentum: share of the old prototype that stays, 0 to 1.
         temperature: of the loss.
         strategy: one of STRATEGIES.
         tau: temperature of the weights, in units of the difficulty.
 
     Raises:
-        ScwmError: unknown strategy, or centroids that are not a matrix.
+        ScwmError: unknown strategy, or centroids of another shape.
     """
 
     centroids: Tensor
@@ -61,9 +64,10 @@ class WeightedMemory(nn.Module):
         if strategy not in STRATEGIES:
             raise ScwmError(f"Unknown memory strategy '{strategy}'.", remedy=f"use {STRATEGIES}")
         centroids = torch.as_tensor(centroids)
-        if centroids.ndim != 2 or not len(centroids):
-            raise ScwmError(f"Centroids have shape {tuple(centroids.shape)}, expected (M,D).")
-        self.register_buffer("centroids", F.normalize(centroids.detach().float(), dim=1))
+        if centroids.ndim not in (2, 3) or not len(centroids):
+            shape = tuple(centroids.shape)
+            raise ScwmError(f"Centroids have shape {shape}, expected (M,D) or (M,K,D).")
+        self.register_buffer("centroids", F.normalize(centroids.detach().float(), dim=-1))
         self.momentum, self.temperature = momentum, temperature
         self.strategy, self.tau = strategy, tau
 
@@ -71,20 +75,23 @@ class WeightedMemory(nn.Module):
         """Contrastive loss of a batch.
 
         Args:
-            features: (B,D), L2-normalised.
+            features: (B,D) or (B,K,D), L2-normalised.
             labels: (B,) integers in [0, M).
-            visibility: (B,) non-negative weights of the samples; None: all equal.
+            visibility: (B,) or (B,K), non-negative weights of the samples; None: all equal.
 
         Returns:
-            The (weighted) mean cross-entropy, a scalar; 0 where nothing is visible.
+            The (weighted) mean cross-entropy, 0 where nothing is visible; of K parts the mean. A
+            scalar.
         """
         features, labels = self._prepared(features, labels)
-        logits = features @ self.centroids.T / self.temperature
+        logits = features.movedim(0, -2) @ self.centroids.movedim(0, -1) / self.temperature
+        targets = labels.expand(logits.shape[:-1])  # (B,) or (K,B)
         if visibility is None:
-            return F.cross_entropy(logits, labels)
-        losses = F.cross_entropy(logits, labels, reduction="none")
-        visibility = torch.as_tensor(visibility).to(losses)
-        return (losses * visibility).sum() / visibility.sum().clamp(min=1e-6)
+            return F.cross_entropy(logits.flatten(0, -2), targets.flatten())
+        losses = F.cross_entropy(logits.flatten(0, -2), targets.flatten(), reduction="none")
+        seen = torch.as_tensor(visibility).to(losses).movedim(0, -1)
+        terms = (losses.view(seen.shape) * seen).sum(-1) / seen.sum(-1).clamp(min=1e-6)
+        return terms.mean()
 
     @torch.no_grad()
     def weights(
@@ -94,11 +101,12 @@ class WeightedMemory(nn.Module):
         visibility: Array | None = None,
         difficulty: Array | None = None,
     ) -> Tensor:
-        """Weight of each sample, (B,); over a cluster's samples they sum to 1, or to 0 where
-        none is visible. Arguments as for `forward`; difficulty (B,), None: of these features."""
+        """Weight of each sample, (B,) or (B,K); over a cluster's samples they sum to 1, or to 0
+        where none is visible. Arguments as for `forward`; difficulty (B,) or (B,K), None: of
+        these features."""
         features, labels = self._prepared(features, labels)
         if difficulty is None:
-            difficulty = 1 - (features * self.centroids[labels]).sum(1)
+            difficulty = 1 - torch.linalg.vecdot(features, self.prototypes(labels))
         difficulty = torch.as_tensor(difficulty).to(features)
         visible = torch.ones_like(difficulty)
         if visibility is not None:
@@ -106,15 +114,15 @@ class WeightedMemory(nn.Module):
         sign = {"hardest": 1, "hard_mining": 1, "noise_suppression": -1, "uniform": 0}
         score = sign[self.strategy] * difficulty
         score = score.masked_fill(visible <= 0, -torch.inf)
-        highest = self._per_cluster(score, labels, "amax")[labels]
+        highest = self._of_cluster(score, labels, "amax")
         if self.strategy == "hardest":
             # Of equally hard samples the first one counts.
-            index = torch.arange(len(labels), device=labels.device)
-            candidates = index.masked_fill((score < highest) | (visible <= 0), len(labels))
-            weight = (self._per_cluster(candidates, labels, "amin")[labels] == index).float()
+            place = _places(labels).view(-1, *(1,) * (score.ndim - 1)).expand_as(score)
+            candidates = place.masked_fill((score < highest) | (visible <= 0), len(labels))
+            weight = (self._of_cluster(candidates, labels, "amin") == place).float()
         else:
             weight = visible * torch.exp((score - highest.clamp(min=-2)) / self.tau)
-        total = self._per_cluster(weight, labels, "sum")[labels]
+        total = self._of_cluster(weight, labels, "sum")
         return torch.where(total > 0, weight / total.clamp(min=1e-30), torch.zeros_like(weight))
 
     @torch.no_grad()
@@ -128,41 +136,56 @@ class WeightedMemory(nn.Module):
         """Move the prototypes of the clusters in the batch; arguments as for `weights`."""
         features, labels = self._prepared(features, labels)
         weight = self.weights(features, labels, visibility, difficulty)
-        drawn = torch.zeros_like(self.centroids).index_add_(0, labels, weight[:, None] * features)
-        moved = self._per_cluster(weight, labels, "sum") > 0
-        new = F.normalize(self.momentum * self.centroids + (1 - self.momentum) * drawn, dim=1)
-        self.centroids.copy_(torch.where(moved[:, None], new, self.centroids))
+        # Only the batch's clusters are touched. How many they are, a GPU would have to be asked:
+        # there each sample stands for its cluster, and equal rows are written more than once.
+        clusters = labels if labels.is_cuda else labels.unique()
+        pull = (labels == clusters[:, None]) * weight.movedim(0, -1)[..., None, :]  # (·,U,B)
+        drawn = (pull @ features.movedim(0, -2)).movedim(-2, 0)
+        moved = (pull.sum(-1) > 0).movedim(-1, 0)
+        stay = torch.where(moved, self.momentum, 1.0)[..., None]
+        new = self.prototypes(clusters).mul_(stay).add_(drawn, alpha=1 - self.momentum)
+        length = torch.where(moved, torch.linalg.vector_norm(new, dim=-1), 1.0)
+        self.centroids[clusters] = new.div_(length.clamp(min=1e-12)[..., None])
+
+    def prototypes(self, labels: Tensor) -> Tensor:
+        """Of each sample's cluster, (B,D) or (B,K,D)."""
+        return self.centroids.index_select(0, labels)  # indexing by a tensor takes far longer
 
     def _prepared(self, features: Array, labels: Array) -> tuple[Tensor, Tensor]:
         """Both as tensors of the memory's type and device."""
         index = torch.as_tensor(labels).long().to(self.centroids.device)
         return torch.as_tensor(features).to(self.centroids), index
 
-    def _per_cluster(self, values: Tensor, labels: Tensor, how: str) -> Tensor:
-        """Reduce (B,) values to (M,) by label; clusters outside the batch give 0."""
-        empty = values.new_zeros(len(self.centroids))
-        return empty.scatter_reduce(0, labels, values, how, include_self=False)
+    def _of_cluster(self, values: Tensor, labels: Tensor, how: str) -> Tensor:
+        """For each sample, (B,·) values reduced over the samples of its cluster."""
+        index = labels.view(-1, *(1,) * (values.ndim - 1)).expand_as(values)
+        empty = values.new_zeros(len(self.centroids), *values.shape[1:])
+        return empty.scatter_reduce(0, index, values, how, include_self=False)[labels]
+
+
+def _places(labels: Tensor) -> Tensor:
+    return torch.arange(len(labels), device=labels.device)
 
 
 def cluster_means(features: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
     """Unit mean feature of each cluster.
 
     Args:
-        features: (N,D).
+        features: (N,D) or (N,K,D).
         labels: (N,) integers, -1 = unclustered and left out.
-        weights: (N,) non-negative; a cluster of weights 0 gets its plain mean.
+        weights: (N,) or (N,K), non-negative; a cluster of weights 0 gets its plain mean.
 
     Returns:
-        (M,D) with M = largest label + 1.
+        (M,D) or (M,K,D) with M = largest label + 1.
     """
     kept = labels >= 0
     features, labels = features[kept].float(), labels[kept]
-    weight = torch.ones_like(features[:, 0]) if weights is None else weights[kept].float()
+    weight = torch.ones_like(features[..., 0]) if weights is None else weights[kept].float()
     count = int(labels.max()) + 1
-    mass = torch.zeros(count, device=features.device).index_add_(0, labels, weight)
+    mass = weight.new_zeros(count, *weight.shape[1:]).index_add_(0, labels, weight)
     weight = torch.where(mass[labels] > 0, weight, torch.ones_like(weight))
-    means = features.new_zeros(count, features.shape[1])
-    return F.normalize(means.index_add_(0, labels, weight[:, None] * features), dim=1)
+    means = features.new_zeros(count, *features.shape[1:])
+    return F.normalize(means.index_add_(0, labels, weight[..., None] * features), dim=-1)
 
 
 def mean_difficulty(features: Tensor, visibility: Tensor, prototypes: Tensor) -> Tensor:

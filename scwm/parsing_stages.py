@@ -130,7 +130,7 @@ def crop_files(paths: Sequence[Path]) -> list[Path]:
     files: list[Path] = []
     for path in paths:
         if not path.exists():
-            raise ScwmError("There is no such file or folder.", path)
+            raise ScwmError("There is no such file or folder.", path, "check the path")
         found = list_images(path) if path.is_dir() else [path]
         if not found:
             kinds = ", ".join(sorted(IMAGE_SUFFIXES))

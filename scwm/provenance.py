@@ -27,12 +27,19 @@ def file_hash(path: Path) -> str:
 def describe_run(config: Config, data_hash: str, weights_hash: str) -> dict[str, Any]:
     """Provenance of a run as far as it is known when it starts."""
     return {
-        "commit": _git("rev-parse", "HEAD"),
-        "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
         "config_hash": config_hash(config),
         "data_hash": data_hash,
         "weights_hash": weights_hash,
         "seed": config["seed"],
+        **describe_machine(),
+    }
+
+
+def describe_machine() -> dict[str, Any]:
+    """Commit of the code, versions of the packages, and the hardware."""
+    return {
+        "commit": _git("rev-parse", "HEAD"),
+        "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
         "versions": {"python": platform.python_version(), **_versions()},
         "hardware": {
             "processor": _processor(),

@@ -86,6 +86,37 @@ def test_contract_of_every_strategy(strategy):
     assert torch.allclose(memory.centroids.norm(dim=1), torch.ones(6))
 
 
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("shared", [True, False])
+def test_memory_of_parts_is_one_memory_for_each_part(strategy, shared):
+    """Loss, its gradient, weights and update."""
+    centroids, features = unit(7, 3, 16, seed=1), unit(24, 3, 16, seed=2)
+    draws = torch.Generator().manual_seed(3)
+    labels = torch.randint(0, 5, (24,), generator=draws)
+    seen = (torch.rand(24, 3, generator=draws) - 0.4).clamp(min=0)
+    seen[labels == 1, 2] = 0  # this part of a cluster does not move
+    difficulty = torch.rand(24, 3, generator=draws) if shared else None
+    together = WeightedMemory(centroids, strategy=strategy)
+    apart = [WeightedMemory(centroids[:, k], strategy=strategy) for k in range(3)]
+    x, y = features.clone().requires_grad_(), features.clone().requires_grad_()
+    loss = together(x, labels, seen)
+    terms = [memory(y[:, k], labels, seen[:, k]) for k, memory in enumerate(apart)]
+    assert float(loss.detach()) == pytest.approx(float(sum(terms).detach()) / 3, rel=1e-6)
+    loss.backward()
+    (sum(terms) / 3).backward()
+    torch.testing.assert_close(x.grad, y.grad)
+    plain = [memory(features[:, k], labels) for k, memory in enumerate(apart)]
+    assert float(together(features, labels)) == pytest.approx(float(sum(plain)) / 3, rel=1e-6)
+    weights = together.weights(features, labels, seen, difficulty)
+    together.update(features, labels, seen, difficulty)
+    for k, memory in enumerate(apart):
+        own = features[:, k], labels, seen[:, k], None if difficulty is None else difficulty[:, k]
+        torch.testing.assert_close(weights[:, k], memory.weights(*own))
+        memory.update(*own)
+        torch.testing.assert_close(together.centroids[:, k], memory.centroids)
+    assert torch.equal(together.centroids[1, 2], F.normalize(centroids[1, 2], dim=0))
+
+
 def test_limits_of_tau():
     features, labels = unit(12, 8, seed=5), torch.arange(12) % 3
 
@@ -129,6 +160,9 @@ def test_cluster_means_leave_out_the_unclustered():
     weighted = cluster_means(features, labels, weights)
     assert torch.allclose(weighted[1], features[3], atol=1e-6)
     assert torch.allclose(weighted[0], means[0]), "weights of 0 give the plain mean"
+    parts, seen = torch.stack([features, features.flip(1)], 1), torch.stack([weights, weights], 1)
+    both = cluster_means(parts, labels, seen)
+    assert torch.equal(both, torch.stack([weighted, weighted.flip(1)], 1))
 
 
 @pytest.mark.parametrize("arguments", [{"strategy": "hard"}, {"centroids": torch.zeros(3)}])

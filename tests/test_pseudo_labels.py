@@ -7,6 +7,7 @@ from sklearn.cluster import DBSCAN
 
 from scwm.errors import ScwmError
 from scwm.pseudo_labels import dbscan, jaccard_distance, nearest_neighbours, pseudo_labels
+from scwm.pseudo_labels.neighbours import pair_similarities
 
 
 def unit(x: np.ndarray) -> np.ndarray:
@@ -129,6 +130,40 @@ def test_jaccard_does_not_depend_on_blocks(monkeypatch: pytest.MonkeyPatch) -> N
     blocks = jaccard_distance(torch.from_numpy(x), neighbours=nearest_neighbours(x, 40, "torch"))
     np.testing.assert_array_equal(whole.indices, blocks.indices)
     np.testing.assert_allclose(whole.data, blocks.data, atol=1e-7)
+
+
+def test_threads_and_blocks_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = clustered_features(300)
+    neighbours = nearest_neighbours(x, 30)
+    answers = []
+    threads = torch.get_num_threads()
+    for count, blocks, slabs in ((1, 1, 1), (1, 16, 4), (3, 7, 5), (3, 300, 300)):
+        torch.set_num_threads(count)
+        monkeypatch.setattr("scwm.pseudo_labels.jaccard.BLOCKS", blocks)
+        monkeypatch.setattr("scwm.pseudo_labels.jaccard.SLABS", slabs)
+        answers.append(jaccard_distance(x, neighbours=neighbours))
+    torch.set_num_threads(threads)
+    for answer in answers[1:]:
+        np.testing.assert_array_equal(answer.indptr, answers[0].indptr)
+        np.testing.assert_array_equal(answer.indices, answers[0].indices)
+        np.testing.assert_array_equal(answer.data, answers[0].data)
+
+
+def test_jaccard_is_symmetric_and_zero_on_the_diagonal() -> None:
+    found = jaccard_distance(clustered_features())
+    np.testing.assert_array_equal(dense(found), dense(found).T)
+    np.testing.assert_array_equal(np.diag(dense(found)), 0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_pairs_are_multiplied_in_full_precision(dtype: torch.dtype) -> None:
+    x = clustered_features(60, size=700)
+    generator = np.random.default_rng(0)
+    rows, columns = np.sort(generator.integers(0, 60, 200)), generator.integers(0, 60, 200)
+    with torch.autocast("cpu", dtype=dtype, enabled=dtype == torch.bfloat16):
+        found = pair_similarities(torch.from_numpy(x), rows, columns)
+    expected = (x[rows].astype(np.float64) * x[columns]).sum(axis=1)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_max_distance_only_leaves_out() -> None:

@@ -101,6 +101,21 @@ def test_duplicates_keep_gallery_order_whatever_the_chunk() -> None:
                 np.testing.assert_allclose(found[name][i], expected[name][0], atol=1e-9)
 
 
+@pytest.mark.parametrize("spread", [1.0, 0.3, 0.01])
+def test_order_that_float32_cannot_tell_is_that_of_float64(spread: float) -> None:
+    """From features far apart to such as all lie within float32's error of each other."""
+    _, q_ids, q_cameras, _, g_ids, g_cameras = random_case(4, tied=False)
+    generator = np.random.default_rng(5)
+    common = 3 * generator.normal(size=512)
+    q, g = (common + spread * generator.normal(size=(n, 512)) for n in (40, 300))
+    q, g = ((x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32) for x in (q, g))
+    g[7] = g[3]
+    case = (q, q_ids, q_cameras, g, g_ids, g_cameras)
+    expected, found = plain_scores(case), query_scores(*case, chunk=13)
+    for column, name in enumerate(NAMES):
+        np.testing.assert_allclose(found[name], expected[:, column], atol=1e-9, err_msg=name)
+
+
 def test_by_hand() -> None:
     """Matches at ranks 1 and 3, behind a better image of the query's own camera."""
     scores = evaluate_ranking(

@@ -33,7 +33,7 @@ class Draws:
 
 
 class Augment:
-    """Random flip, zero padding with random crop, and random erasing, without a Python loop.
+    """Random flip, zero padding with random crop, and random erasing of a whole batch.
 
     Flip and crop are those of Cluster Contrast's recipe; random erasing is Zhong et al., AAAI
     2020 (arXiv 1708.04896), filled with the mean, i.e. 0 after normalisation.
@@ -117,15 +117,20 @@ class Augment:
         outside of the image; a cell whose centre is erased shows no body: 0.
         """
         size = height, width = images.shape[1], images.shape[2]
-        draws = draws.to(images.device)
-        flipped = torch.where(draws.flip[:, None, None, None], images.flip(2), images)
-        padded = F.pad(flipped, (0, 0, self.pad, self.pad, self.pad, self.pad))
-        # A view of every possible crop, (B, corner row, corner column, H, W, 3); one is taken.
-        crops = padded.unfold(1, height, 1).unfold(2, width, 1).permute(0, 1, 2, 4, 5, 3)
-        top, left = (draws.shift + self.pad).unbind(1)
-        pixels = crops[torch.arange(len(images), device=images.device), top, left]
-        batch = self.normalise(pixels).masked_fill_(_erased(size, size, draws)[:, None], 0)
-        return batch, None if cells is None else _move(cells, size, draws)
+        padded = F.pad(images, (0, 0, self.pad, self.pad, self.pad, self.pad))
+        # Slices copy whole rows; indices and masks, which need no loop over the images, would take
+        # a CPU several times as long. The draws are read on the host: no device is waited for.
+        sides = padded, padded.flip(2)
+        corners = zip(draws.flip.tolist(), (draws.shift + self.pad).tolist(), strict=True)
+        crops = [
+            sides[flip][row, top : top + height, left : left + width]
+            for row, (flip, (top, left)) in enumerate(corners)
+        ]
+        batch = self.normalise(torch.stack(crops))
+        for image, (top, left, tall, wide) in zip(batch, draws.erased.tolist(), strict=True):
+            if tall:
+                image[:, top : top + tall, left : left + wide] = 0
+        return batch, None if cells is None else _move(cells, size, draws.to(cells.device))
 
     def normalise(self, images: Tensor) -> Tensor:
         """(B,H,W,3) uint8 -> (B,3,H,W) float32 with mean and std removed, stored channels last."""
@@ -136,7 +141,7 @@ class Augment:
             self._scales[device] = 1 / (255 * std), -mean / std
         # Rows of W·3 numbers: a broadcast over the 3 channels alone would be slow on a CPU.
         scale, offset = (t.repeat(images.shape[2]) for t in self._scales[device])
-        rows = images.to(torch.float32, copy=True).flatten(2).mul_(scale).add_(offset)
+        rows = torch.addcmul(offset, images.flatten(2).float(), scale)
         return rows.unflatten(2, (-1, 3)).permute(0, 3, 1, 2)
 
 

@@ -11,6 +11,7 @@ distractors and stay. Every metric follows from the ranks r_1 < ... < r_P of a q
 """
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -18,12 +19,14 @@ from torch import Tensor
 
 from scwm.errors import ScwmError
 from scwm.progress import progress
+from scwm.pseudo_labels.neighbours import DOUBT, TIE
 
 Array = np.ndarray | Tensor
 
-CHUNK_ELEMENTS = 1 << 23  # similarities held at once: 64 MiB
+CHUNK_ELEMENTS = 1 << 23  # similarities held at once: 32 MiB in float32
 GALLERY_BLOCK = 8192  # gallery rows brought to float64 at once
-TIE = 1e-12  # similarities this close are equal
+CROWDED = 1 / 64  # share of a chunk in doubt from which all of it is taken again in float64
+PAIRS = 1 << 12  # pairs of features multiplied at once in float64
 RANKS = (1, 5, 10)
 
 
@@ -38,12 +41,13 @@ def evaluate_ranking(
 ) -> dict[str, float]:
     """Mean metrics over the queries that have a match; the others are skipped.
 
-    The gallery is ranked by inner product, computed in float64; equal ones keep gallery order.
+    The gallery is ranked by inner product; equal ones keep gallery order. The ranks are those of
+    float64: on a CPU, products are taken in float32 and only those too close to order once more.
 
     Args:
         query_features: (Q,D), rows of length 1; gallery_features: (G,D).
         query_ids, query_cameras: (Q,) integers; gallery_ids, gallery_cameras: (G,).
-        chunk: queries at once; by default as many as fit 64 MiB of similarities.
+        chunk: queries at once; by default as many as give 8 million similarities.
 
     Returns:
         fractions: mAP, mAP_trapezoid, mINP, rank1, rank5, rank10.
@@ -81,9 +85,12 @@ def query_scores(
     """The metrics of `evaluate_ranking` for each query: (Q,) float64, NaN without a match."""
     query = _Side(query_features, query_ids, query_cameras, "query")
     gallery = _Side(gallery_features, gallery_ids, gallery_cameras, "gallery").of_persons()
+    precision = torch.float64 if query.features.is_cuda else torch.float32
     queries, ranks = [], []
-    for start, similarities, row, column in _chunks(query, gallery, chunk):
-        ranks.append(_ranks(similarities, row, column).cpu().numpy())
+    for start, similarities, row, column in _chunks(query, gallery, chunk, precision):
+        features = query.features[start : start + len(similarities)]
+        found = _ranks(similarities, row, column, features, gallery.features)
+        ranks.append(found.cpu().numpy())
         queries.append(start + row.cpu().numpy())
     return _scores(np.concatenate(queries), np.concatenate(ranks), len(query.ids))
 
@@ -108,7 +115,7 @@ def ranked_lists(
     gallery = _Side(gallery_features, gallery_ids, gallery_cameras, "gallery").of_persons()
     indices = np.full((len(query.ids), top), -1, dtype=np.int64)
     scores = np.full((len(query.ids), top), -np.inf)
-    for start, similarities, _, _ in _chunks(query, gallery, chunk):
+    for start, similarities, _, _ in _chunks(query, gallery, chunk, torch.float64):
         rounded = similarities.round(decimals=12)  # TIE
         order = rounded.sort(dim=1, descending=True, stable=True).indices[:, :top]
         found = similarities.gather(1, order)
@@ -150,7 +157,7 @@ class _Side:
 
 
 def _chunks(
-    query: _Side, gallery: _Side, chunk: int | None
+    query: _Side, gallery: _Side, chunk: int | None, precision: torch.dtype
 ) -> Iterator[tuple[int, Tensor, Tensor, Tensor]]:
     """For some queries at a time: the first one's index, similarities (q,G) with -inf where
     inadmissible, and the row and column of each match."""
@@ -159,43 +166,97 @@ def _chunks(
             "query and gallery features differ in length",
             f"{query.features.shape[1]} and {gallery.features.shape[1]}",
         )
-    count = len(gallery.ids)
-    chunk = chunk or max(1, CHUNK_ELEMENTS // count)
+    by_id = gallery.ids.argsort(stable=True)
+    sorted_ids = gallery.ids[by_id]
+    if precision == torch.float32:
+        gallery.features = gallery.features.float()
+    chunk = chunk or max(1, CHUNK_ELEMENTS // len(gallery.ids))
     for start in progress(range(0, len(query.ids), chunk), "rank"):
         part = slice(start, start + chunk)
-        features = query.features[part].double()
-        similarities = features.new_empty(len(features), count)
-        for first in range(0, count, GALLERY_BLOCK):
-            block = slice(first, first + GALLERY_BLOCK)
-            similarities[:, block] = features @ gallery.features[block].double().T
-        row, column = torch.nonzero(query.ids[part, None] == gallery.ids, as_tuple=True)
+        similarities = _products(query.features[part], gallery.features, precision)
+        first, stop = (
+            torch.searchsorted(sorted_ids, query.ids[part], right=right) for right in (False, True)
+        )
+        row, place = _grouped(stop - first)
+        column = by_id[first[row] + place]
         own = query.cameras[part][row] == gallery.cameras[column]
         similarities[row[own], column[own]] = -torch.inf
         yield start, similarities, row[~own], column[~own]
 
 
-def _ranks(similarities: Tensor, row: Tensor, column: Tensor) -> Tensor:
-    """Ranks from 1 of the matches (P,): one more than the images that stand before them."""
-    value = similarities[row, column]
-    if similarities.is_cuda:
-        ascending = similarities.sort(dim=1).values
-    else:  # NumPy's sort is vectorised
-        ascending = torch.from_numpy(np.sort(similarities.numpy(), axis=1))
+def _products(query: Tensor, gallery: Tensor, precision: torch.dtype) -> Tensor:
+    """Inner products of all rows, (q,G); the gallery is never held in float64 as a whole."""
+    query = query.to(precision)
+    products = query.new_empty(len(query), len(gallery))
+    for first in range(0, len(gallery), GALLERY_BLOCK):
+        block = slice(first, first + GALLERY_BLOCK)
+        products[:, block] = query @ gallery[block].to(precision).T
+    return products
+
+
+def _grouped(sizes: Tensor) -> tuple[Tensor, Tensor]:
+    """Of all members of groups of these sizes: their group, and their place in it."""
+    group = torch.repeat_interleave(sizes)
+    return group, torch.arange(len(group), device=group.device) - (sizes.cumsum(0) - sizes)[group]
+
+
+def _ranks(
+    similarities: Tensor, row: Tensor, column: Tensor, query: Tensor, gallery: Tensor
+) -> Tensor:
+    """Ranks from 1 of the matches (P,): one more than the images that stand before them.
+
+    Args:
+        similarities: (q,G), -inf where inadmissible, in float32 or float64.
+        row, column: (P,) of each match, by row.
+        query, gallery: (q,D), (G,D) the features.
+    """
+    exact = similarities.dtype == torch.float64
+    doubt = torch.full_like(similarities[:, 0], TIE)
+    if not exact:
+        lengths = [torch.linalg.vector_norm(x.float(), dim=1) for x in (query, gallery)]
+        doubt = DOUBT * lengths[0] * lengths[1].max()
+    value, doubt = similarities[row, column], doubt[row]
     # Bisect all matches of a query at once: one row of (queries, most matches) each.
     matches = torch.bincount(row, minlength=len(similarities))
-    place = torch.arange(len(row), device=row.device) - (matches.cumsum(0) - matches)[row]
-    padded = value.new_zeros(len(similarities), int(matches.max()))
-    padded[row, place] = value
-    upper = torch.searchsorted(ascending, padded + TIE, right=True)[row, place]
-    lower = torch.searchsorted(ascending, padded - TIE)[row, place]
-    rank = similarities.shape[1] - upper + 1
+    place = _grouped(matches)[1]
+    bounds = value.new_zeros(2, len(similarities), int(matches.max()))
+    bounds[:, row, place] = torch.stack([value - doubt, value + doubt])
+    ascending = _ascending(similarities)
+    lower = torch.searchsorted(ascending, bounds[0])[row, place]
+    upper = torch.searchsorted(ascending, bounds[1], right=True)[row, place]
+    rank, doubtful = similarities.shape[1] - upper + 1, upper - lower > 1
+    if not exact and (upper - lower)[doubtful].sum() > CROWDED * similarities.numel():
+        again = _products(query, gallery, torch.float64)
+        again.masked_fill_(similarities.isneginf(), -torch.inf)
+        return _ranks(again, row, column, query, gallery)
 
-    tied = torch.nonzero(upper - lower > 1)[:, 0]
-    index = torch.arange(similarities.shape[1], device=row.device)
-    for part in tied.split(len(similarities)):
-        equal = (similarities[row[part]] - value[part, None]).abs() <= TIE
-        rank[part] += (equal & (index < column[part, None])).sum(1)
+    def products(rows: Tensor, columns: Tensor) -> Tensor:
+        if exact:
+            return similarities[rows, columns]
+        pairs = zip(rows.split(PAIRS), columns.split(PAIRS), strict=True)
+        return torch.cat(
+            [torch.linalg.vecdot(query[r].double(), gallery[c].double()) for r, c in pairs]
+        )
+
+    for some in torch.nonzero(doubtful)[:, 0].split(len(similarities)):
+        near = (similarities[row[some]] - value[some, None]).abs() <= doubt[some, None]
+        match, other = torch.nonzero(near, as_tuple=True)
+        ahead = products(row[some][match], other) - products(row[some], column[some])[match]
+        before = (ahead > TIE) | ((ahead.abs() <= TIE) & (other < column[some][match]))
+        rank[some] += torch.bincount(match[before], minlength=len(some))
     return rank
+
+
+def _ascending(similarities: Tensor) -> Tensor:
+    """Each row sorted."""
+    if similarities.is_cuda:
+        return similarities.sort(dim=1).values
+    rows = similarities.numpy().copy()  # NumPy's sort is vectorised, and leaves other threads free
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        list(
+            pool.map(lambda part: part.sort(axis=1), np.array_split(rows, torch.get_num_threads()))
+        )
+    return torch.from_numpy(rows)
 
 
 def _scores(query: np.ndarray, rank: np.ndarray, count: int) -> dict[str, np.ndarray]:

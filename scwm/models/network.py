@@ -43,7 +43,9 @@ class GeM(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """(B,C,h,w) -> (B,C)."""
-        return maps.clamp(min=1e-6).pow(self.exponent).mean((2, 3)).pow(1 / self.exponent)
+        # A power with a learned exponent, and still more its gradient, takes twice this time.
+        powers = (self.exponent * F.threshold(maps, 1e-6, 1e-6).log()).exp()
+        return powers.mean((2, 3)).pow(1 / self.exponent)
 
 
 class Average(nn.Module):
@@ -92,12 +94,20 @@ class PixelFeatures(nn.Module):
         deep = self.deep(maps[-1])
         if list(deep.shape[2:]) != size:
             deep = F.interpolate(deep, size=size, mode="bilinear", align_corners=False)
+            if deep.requires_grad:
+                deep.register_hook(_channels_last)
         scale = 0.5 * deep.detach().norm(dim=1, keepdim=True).mean((2, 3), keepdim=True)
         shallow = F.interpolate(maps[self.shallow], size=size, mode="area")
         mean, square = (F.interpolate(x, size=size, mode="area") for x in (images, images**2))
         colour = torch.cat([mean, (square - mean**2).clamp(min=1e-8).sqrt()], 1) / math.sqrt(6)
         detail = self.detail(torch.cat([F.normalize(shallow, dim=1), self.COLOUR * colour], 1))
         return torch.cat([deep, scale * F.normalize(detail, dim=1)], 1)
+
+
+def _channels_last(gradient: Tensor) -> Tensor:
+    """The gradient that `cat` returns is a part of a larger one, on which bilinear interpolation's
+    own gradient takes 30 times as long on a CPU."""
+    return gradient.contiguous(memory_format=torch.channels_last)
 
 
 def _projection(inputs: int, outputs: int) -> nn.Conv2d:

@@ -7,6 +7,7 @@ from torch import Tensor
 from scwm.errors import ScwmError
 from scwm.parsing.foreground import activation, correct_foreground, two_means
 from scwm.parsing.parts import cluster_parts
+from scwm.parsing.pixels import Pixels
 
 SPACE_WEIGHT = 0.5
 
@@ -48,13 +49,13 @@ def cascaded_clustering(
     kept = (owner >= 0).to(maps.device)
     if not kept.any():
         return labels
-    maps = maps[kept].float()
-    if not torch.isfinite(maps).all():
+    pixels = Pixels(maps, None if kept.all() else kept.nonzero()[:, 0])
+    if not torch.isfinite(pixels.norm).all():
         raise ScwmError("Pixel features hold NaN or infinity.", "feature_maps")
     owner = torch.unique(owner.to(maps.device)[kept], return_inverse=True)[1]
-    foreground = two_means(activation(maps), owner)
+    foreground = two_means(activation(pixels), owner)
     if foreground_correction:
-        foreground = correct_foreground(maps, foreground)
+        foreground = correct_foreground(pixels, foreground)
     weight = SPACE_WEIGHT if space_correction else 0.0
-    labels[kept] = cluster_parts(maps, foreground, owner, parts, weight, seed=seed)
+    labels[kept] = cluster_parts(pixels, foreground, owner, parts, weight, seed=seed)
     return labels

@@ -1,23 +1,28 @@
 """Which pixels show the person: ISP's 2-means on activations, and the foreground correction."""
 
+import numpy as np
 import torch
-import torch.nn.functional as F
+from scipy import ndimage
 from torch import Tensor
 
 from scwm.parsing.discriminant import LinearDiscriminant
+from scwm.parsing.pixels import Pixels, as_pixels
+
+FIT_PIXELS = 2**19
 
 
-def activation(maps: Tensor) -> Tensor:
+def activation(maps: Tensor | Pixels) -> Tensor:
     """Norm of each pixel feature over its image's largest: (N,C,H,W) -> (N,H,W) in [0,1]."""
-    norm = maps.float().norm(dim=1)
-    return norm / norm.amax((1, 2), keepdim=True).clamp(min=1e-12)
+    pixels = as_pixels(maps)
+    largest = pixels.norm.amax(1, keepdim=True).clamp(min=1e-12)
+    return (pixels.norm / largest).view(pixels.shape)
 
 
 def two_means(values: Tensor, groups: Tensor) -> Tensor:
     """The exact 2-means of each group's scalars (ISP's first step, Zhu et al., ECCV 2020).
 
-    In one dimension the best two clusters are split by a threshold, so all thresholds of all
-    groups are tried at once on the sorted values; no start, no iterations.
+    In one dimension the best two clusters are split by a threshold, so all thresholds of a group
+    are tried at once on its sorted values; no start, no iterations.
 
     Args:
         values: (N,H,W), any scalars.
@@ -26,32 +31,31 @@ def two_means(values: Tensor, groups: Tensor) -> Tensor:
     Returns:
         (N,H,W) bool, the cluster of the higher mean; a group of equal values is all False.
     """
-    flat = values.flatten().double()
-    group = groups.repeat_interleave(values[0].numel())
-    order = torch.argsort(flat, stable=True)
-    order = order[torch.argsort(group[order], stable=True)]
-    flat, group = flat[order], group[order]
+    known, owner = values.cpu().numpy(), groups.cpu().numpy()
+    stops = np.cumsum(np.bincount(owner))[:-1]
+    members = np.split(np.argsort(owner, kind="stable"), stops)
+    thresholds = np.array([_best_threshold(known[images]) for images in members], known.dtype)
+    return values > torch.from_numpy(thresholds).to(values.device)[groups][:, None, None]
 
-    count = torch.bincount(group)
-    start = torch.cumsum(count, 0) - count
-    total = torch.zeros_like(count, dtype=flat.dtype).index_add_(0, group, flat)
-    running = torch.cumsum(flat, 0)
-    low_sum = running - (running - flat)[start][group]
-    low = torch.arange(1, len(flat) + 1, device=flat.device) - start[group]
-    high = (count[group] - low).clamp(min=1)
+
+def _best_threshold(values: np.ndarray) -> float:
+    """The largest value of the lower of the two clusters of least squares within."""
+    ranked = np.sort(values, axis=None)
+    low_sum = np.cumsum(ranked, dtype=np.float64)
+    low = np.arange(1, len(ranked))
     # Least squares within = most between: sum of (cluster sum)² / (cluster size).
-    between = low_sum**2 / low + (total[group] - low_sum) ** 2 / high
-    follows = torch.cat([(flat[1:] > flat[:-1]) & (group[1:] == group[:-1]), flat.new_zeros(1) > 0])
-    between = between.masked_fill(~follows, -1)
-    best = torch.full_like(total, -1).scatter_reduce_(0, group, between, "amax")
-    is_best = follows & (between == best[group])
-    threshold = torch.full_like(total, torch.inf)
-    threshold.scatter_reduce_(0, group[is_best], flat[is_best], "amin")
-    return values.double() > threshold[groups][:, None, None]
+    between = low_sum[:-1] ** 2 / low + (low_sum[-1:] - low_sum[:-1]) ** 2 / (len(ranked) - low)
+    between[ranked[1:] == ranked[:-1]] = -1
+    best = int(between.argmax()) if len(low) else -1
+    return ranked[best] if best >= 0 and between[best] >= 0 else np.inf
 
 
 def correct_foreground(
-    maps: Tensor, foreground: Tensor, rounds: int = 5, prior_weight: float = 0.5, halo: float = 0.3
+    maps: Tensor | Pixels,
+    foreground: Tensor,
+    rounds: int = 5,
+    prior_weight: float = 0.5,
+    halo: float = 0.3,
 ) -> Tensor:
     """Re-decide each pixel by log-odds of its feature and of its place (formula ours).
 
@@ -74,35 +78,62 @@ def correct_foreground(
     Returns:
         (N,H,W) bool. Where a decision has no foreground or no background at all, the first one.
     """
-    if not _mixed(foreground):
-        return foreground
     # Of directions: the norm is the activation itself, which would only be repeated.
-    discriminant = LinearDiscriminant(F.normalize(maps.float(), dim=1))
-    decided = discriminant.log_odds(foreground) + discriminant.log_odds(_middle(foreground)) > 0
+    pixels = as_pixels(maps)
+    index = _spread_out(foreground.numel(), FIT_PIXELS).to(foreground.device)
+    sample, cell = pixels.pick(index), index % foreground[0].numel()
+    given = foreground.flatten()[index]
+    if not _mixed(given):
+        return foreground
+    discriminant = LinearDiscriminant(sample)
+    by_foreground = discriminant.direction(given)
+    by_place = discriminant.direction(_middle(foreground[0]).flatten()[cell])
+    weights, bias = (a + b for a, b in zip(by_foreground, by_place, strict=True))
+    place, least = torch.zeros_like(foreground[0], dtype=torch.float32), torch.zeros_like(bias)
+    decided = sample.products(weights).flatten() + bias > least
     for number in range(rounds):
         if not _mixed(decided):
             return foreground
-        share = decided.float().mean(0)
-        place = ((share + share.flip(1)) / 2).clamp(0.02, 0.98)  # people walk both ways
-        odds = discriminant.log_odds(decided) + prior_weight * torch.logit(place)
-        decided = odds > 0
+        share = _share(decided, cell, foreground[0])
+        share = ((share + share.flip(1)) / 2).clamp(0.02, 0.98)  # people walk both ways
+        place = prior_weight * torch.logit(share)
+        weights, bias = discriminant.direction(decided)
+        odds = sample.products(weights).flatten() + bias + place.flatten()[cell]
+        decided, least = odds > 0, torch.zeros_like(bias)
         if number >= 2 and _mixed(decided):
-            decided = odds > halo * odds[decided].median()
+            least = halo * odds[decided].median()
+            decided = odds > least
+    decided = pixels.products(weights) + bias + place > least
     return keep_body(decided) if _mixed(decided) else foreground
+
+
+def _spread_out(count: int, wanted: int) -> Tensor:
+    """About `wanted` of `count` indices, in order, one drawn from each stretch of equal length;
+    always the same ones, and all where there are not more."""
+    if count <= wanted:
+        return torch.arange(count)
+    draw = torch.rand(wanted, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return ((torch.arange(wanted) + draw) * (count / wanted)).long().clamp(max=count - 1)
+
+
+def _share(decided: Tensor, cell: Tensor, grid: Tensor) -> Tensor:
+    """Share of the pixels (m,) at each cell of an image that are decided on, shaped as `grid`."""
+    seen = torch.bincount(cell, minlength=grid.numel()).clamp(min=1)
+    return (torch.bincount(cell[decided], minlength=grid.numel()) / seen).view_as(grid)
 
 
 def _mixed(foreground: Tensor) -> bool:
     return 0 < int(foreground.sum()) < foreground.numel()
 
 
-def _middle(foreground: Tensor) -> Tensor:
-    """The middle half of the columns without the outermost sixteenth of the rows, as (N,H,W)."""
-    height, width = foreground.shape[1:]
-    row, column = (torch.arange(n, device=foreground.device) for n in (height, width))
+def _middle(grid: Tensor) -> Tensor:
+    """The middle half of the columns without the outermost sixteenth of the rows, of (H,W)."""
+    height, width = grid.shape
+    row, column = (torch.arange(n, device=grid.device) for n in (height, width))
     margin = max(height // 16, 1)
     rows = (row >= margin) & (row < height - margin)
     columns = (column >= width // 4) & (column < width - width // 4)
-    return (rows[:, None] & columns).expand_as(foreground)
+    return rows[:, None] & columns
 
 
 def keep_body(foreground: Tensor, smallest: float = 0.15) -> Tensor:
@@ -111,28 +142,19 @@ def keep_body(foreground: Tensor, smallest: float = 0.15) -> Tensor:
     Kept are 8-connected components of at least `smallest` of the image's foreground; holes are
     background cells that no 4-connected way joins to the border.
     """
-    labels = _components(foreground)
-    sizes = torch.zeros_like(labels).scatter_add_(1, labels, foreground.flatten(1).long())
-    enough = sizes.gather(1, labels) >= smallest * foreground.flatten(1).sum(1, keepdim=True)
-    kept = foreground & enough.view(foreground.shape)
-    outside = F.pad(~kept, (1, 1, 1, 1), value=True)
-    reached = torch.zeros_like(outside)
-    reached[:, 0] = True
-    cross = torch.tensor([[0.0, 1, 0], [1, 1, 1], [0, 1, 0]], device=kept.device)[None, None]
-    while True:
-        grown = F.conv2d(reached[:, None].float(), cross, padding=1)[:, 0] > 0
-        grown &= outside
-        if torch.equal(grown, reached):
-            return ~reached[:, 1:-1, 1:-1]
-        reached = grown
+    mask = foreground.cpu().numpy()
+    labels, count = ndimage.label(mask, _neighbours(8))
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)
+    kept = mask & (sizes[labels] >= smallest * mask.sum((1, 2), keepdims=True))
+    labels, count = ndimage.label(~kept, _neighbours(4))
+    hole = np.ones(count + 1, dtype=bool)
+    for border in (labels[:, 0], labels[:, -1], labels[:, :, 0], labels[:, :, -1]):
+        hole[border] = False
+    return torch.from_numpy(kept | hole[labels]).to(foreground.device)
 
 
-def _components(mask: Tensor) -> Tensor:
-    """(N,H,W) bool -> (N,H·W): the largest cell index of each cell's 8-connected component."""
-    index = torch.arange(mask[0].numel(), device=mask.device, dtype=torch.float32)
-    labels = torch.where(mask, index.view(mask[0].shape) + 1, 0.0)
-    while True:
-        spread = torch.where(mask, F.max_pool2d(labels[:, None], 3, 1, 1)[:, 0], 0.0)
-        if torch.equal(spread, labels):
-            return (labels.flatten(1).long() - 1).clamp(min=0)
-        labels = spread
+def _neighbours(count: int) -> np.ndarray:
+    """Structure of cells joined in the same image, for stacks of images."""
+    structure = np.zeros((3, 3, 3), dtype=bool)
+    structure[1] = ndimage.generate_binary_structure(2, 2 if count == 8 else 1)
+    return structure

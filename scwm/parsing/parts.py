@@ -1,12 +1,18 @@
 """The foreground's pixels into K parts: ISP's k-means, and k-means with the space correction."""
 
+from collections.abc import Iterator
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from scwm.parsing.pixels import Pixels, as_pixels
+
+ROUNDING = 1e-5  # of a cost, with room to spare
+GROUPS_AT_ONCE = 8  # their centroids are one matrix: more of them, fewer calls and more operations
 
 
 def cluster_parts(
-    maps: Tensor,
+    maps: Tensor | Pixels,
     foreground: Tensor,
     groups: Tensor,
     parts: int,
@@ -26,7 +32,8 @@ def cluster_parts(
     with rows from 0 (the person's top) to 1 (bottom) and the part's mean row mu_k and deviation
     sigma_k over all groups, taken anew at each step, so that a part is one region of the body and
     the same region for every identity; the last term is the Gaussian's own normalisation.
-    All groups are one batched computation.
+    All groups are one batched computation, in which a step reads only the pixels whose label it
+    may change (`_Partition`).
 
     Args:
         maps: (N,C,H,W) pixel features.
@@ -37,92 +44,174 @@ def cluster_parts(
     Returns:
         (N,H,W) uint8, 0 = background, 1..K. A part that a group does not need stays empty.
     """
-    pixels = F.normalize(maps.flatten(2).float(), dim=1)
-    inside = foreground.flatten(1)
-    rows = _body_rows(foreground)
-    count = int(groups.max()) + 1
+    order = groups.argsort(stable=True)  # the images of a group one after the other
+    partition = _Partition(as_pixels(maps).subset(order), foreground[order], groups[order], parts)
     if space_weight:
-        labels = (rows * parts).long().clamp(max=parts - 1)
+        partition.start((partition.rows * parts).long().clamp(max=parts - 1)[partition.line])
     else:
-        labels = _nearest_to_random_pixels(pixels, inside, groups, parts, count, seed)
+        draw = torch.rand(foreground.shape, generator=torch.Generator().manual_seed(seed))
+        partition.start(partition.nearest_to_largest(draw.to(order.device)[order]))
     for _ in range(iterations):
-        members = F.one_hot(labels, parts).transpose(1, 2).to(pixels) * inside[:, None]
-        centroids, sizes = _centroids(pixels, members, groups, count)
-        cost = centroids.pow(2).sum(2)[groups, :, None] - 2 * torch.bmm(centroids[groups], pixels)
-        if space_weight:
-            mass = members.sum((0, 2)).clamp(min=1)
-            mean = (members * rows[:, None]).sum((0, 2)) / mass
-            spread = (members * (rows[:, None] - mean[:, None]) ** 2).sum((0, 2)) / mass
-            spread = spread.clamp(min=0.05**2)[:, None]
-            distance = (rows[:, None] - mean[:, None]) ** 2 / spread + spread.log()
-            cost = cost + space_weight * distance
-        # An empty cluster attracts nothing, rather than giving NaN.
-        cost = cost.masked_fill((sizes == 0)[groups, :, None], torch.inf)
-        new = cost.argmin(1)
-        if torch.equal(new[inside], labels[inside]):
+        if not partition.step(space_weight):
             break
-        labels = new
-    members = F.one_hot(labels, parts).transpose(1, 2).to(pixels) * inside[:, None]
     # With the space correction a part is the same region in all groups, so they share one order.
-    shared = torch.zeros_like(groups) if space_weight else groups
-    order = _order_by_row(members, shared, count, foreground.shape[2])
-    ranked = order[shared].gather(1, labels) + 1
-    return (ranked * inside).to(torch.uint8).view(foreground.shape)
+    found = torch.empty(foreground.shape, dtype=torch.uint8, device=foreground.device)
+    found[order] = partition.ranked(shared=space_weight > 0)
+    return found
+
+
+class _Partition:
+    """The foreground's M pixels, in K clusters for each of G groups, and Lloyd's step on them.
+
+    A line is a row of an image; there are L of them. The step is exact and reads few pixels. With
+    unit features, cluster k can win a pixel from cluster b only where their other costs, the same
+    all along a line, are at most 2·||c_k - c_b|| apart. And a pixel whose cluster won by a margin
+    stays until the costs have moved as far, which is bounded by how far the centroids have.
+    """
+
+    def __init__(self, pixels: Pixels, foreground: Tensor, groups: Tensor, parts: int) -> None:
+        self.pixels, self.foreground, self.parts = pixels, foreground, parts
+        self.owner, self.count = groups, int(groups.max()) + 1
+        self.where = foreground.flatten().nonzero()[:, 0]  # (M,)
+        self.line = self.where // foreground.shape[2]  # (M,)
+        self.group = groups.repeat_interleave(foreground.shape[1])  # (L,)
+        self.rows = _body_rows(foreground).flatten()  # (L,)
+
+    def start(self, labels: Tensor) -> None:
+        """Begin from the clusters `labels` (M,)."""
+        self.labels = labels
+        every = torch.full_like(self.foreground, self.parts, dtype=torch.uint8).flatten()
+        every[self.where] = labels.to(torch.uint8)
+        sums = self.pixels.sums(every.view(len(self.owner), -1), self.parts)
+        shape = (self.count, *sums.shape[1:])
+        self.sums = sums.new_zeros(shape).index_add_(0, self.owner, sums)  # (G,K,C)
+        self.centroids = torch.zeros_like(self.sums)
+        self.place = sums.new_zeros(len(self.group), self.parts)
+        self.possible = torch.zeros_like(self.place, dtype=torch.bool)
+        # How far the costs of a line's clusters have moved, and when a pixel is to be read again.
+        self.moved = sums.new_zeros(len(self.group))
+        self.until = sums.new_zeros(len(labels))
+
+    def step(self, space_weight: float) -> bool:
+        """One step for all groups; whether any label changed."""
+        members = self.members()
+        sizes = members.new_zeros(self.count, self.parts).index_add_(0, self.group, members)
+        centroids = self.sums / sizes.clamp(min=1)[:, :, None]
+        place = centroids.pow(2).sum(2)[self.group]
+        if space_weight:
+            place += space_weight * self.distances(members)
+        # An empty cluster attracts nothing, rather than giving NaN.
+        place.masked_fill_((sizes == 0)[self.group], torch.inf)
+        first = place.argmin(1, keepdim=True)
+        apart = torch.cdist(centroids, centroids)[self.group, first[:, 0]]
+        possible = place - place.gather(1, first) <= 2 * apart + ROUNDING
+
+        shift = 2 * (centroids - self.centroids).norm(dim=2)[self.group]
+        shift += (place - self.place).abs()
+        self.moved += 2 * shift.masked_fill_(~possible, 0).amax(1)
+        # Read every pixel of a line where another cluster has become possible or none other is,
+        # none where all are in the only one possible, else those whose margin is used up.
+        limit = self.moved + ROUNDING
+        alone = possible.sum(1) == 1
+        settled = members.gather(1, first)[:, 0] == members.sum(1)
+        limit[(possible & ~self.possible).any(1) | alone] = torch.inf
+        limit[alone & settled] = -torch.inf
+        self.centroids, self.place, self.possible = centroids, place, possible
+
+        changed = False
+        for part, first_group, features, cost in self.read(self.until <= limit[self.line]):
+            best, new = cost.min(1)
+            second = cost.scatter(1, new[:, None], torch.inf).amin(1)
+            line, old = self.line[part], self.labels[part]
+            self.until[part] = second - best + self.moved[line]
+            other = (new != old).nonzero()[:, 0]
+            if len(other):
+                base = (self.group[line[other]] - first_group) * self.parts
+                self._move(first_group, features[other], base + old[other], base + new[other])
+                self.labels[part] = new
+                changed = True
+        return changed
+
+    def members(self) -> Tensor:
+        """Number of pixels of each cluster in each line, (L,K)."""
+        cell = self.line * self.parts + self.labels
+        count = torch.bincount(cell, minlength=len(self.group) * self.parts)
+        return count.view(-1, self.parts).to(self.rows)
+
+    def distances(self, members: Tensor) -> Tensor:
+        """The space correction's ((row - mu_k) / sigma_k)² + log sigma_k², (L,K)."""
+        mass = members.sum(0).clamp(min=1)
+        mean = (members * self.rows[:, None]).sum(0) / mass
+        square = (self.rows[:, None] - mean) ** 2
+        spread = ((members * square).sum(0) / mass).clamp(min=0.05**2)
+        return square / spread + spread.log()
+
+    def read(self, asked: Tensor) -> Iterator[tuple[Tensor, int, Tensor, Tensor]]:
+        """Some at a time of the pixels where `asked` (M,): indices (m,), the first of their groups,
+        features (m,C) and costs of all clusters of their group (m,K)."""
+        index = asked.nonzero()[:, 0]
+        blocks = self.group[self.line[index]] // GROUPS_AT_ONCE
+        step = max(self.pixels.step // self.centroids.shape[2], 1)
+        for block in index.split(blocks.unique_consecutive(return_counts=True)[1].tolist()):
+            for part in block.split(step):
+                line = self.line[part]
+                group = self.group[line]
+                start, stop = int(group[0]), int(group[-1]) + 1
+                features = self.pixels.take(self.where[part])
+                products = features @ self.centroids[start:stop].flatten(0, 1).T
+                own = products.view(len(part), -1, self.parts)[
+                    torch.arange(len(part), device=part.device), group - start
+                ]
+                yield part, start, features, self.place[line] - 2 * own
+
+    def _move(self, first_group: int, features: Tensor, old: Tensor, new: Tensor) -> None:
+        """Features (m,C) leave clusters `old` (m,) for `new`, counted from those of a group on."""
+        number = torch.arange(len(features), device=features.device)
+        members = features.new_zeros(int(torch.maximum(old, new).max()) + 1, len(features))
+        members[old, number] = -1
+        members[new, number] = 1
+        flat = self.sums.flatten(0, 1)[first_group * self.parts :]
+        flat[: len(members)].addmm_(members, features)
+
+    def ranked(self, shared: bool) -> Tensor:
+        """(N,H,W) uint8, 0 = background, else 1 + the rank of the pixel's cluster by mean row, in
+        its group or in all groups together."""
+        owner = torch.zeros_like(self.owner) if shared else self.owner
+        members = self.members().view(*self.foreground.shape[:2], -1)
+        row = torch.arange(members.shape[1], device=members.device)[:, None]
+        size = members.new_zeros(self.count, self.parts).index_add_(0, owner, members.sum(1))
+        total = torch.zeros_like(size).index_add_(0, owner, (members * row).sum(1))
+        mean = torch.where(size > 0, total / size.clamp(min=1), torch.inf)  # empty ones come last
+        rank = mean.argsort(dim=1, stable=True).argsort(dim=1).to(torch.uint8) + 1
+        found = torch.zeros_like(self.foreground, dtype=torch.uint8)
+        image = self.where // self.foreground[0].numel()
+        found.view(-1)[self.where] = rank[owner[image], self.labels]
+        return found
+
+    def nearest_to_largest(self, draw: Tensor) -> Tensor:
+        """Labels (M,) by the nearest of the K pixels of each group with the largest `draw`
+        (N,H,W)."""
+        owner = self.group[self.line]
+        order = torch.argsort(draw[self.foreground], descending=True, stable=True)
+        order = order[torch.argsort(owner[order], stable=True)]
+        size = torch.bincount(owner, minlength=self.count)[:, None]
+        wanted = torch.arange(self.parts, device=owner.device).expand(self.count, -1)
+        first = (size.cumsum(0) - size + wanted)[wanted < size]
+        chosen = self.pixels.take(self.where[order[first]])
+        self.centroids = chosen.new_zeros(self.count, self.parts, chosen.shape[1])
+        self.centroids[wanted < size] = chosen
+        self.place = torch.where(wanted < size, 0.0, torch.inf)[self.group]
+        labels = torch.empty_like(owner)
+        for part, _, _, cost in self.read(torch.ones_like(owner, dtype=torch.bool)):
+            labels[part] = cost.argmin(1)
+        return labels
 
 
 def _body_rows(foreground: Tensor) -> Tensor:
-    """Row of each pixel inside its person's own extent, (N,H·W), 0 at the top and 1 below."""
-    height, width = foreground.shape[1:]
+    """Row of each line inside its person's own extent, (N,H), 0 at the top and 1 below."""
+    height = foreground.shape[1]
     row = torch.arange(height, device=foreground.device, dtype=torch.float32)
     used = foreground.any(2)
     top = torch.where(used, row, height).amin(1, keepdim=True)
     bottom = torch.where(used, row, -1.0).amax(1, keepdim=True)
-    relative = (row - top + 0.5) / (bottom - top + 1).clamp(min=1)
-    return relative.clamp(0, 1).repeat_interleave(width, 1)
-
-
-def _nearest_to_random_pixels(
-    pixels: Tensor,
-    inside: Tensor,
-    groups: Tensor,
-    parts: int,
-    count: int,
-    seed: int,
-) -> Tensor:
-    """Labels (N,H·W) from `parts` distinct foreground pixels of each group drawn at random."""
-    device = pixels.device
-    draw = torch.rand(inside.shape, generator=torch.Generator().manual_seed(seed)).to(device)
-    draw = draw.masked_fill(~inside, -1).flatten()
-    owner = groups.repeat_interleave(inside.shape[1])
-    order = torch.argsort(draw, descending=True, stable=True)
-    order = order[torch.argsort(owner[order], stable=True)]
-    size = torch.bincount(owner, minlength=count)
-    start = torch.cumsum(size, 0) - size
-    first = start[:, None] + torch.arange(parts, device=device)
-    chosen = order[first.clamp(max=len(order) - 1)]
-    centroids = pixels.transpose(1, 2).flatten(0, 1)[chosen]
-    own = owner[chosen] == torch.arange(count, device=device)[:, None]
-    usable = own & (draw[chosen] >= 0)
-    cost = -torch.bmm(centroids[groups], pixels)
-    return cost.masked_fill(~usable[groups, :, None], torch.inf).argmin(1)
-
-
-def _centroids(
-    pixels: Tensor, members: Tensor, groups: Tensor, count: int
-) -> tuple[Tensor, Tensor]:
-    """Mean pixel (G,K,C) and size (G,K) of each group's clusters."""
-    shape = (count, members.shape[1])
-    sums = torch.bmm(members, pixels.transpose(1, 2))
-    total = pixels.new_zeros(*shape, pixels.shape[1]).index_add_(0, groups, sums)
-    sizes = pixels.new_zeros(shape).index_add_(0, groups, members.sum(2))
-    return total / sizes.clamp(min=1)[:, :, None], sizes
-
-
-def _order_by_row(members: Tensor, groups: Tensor, count: int, width: int) -> Tensor:
-    """Rank (G,K) of each group's clusters by mean row; empty ones keep to the end."""
-    row = torch.arange(members.shape[2], device=members.device) // width
-    shape = (count, members.shape[1])
-    total = members.new_zeros(shape).index_add_(0, groups, (members * row).sum(2))
-    size = members.new_zeros(shape).index_add_(0, groups, members.sum(2))
-    mean = torch.where(size > 0, total / size.clamp(min=1), torch.inf)
-    return mean.argsort(dim=1, stable=True).argsort(dim=1)
+    return ((row - top + 0.5) / (bottom - top + 1).clamp(min=1)).clamp(0, 1)

@@ -13,7 +13,10 @@ H_i the same within lists of round(k1/2) + 1. A candidate c in R_i brings in its
     d_ij  = 1 - m_ij / (2 - m_ij)
 """
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -22,7 +25,9 @@ from scipy import sparse
 from scwm.errors import ScwmError
 from scwm.pseudo_labels.neighbours import Array, nearest_neighbours, pair_similarities, unit_rows
 
-CHUNK_TERMS = 1 << 21  # minima held at once by a thread: about 32 MiB
+BLOCKS = 16  # of rows, of the products before the last
+SLABS = 4  # of rows, of the last product
+CHUNK_TERMS = 1 << 18  # minima held at once by a thread: about 8 MiB
 
 
 def jaccard_distance(
@@ -62,8 +67,18 @@ def jaccard_distance(
             "pass nearest_neighbours(features, k1) of the same features",
         )
     indices, similarities = indices[:, :columns], similarities[:, :columns]
-    weights = _encode(_expanded_sets(indices, k1), indices, similarities, x)
+    weights = _encode(indices, similarities, k1, x)
     return _distances(_mean_over_lists(weights, indices[:, :k2]), max_distance)
+
+
+def _in_blocks(block: Callable[[slice], sparse.csr_array], count: int) -> sparse.csr_array:
+    """The rows block(0:a), block(a:b), ... below each other, computed in threads.
+
+    The number of blocks is fixed: a sparse product clears a buffer as wide as its result.
+    """
+    cuts = np.linspace(0, count, min(count, BLOCKS) + 1).astype(int).tolist()
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        return sparse.vstack(list(pool.map(block, map(slice, cuts[:-1], cuts[1:]))), format="csr")
 
 
 def _lists(indices: np.ndarray, values: np.ndarray | np.floating | float) -> sparse.csr_array:
@@ -81,89 +96,89 @@ def _reciprocal(indices: np.ndarray) -> sparse.csr_array:
     return lists.multiply(lists.T.tocsr()).tocsr()
 
 
-def _expanded_sets(indices: np.ndarray, k1: int) -> sparse.csr_array:
-    """Indicator of E (N,N)."""
-    full = _reciprocal(indices)
-    half = _reciprocal(indices[:, : round(k1 / 2) + 1])
-    overlap = full.multiply(full @ half.T.tocsr()).tocsr()
-    size = np.diff(half.indptr)
-    overlap.data = (overlap.data > 2 / 3 * size[overlap.indices]).astype(np.float32)
-    overlap.eliminate_zeros()
-    expanded = (full + overlap @ half).tocsr()
-    expanded.sort_indices()
-    return expanded
-
-
 def _encode(
-    sets: sparse.csr_array, indices: np.ndarray, similarities: np.ndarray, x: torch.Tensor
+    indices: np.ndarray, similarities: np.ndarray, k1: int, x: torch.Tensor
 ) -> sparse.csr_array:
-    """V (N,N): softmax of -(2 - 2 cos) over each set.
+    """V (N,N): softmax of -(2 - 2 cos) over each set E.
 
     Most pairs of a set stand in one of the two neighbour lists; only the others are multiplied.
     """
+    full = _reciprocal(indices)
+    half = _reciprocal(indices[:, : round(k1 / 2) + 1])
+    holders = half.T.tocsr()
+    size = np.diff(half.indptr)
     # A known cosine is kept as cos + 3 >= 2, so that 1 + 0 marks an unknown one in the sum.
     known = _lists(indices, similarities.astype(np.float64) + 3)
     known = known.maximum(known.T.tocsr())
-    sets.data = np.ones(sets.nnz)
-    weights = (sets + sets.multiply(known)).tocsr()
+
+    def block(rows: slice) -> sparse.csr_array:
+        own = full[rows]
+        overlap = own.multiply(own @ holders).tocsr()
+        overlap.data = (overlap.data > 2 / 3 * size[overlap.indices]).astype(np.float32)
+        overlap.eliminate_zeros()
+        sets = own + overlap @ half
+        sets.sort_indices()
+        sets.data = np.ones(sets.nnz)
+        return sets + sets.multiply(known[rows])
+
+    weights = _in_blocks(block, len(indices))
     cosine = weights.data - 4
     unknown = np.flatnonzero(weights.data == 1)
-    row = np.repeat(np.arange(x.shape[0]), np.diff(weights.indptr))
-    cosine[unknown] = pair_similarities(x, row[unknown], weights.indices[unknown])
+    row = np.searchsorted(weights.indptr, unknown, side="right") - 1
+    cosine[unknown] = pair_similarities(x, row, weights.indices[unknown])
     weights.data = np.exp(2 * cosine - 2)
-    weights.data /= weights.sum(axis=1)[row]
+    weights.data /= np.repeat(weights.sum(axis=1), np.diff(weights.indptr))
     return weights
 
 
 def _mean_over_lists(weights: sparse.csr_array, indices: np.ndarray) -> sparse.csr_array:
     """V' (N,N): each row the mean of its neighbours' rows."""
-    if indices.shape[1] == 1:
-        return weights
-    out = _lists(indices, 1 / indices.shape[1]) @ weights
-    return out.tocsr()
+    lists = _lists(indices, 1 / indices.shape[1])
+    return _in_blocks(lambda rows: lists[rows] @ weights, len(indices))
 
 
 def _distances(weights: sparse.csr_array, max_distance: float) -> sparse.csr_array:
-    """d (N,N) from V', block by block of rows of about equal work."""
+    """d (N,N) from V': of each image to the later ones, slab by slab, then mirrored.
+
+    A slab meets the rows from its own first one on: of every pair of slabs one order is computed.
+    """
     count = weights.shape[0]
-    by_column = weights.T.tocsr()
-    terms = np.diff(by_column.indptr)[weights.indices]
-    work = np.concatenate([[0], np.cumsum(terms, dtype=np.int64)])[weights.indptr]
-    targets = np.arange(CHUNK_TERMS, work[-1], CHUNK_TERMS)
-    cuts = np.unique(np.concatenate([[0], np.searchsorted(work, targets), [count]]))
-
-    def block(bounds: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return _block(weights[bounds[0] : bounds[1]], by_column, max_distance)
-
-    bounds = list(zip(cuts[:-1].tolist(), cuts[1:].tolist(), strict=True))
+    chunk = max(CHUNK_TERMS, 8 * count)  # far more work than clearing a buffer `count` wide
+    itself = np.arange(count, dtype=np.int32)
+    parts = [(itself, itself, np.zeros(count))]
+    starts = np.linspace(0, count, SLABS + 1).astype(int).tolist()
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        data, indices, lengths = zip(*pool.map(block, bounds), strict=True)
-    indptr = np.concatenate([[0], np.cumsum(np.concatenate(lengths))])
-    return sparse.csr_array(
-        (np.concatenate(data), np.concatenate(indices), indptr), shape=(count, count)
-    )
+        for start, stop in pairwise(starts):
+            slab, by_column = weights[start:stop], weights[start:].T.tocsr()
+            terms = np.diff(by_column.indptr)[slab.indices]
+            work = np.concatenate([[0], np.cumsum(terms, dtype=np.int64)])[slab.indptr]
+            inner = np.searchsorted(work, np.arange(chunk, work[-1], chunk))
+            cuts = np.unique([0, *inner, stop - start]).tolist()
+            block = partial(_block, slab, by_column, max_distance)
+            for i, j, distance in pool.map(block, cuts[:-1], cuts[1:]):
+                parts += [(i + start, j + start, distance), (j + start, i + start, distance)]
+    row, column, data = map(np.concatenate, zip(*parts, strict=True))
+    return sparse.coo_array((data, (row, column)), shape=(count, count)).tocsr()
 
 
 def _block(
-    rows: sparse.csr_array, by_column: sparse.csr_array, max_distance: float
+    slab: sparse.csr_array, by_column: sparse.csr_array, max_distance: float, start: int, stop: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Distances, columns and entries a row of a few rows of V' to all.
+    """Pairs (i, j > i) and their distances for the rows i of a slab from `start` to `stop`.
 
-    For every stored V'_ik the column k of V' is laid out as a row of its own and cut to V'_ik;
-    summing the rows that belong to i is then an ordinary sparse product, linear in its terms.
+    For every stored V'_ik the column k of V' is laid out and cut to V'_ik. All that belongs to i
+    is one row then, in which a column j stands once for every k that i and j share.
     """
+    rows = slab[start:stop]
     minima = by_column[rows.indices]
     np.minimum(minima.data, np.repeat(rows.data, np.diff(minima.indptr)), out=minima.data)
-    gather = sparse.csr_array(
-        (np.ones(rows.nnz), np.arange(rows.nnz, dtype=np.int32), rows.indptr),
-        shape=(rows.shape[0], rows.nnz),
-    )
-    total = (gather @ minima).tocsr()
+    shape = (stop - start, minima.shape[1])
+    minima = sparse.csr_array((minima.data, minima.indices, minima.indptr[rows.indptr]), shape)
+    # Adding an empty matrix sums what stands in one place, in linear time, as nothing is sorted.
+    shared = minima + sparse.csr_array(shape)
+    i = np.repeat(np.arange(start, stop, dtype=np.int32), np.diff(shared.indptr))
     # Rounding takes the noise of summation from distances that are exactly 0 or exactly eps:
     # lists of 6 that share 4 images are 1/2 apart.
-    distance = np.maximum(1 - total.data / (2 - total.data), 0).round(9)
-    keep = (distance < 1) & (distance <= max_distance)
-    indptr = np.concatenate([[0], np.cumsum(keep)])[total.indptr]
-    out = sparse.csr_array((distance[keep], total.indices[keep], indptr), shape=total.shape)
-    out.sort_indices()
-    return out.data, out.indices, np.diff(out.indptr)
+    distance = np.maximum(1 - shared.data / (2 - shared.data), 0).round(9)
+    keep = (shared.indices > i) & (distance < 1) & (distance <= max_distance)
+    return i[keep], shared.indices[keep], distance[keep]

@@ -1,0 +1,118 @@
+"""Pixel features read a few at a time, so that they are never all held as float32."""
+
+from collections.abc import Iterator
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+VALUES_AT_ONCE = {"cpu": 2**20, "cuda": 2**28}  # a CPU's chunk stays in its cache
+
+
+class Pixels:
+    """The features of all pixels of some images, as vectors of length 1 or as they are.
+
+    Sums and products over all pixels go chunk by chunk; it is their results that are scaled to
+    length 1, which are smaller than the features.
+
+    Args:
+        maps: (N,C,H,W) pixel features of any float type. They are not copied where channels are
+            last in memory, as they come from a network in that format.
+        images: (n,) the images that are meant, None = all.
+        unit: whether each feature counts as scaled to length 1 (one of zeros stays).
+    """
+
+    def __init__(self, maps: Tensor, images: Tensor | None = None, unit: bool = True) -> None:
+        self.maps, self.images, self.unit = maps, images, unit
+        cells = maps.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1)
+        self.features = cells.flatten(1, 2)
+        self.shape = (len(maps) if images is None else len(images), *maps.shape[2:])
+        self.step = VALUES_AT_ONCE.get(maps.device.type, 2**20)
+
+    def chunks(self) -> Iterator[tuple[slice, Tensor]]:
+        """Slices of the images, each with its float32 features (n,H·W,C) before scaling, in memory
+        that the next chunk takes over."""
+        step = max(self.step // max(self.features[:1].numel(), 1), 1)
+        # Memory that is new to the process costs more than what is done with it.
+        buffer = self.features.new_empty(step, *self.features.shape[1:], dtype=torch.float32)
+        for start in range(0, self.shape[0], step):
+            part = slice(start, min(start + step, self.shape[0]))
+            found = self.features[part if self.images is None else self.images[part]]
+            yield part, buffer[: len(found)].copy_(found)
+
+    @cached_property
+    def norm(self) -> Tensor:
+        """Length of each feature, (n,H·W)."""
+        norm = self._empty()
+        for part, features in self.chunks():
+            torch.linalg.vector_norm(features, dim=2, out=norm[part])
+        return norm
+
+    @cached_property
+    def scale(self) -> Tensor:
+        """What each feature is multiplied by, (n,H·W)."""
+        return 1 / self.norm.clamp(min=1e-12) if self.unit else torch.ones_like(self._empty())
+
+    def products(self, weights: Tensor) -> Tensor:
+        """Product of each feature with `weights` (C,), as (n,H,W)."""
+        products = self._empty()
+        for part, features in self.chunks():
+            torch.matmul(features, weights, out=products[part])
+        return (products * self.scale).view(self.shape)
+
+    def class_sums(self, labels: Tensor, classes: int) -> Tensor:
+        """Sum of the features of each class, (classes,C), for labels (n,H·W)."""
+        sums = self.scale.new_zeros(classes, self.features.shape[2])
+        index = torch.arange(classes, device=labels.device)[:, None]
+        for part, features in self.chunks():
+            members = (labels[part].flatten() == index) * self.scale[part].flatten()
+            sums.addmm_(members, features.flatten(0, 1))
+        return sums
+
+    def sums(self, labels: Tensor, classes: int) -> Tensor:
+        """Sum of the features of each class in each image, (n,classes,C), for labels (n,H·W);
+        those beyond `classes` count nowhere."""
+        sums = self.scale.new_empty(self.shape[0], classes, self.features.shape[2])
+        index = torch.arange(classes, device=labels.device)[:, None]
+        for part, features in self.chunks():
+            members = (labels[part, None] == index) * self.scale[part, None]
+            torch.bmm(members, features, out=sums[part])
+        return sums
+
+    def scatter(self, centre: Tensor) -> Tensor:
+        """Mean outer product (C,C) of the features' differences from `centre` (C,)."""
+        total = centre.new_zeros(len(centre), len(centre))
+        for part, features in self.chunks():
+            rows = features.mul_(self.scale[part, :, None]).sub_(centre).flatten(0, 1)
+            total.addmm_(rows.T, rows)
+        return total / max(self.scale.numel(), 1)
+
+    def take(self, pixels: Tensor) -> Tensor:
+        """Features (m,C) of the pixels with the given indices (m,) into (n,H·W), scaled."""
+        return self._raw(pixels).float() * self.scale.flatten()[pixels, None]
+
+    def subset(self, images: Tensor) -> "Pixels":
+        """The same of the images with the given indices (m,)."""
+        chosen = images if self.images is None else self.images[images]
+        part = Pixels(self.maps, chosen, self.unit)
+        part.norm = self.norm[images]
+        return part
+
+    def pick(self, pixels: Tensor) -> "Pixels":
+        """The pixels with the given indices (m,) into (n,H·W), as images of one pixel."""
+        return Pixels(self._raw(pixels)[:, :, None, None], unit=self.unit)
+
+    def _raw(self, pixels: Tensor) -> Tensor:
+        cells = self.features.shape[1]
+        if self.images is not None:
+            pixels = self.images[pixels // cells] * cells + pixels % cells
+        return self.features.flatten(0, 1)[pixels]
+
+    def _empty(self) -> Tensor:
+        cells = self.features.shape[1]
+        return self.features.new_empty(self.shape[0], cells, dtype=torch.float32)
+
+
+def as_pixels(maps: Tensor | Pixels) -> Pixels:
+    """Pixel features (N,C,H,W) as unit vectors, where they are not yet."""
+    return maps if isinstance(maps, Pixels) else Pixels(maps)

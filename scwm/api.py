@@ -116,5 +116,6 @@ def _read(image: str | Path | Image.Image | np.ndarray, size: tuple[int, int]) -
         elif isinstance(image, np.ndarray):
             image = Image.fromarray(image)
         return np.asarray(image.convert("RGB").resize(size, Image.Resampling.BICUBIC))
-    except (OSError, TypeError) as error:
-        raise ScwmError(f"Cannot read an image: {error}") from error
+    except (OSError, TypeError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        name = image if isinstance(image, str | Path) else f"a {type(image).__name__}"
+        raise ScwmError(f"Cannot read an image: {error}", name, "give another file") from error

@@ -2,28 +2,52 @@
 
 import hashlib
 import os
+import signal
+import threading
+import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
 
-from scwm.config import Config, config_hash
+from scwm.config import Config
+from scwm.errors import Interrupted, ScwmError
 
 PACKAGE = Path(__file__).parent
+SECONDS = 120.0  # between two checkpoints within an epoch
 _NOT_TRAINING = ("reporting", "evaluation", "mannequins", "study.py")
+_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+
+Key = dict[str, Any]
 
 
-def state_key(config: Config, data_hash: str, weights_hash: str) -> str:
-    """Name of the folder that holds a run's checkpoints: the config, the images, the starting
-    weights and the code that trains; a change in any of them never resumes."""
-    code = hashlib.sha256()
+def training_key(config: Config, data_hash: str, weights_hash: str) -> Key:
+    """What a checkpoint belongs to: the config, the images, the starting weights and the code that
+    trains, file by file."""
+    key = {f"config {name}": value for name, value in _flat(config)}
     for path in sorted(PACKAGE.rglob("*.py")):
-        if not set(_NOT_TRAINING) & set(path.relative_to(PACKAGE).parts):
-            code.update(path.read_bytes())
-    parts = [config_hash(config), data_hash, weights_hash, code.hexdigest()]
-    return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
+        relative = path.relative_to(PACKAGE)
+        if not set(_NOT_TRAINING) & set(relative.parts):
+            key[f"code {relative.as_posix()}"] = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    return key | {"images": data_hash, "weights": weights_hash}
+
+
+def state_name(config: Config, run: Path) -> str:
+    """Name of the folder for the checkpoints of the run that `run` is to hold."""
+    place = hashlib.sha256(str(run.resolve()).encode()).hexdigest()[:8]
+    return f"{config['dataset']}-{config['method']}-seed{config['seed']}-{place}"
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
 
 
 def save_atomically(payload: Mapping[str, Any], path: Path) -> None:
@@ -46,31 +70,95 @@ def save_atomically(payload: Mapping[str, Any], path: Path) -> None:
 
 
 class Checkpoints:
-    """The newest and the previous checkpoint of one run in `folder`."""
+    """The newest and the previous checkpoint of one run in `folder`.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: of this run alone.
+        key: what a checkpoint must have been made with to be gone on from.
+    """
+
+    def __init__(self, folder: Path, key: Key) -> None:
+        self.folder, self.key = folder, key
         self.newest, self.previous = folder / "checkpoint.pt", folder / "previous.pt"
+        self.saved = time.monotonic()
+        self.signal: int | None = None
 
-    def save(self, payload: Mapping[str, Any]) -> None:
-        """Add a checkpoint; at every moment at least one whole one is on disk."""
+    @contextmanager
+    def on_signals(self) -> Iterator[None]:
+        """While inside, a request to stop is kept in `signal` until the next step can save; a
+        second one stops at once. Signals reach the main thread only."""
+
+        def note(number: int, frame: FrameType | None) -> None:
+            if self.signal is not None:
+                raise KeyboardInterrupt
+            self.signal = number
+
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, note) for number in _SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    @property
+    def due(self) -> bool:
+        """Whether to save now: a signal came, or the last checkpoint is SECONDS old."""
+        return self.signal is not None or time.monotonic() - self.saved > SECONDS
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Add a checkpoint; at every moment at least one whole one is on disk.
+
+        Raises:
+            Interrupted: the state is saved, and a signal asked to stop.
+        """
         if self.newest.exists():
             self.newest.replace(self.previous)
-        save_atomically(payload, self.newest)
+        save_atomically({"key": self.key, "state": dict(state)}, self.newest)
+        self.saved = time.monotonic()
+        if self.signal is not None:
+            raise Interrupted(
+                f"Stopped by {signal.Signals(self.signal).name}; the state is saved.",
+                self.newest,
+                "call the same command again: it goes on from there",
+            )
 
     def load(self) -> dict[str, Any] | None:
-        """The newest checkpoint that can be read, or None."""
+        """The state of the newest checkpoint that can be read, or None; tidies the folder.
+
+        Raises:
+            ScwmError: the checkpoint was made with another config, code or data.
+        """
+        for left in self.folder.glob("*.part"):  # by a process that was killed while it wrote
+            left.unlink()
         for path in (self.newest, self.previous):
             if path.exists():
                 try:
                     payload = torch.load(path, map_location="cpu", weights_only=True)
+                    key, state = payload["key"], payload["state"]
                 except Exception as error:
                     warnings.warn(f"Damaged checkpoint {path} removed: {error}", stacklevel=2)
                     path.unlink()  # else the next save would put it in the good one's place
                 else:
-                    return dict(payload)
+                    self._check(key)
+                    return dict(state)
         return None
 
+    def _check(self, key: Key) -> None:
+        names = [n for n in sorted(key.keys() | self.key.keys()) if key.get(n) != self.key.get(n)]
+        if names:
+            differing = "; ".join(f"{n}: {key.get(n)} there, {self.key.get(n)} here" for n in names)
+            raise ScwmError(
+                f"An unfinished training of this run was made with other settings. {differing}.",
+                self.folder,
+                "delete that folder to train anew, or set back what differs to go on",
+            )
+
     def remove(self) -> None:
-        """Delete both; the run is finished."""
+        """Delete both, and the folder; the run is finished."""
         for path in (self.newest, self.previous):
             path.unlink(missing_ok=True)
+        with suppress(OSError):  # there is none, or it holds something else
+            self.folder.rmdir()

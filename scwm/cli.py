@@ -19,24 +19,46 @@ from scwm.config import (
     validate,
     write_yaml,
 )
-from scwm.errors import ScwmError
+from scwm.errors import Interrupted, ScwmError
+from scwm.writing import refusal
 
 if TYPE_CHECKING:
     from scwm.data import ImageStore
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status: 0 done, 1 an error of the user's, 130 stopped."""
+    """Run one command; returns the exit status: 0 done, 1 an error of the user's, 75 (EX_TEMPFAIL)
+    stopped with its state saved, 130 stopped."""
     options = build_parser().parse_args(arguments)
     try:
         options.run_command(options)
-    except ScwmError as error:
-        print(f"scwm: error: {error}", file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
-        print("scwm: stopped; a training called again goes on from its last epoch", file=sys.stderr)
+        print("scwm: stopped; a training goes on from its last checkpoint", file=sys.stderr)
         return 130
+    except Exception as error:
+        known = _explained(error)
+        if known is None:
+            raise
+        print(f"scwm: error: {known}", file=sys.stderr)
+        return 75 if isinstance(known, Interrupted) else 1
     return 0
+
+
+def _explained(error: Exception) -> ScwmError | None:
+    """The error as the user is told of it; None where it is a fault of ours."""
+    if isinstance(error, ScwmError):
+        return error
+    text = str(error).split("\n")[0]
+    kind = type(error).__name__  # torch has one of its own for a GPU
+    if kind in ("MemoryError", "OutOfMemoryError") or "can't allocate memory" in text:
+        return ScwmError(
+            f"Out of memory. {text[:200]}",
+            "model.image_size, training.identities, training.instances, evaluation.batch",
+            "lower one of them, or give the job more memory",
+        )
+    if isinstance(error, OSError):  # a full disk, a folder that may not be written to
+        return refusal(error)
+    return None
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -143,8 +165,10 @@ def _add_reporting(commands: Any) -> None:
 
 def _size(text: str) -> tuple[int, int]:
     height, _, width = text.partition("x")
-    if not (height.isdigit() and width.isdigit()):
+    if not (height.isdecimal() and width.isdecimal()):
         raise argparse.ArgumentTypeError(f"'{text}' is not of the form HxW, e.g. 256x128")
+    if not (32 <= int(height) <= 4096 and 32 <= int(width) <= 4096):
+        raise argparse.ArgumentTypeError(f"'{text}': give each as 32 to 4096 pixels")
     return int(height), int(width)
 
 
@@ -176,10 +200,15 @@ def _weights(options: argparse.Namespace) -> None:
 def _config(options: argparse.Namespace) -> None:
     try:
         overrides = json.loads(options.overrides)
-    except json.JSONDecodeError as error:
-        raise ScwmError(f"Not valid JSON: {error}", "--overrides") from error
+    except (ValueError, RecursionError) as error:
+        remedy = 'as in \'{"training": {"epochs": 5}}\''
+        raise ScwmError(f"Not valid JSON: {error}", "--overrides", remedy) from error
     config = resolve_config(options.method, options.dataset, options.seed, overrides)
-    config = merge(config, parse_assignments(options.set))
+    assigned = parse_assignments(options.set)
+    for key in ("method", "dataset", "seed"):  # the run would bear a name that is not its own
+        if key in assigned:
+            raise ScwmError(f"--set cannot change the {key}.", f"--set {key}", f"use --{key}")
+    config = merge(config, assigned)
     validate(config, "--set")
     write_yaml(config, options.out)
 
@@ -204,8 +233,9 @@ def _open(options: argparse.Namespace) -> tuple[Config, "ImageStore"]:
 
 def _train(options: argparse.Namespace) -> None:
     from scwm import allocator, provenance
-    from scwm.checkpoint import state_key
-    from scwm.history import training_speed
+    from scwm.checkpoint import Checkpoints, state_name, training_key
+    from scwm.history import training_seconds, training_speed
+    from scwm.lock import Lock
     from scwm.models import read_state
     from scwm.scoring import write_json
     from scwm.training import train
@@ -224,12 +254,21 @@ def _train(options: argparse.Namespace) -> None:
     weights_hash = provenance.file_hash(options.weights) if options.weights else "none"
     data_hash = store.info["content_hash"]
     record = provenance.describe_run(config, data_hash, weights_hash)
-    state = Path(".scwm/state") / state_key(config, data_hash, weights_hash)
-    train(config, store.split("train"), weights, options.run, state)
-    record["seconds_train"] = time.perf_counter() - start
-    record["images_per_second"] = training_speed(config, options.run / "history.csv")
+    history, written = options.run / "history.csv", options.run / "train.json"
+    state = Path(".scwm/state", state_name(config, options.run))
+    lock = Lock(state.with_suffix(".lock"))
+    if not lock.acquire():
+        print(f"waiting for process {lock.holder()}, which trains this run", file=sys.stderr)
+        lock.acquire(wait=True)
+        if written.exists():  # it came to its end
+            return
+    checkpoints = Checkpoints(state, training_key(config, data_hash, weights_hash))
+    train(config, store.split("train"), weights, options.run, checkpoints)
+    spent = time.perf_counter() - start
+    record["seconds_train"] = max(spent, training_seconds(history))  # earlier processes' too
+    record["images_per_second"] = training_speed(config, history)
     record["peak_memory_mib"] = provenance.peak_memory_mib()
-    write_json(record, options.run / "train.json")
+    write_json(record, written)
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -261,7 +300,7 @@ def _parse(options: argparse.Namespace) -> None:
     from scwm.reporting.stages import draw_stages
 
     if bool(options.files) == bool(options.store):
-        raise ScwmError("Give either images or a store.", "IMAGES, --store")
+        raise ScwmError("Give either images or a store.", "IMAGES, --store", "name one of them")
     allocator.keep_freed_memory()
     if options.store:
         shown = store_stages(options.run, _open(options)[1], options.images, options.seed)

@@ -3,6 +3,7 @@
 import difflib
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -11,12 +12,14 @@ from typing import Any
 import yaml
 
 from scwm.errors import ScwmError
+from scwm.writing import whole_file
 
 CONFIG_DIR = Path(__file__).resolve().parents[1] / "config"
 Config = dict[str, Any]
 NUMBER = (int, float)
 STRATEGIES = ("uniform", "hardest", "hard_mining", "noise_suppression")
 FEATURES = ("global", "parts", "both")
+NAME = re.compile(r"[a-z0-9_]+")  # of a data set or method: it becomes a folder's name
 
 # key path -> allowed values: a tuple of choices, or (types, lowest, highest).
 RULES: dict[str, tuple[str, ...] | tuple[type | tuple[type, ...], float, float] | type] = {
@@ -65,6 +68,7 @@ RULES: dict[str, tuple[str, ...] | tuple[type | tuple[type, ...], float, float] 
     "training.average": (NUMBER, 0, 1),
     "training.virtual_batch": (int, 0, 10**6),
     "training.precision": ("auto", "float32", "bfloat16"),
+    "training.deterministic": bool,
     "augment.flip": (NUMBER, 0, 1),
     "augment.pad": (int, 0, 10**4),
     "augment.erase": (NUMBER, 0, 1),
@@ -96,12 +100,16 @@ def resolve_config(
             "choose one of: " + ", ".join(method_names()),
         )
     if not isinstance(overrides or {}, Mapping):
-        raise ScwmError(f"Expected a mapping of keys to values, not {overrides!r}.", "overrides")
+        raise ScwmError(
+            f"Expected a mapping of keys to values, not {overrides!r}.",
+            "overrides",
+            'give sections and their values: {"training": {"epochs": 5}}',
+        )
     base = read_yaml(CONFIG_DIR / "base.yaml")
     own = read_yaml(CONFIG_DIR / "methods" / f"{method}.yaml")
     names = {"dataset": dataset, "method": method, "seed": seed}
     config = merge(merge(base, overrides or {}), {**own, **names})
-    validate(config)
+    validate(config, f"{method} on {dataset}, seed {seed}")
     return config
 
 
@@ -115,14 +123,44 @@ def load_config(path: Path) -> Config:
 def read_yaml(path: Path) -> Config:
     """Read a YAML mapping; a missing or broken file is a ScwmError."""
     try:
-        content = yaml.safe_load(path.read_text())
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise ScwmError(f"Cannot read the file: {error.strerror}.", path) from error
-    except yaml.YAMLError as error:
-        raise ScwmError(f"Not valid YAML: {error}", path) from error
+        raise ScwmError(
+            f"Cannot read the file: {error.strerror}.", path, "check the path"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ScwmError(f"Not a text in UTF-8: {error}", path, "give a YAML file") from error
+    content = parse_yaml(text, path)
     if not isinstance(content, dict):
-        raise ScwmError("Expected a mapping of keys to values.", path)
+        raise ScwmError("Expected a mapping of keys to values.", path, "write lines `key: value`")
     return content
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice: YAML would silently keep the last."""
+
+
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen = set()
+    for key, _ in node.value:
+        if isinstance(key, yaml.ScalarNode) and key.value in seen:
+            problem = f"the key '{key.value}' stands twice"
+            raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+        seen.add(str(key.value))
+    loader.flatten_mapping(node)
+    return loader.construct_mapping(node, deep=True)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
+
+
+def parse_yaml(text: str, where: object) -> Any:
+    """The value of a YAML text; whatever is wrong with it is a ScwmError."""
+    try:
+        return yaml.load(text, _Loader)
+    except Exception as error:  # PyYAML lets those of its converters through, as of a 13th month
+        remedy = "correct it, or put the value in quotes"
+        raise ScwmError(f"Not valid YAML: {error}", where, remedy) from error
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> Config:
@@ -141,11 +179,10 @@ def parse_assignments(assignments: list[str]) -> Config:
     for text in assignments:
         key, sign, value = text.partition("=")
         if not sign:
-            raise ScwmError(f"'{text}' is not of the form key.path=value.", "--set")
-        try:
-            nested: Any = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise ScwmError(f"'{text}' has a value that is not YAML: {error}", "--set") from error
+            raise ScwmError(
+                f"'{text}' is not of the form key.path=value.", "--set", "as in training.epochs=5"
+            )
+        nested = parse_yaml(value, f"--set {text}")
         if isinstance(nested, str):  # YAML takes 1e-4 for text, as its mantissa has no point
             with suppress(ValueError):
                 nested = float(nested)
@@ -163,8 +200,8 @@ def config_hash(config: Mapping[str, Any]) -> str:
 
 def write_yaml(config: Mapping[str, Any], path: Path) -> None:
     """Write `config` so that equal configs give equal bytes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump(dict(config), sort_keys=True))
+    with whole_file(path) as beside:
+        beside.write_text(yaml.safe_dump(dict(config), sort_keys=True))
 
 
 def validate(config: Mapping[str, Any], where: object = None) -> None:
@@ -173,11 +210,22 @@ def validate(config: Mapping[str, Any], where: object = None) -> None:
     for key in values:
         if key not in RULES:
             hint = _suggest(key, RULES)
-            raise ScwmError(f"Unknown key '{key}' in the run's configuration.{hint}", where)
+            raise ScwmError(
+                f"Unknown key '{key}' in the run's configuration.{hint}",
+                where,
+                f"remove or correct it; every key stands in {CONFIG_DIR / 'base.yaml'}",
+            )
     for key, rule in RULES.items():
         if key not in values:
-            raise ScwmError(f"The run's configuration lacks '{key}'.", where)
+            raise ScwmError(
+                f"The run's configuration lacks '{key}'.",
+                where,
+                "add it, or write the configuration anew with `scwm config`",
+            )
         _check(key, values[key], rule, where)
+    for key in ("dataset", "method"):
+        if not NAME.fullmatch(values[key]):
+            raise ScwmError(f"{key} is {values[key]!r}.", where, "give a name of a-z, 0-9 and _")
     size = values["model.image_size"]
     if len(size) != 2 or not all(isinstance(s, int) and 32 <= s <= 4096 for s in size):
         raise ScwmError(
@@ -210,7 +258,10 @@ def _flatten(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any
     pairs: list[tuple[str, Any]] = []
     for key, value in config.items():
         path = f"{prefix}{key}"
-        pairs += _flatten(value, path + ".") if isinstance(value, Mapping) else [(path, value)]
+        if not isinstance(key, str) or "." in key:  # it would hide the key that is nested so
+            raise ScwmError(f"'{path}' is no single key.", path, "nest it: `training: {epochs: 5}`")
+        inner = isinstance(value, Mapping) and value
+        pairs += _flatten(value, path + ".") if inner else [(path, value)]
     return pairs
 
 

@@ -1,4 +1,4 @@
-"""The error that a user's mistake ends in."""
+"""The errors that end a command without a traceback."""
 
 
 class ScwmError(RuntimeError):
@@ -18,3 +18,7 @@ class ScwmError(RuntimeError):
         if remedy:
             lines.append(f"  remedy: {remedy}")
         super().__init__("\n".join(lines))
+
+
+class Interrupted(ScwmError):
+    """A training that was asked to stop and has saved its state; the same call goes on from it."""

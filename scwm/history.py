@@ -32,9 +32,23 @@ def write_history(history: list[dict[str, Any]], path: Path) -> None:
 
 def training_speed(config: Config, history: Path) -> float | None:
     """Images a second in the optimiser steps of a finished run; None for an untrained one."""
-    with history.open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = _read(history)
     batch = config["training"]["identities"] * config["training"]["instances"]
     seconds = sum(float(row["seconds_training"]) for row in rows)
     steps = sum(int(row["iterations"]) for row in rows)
     return steps * batch / seconds if rows else None
+
+
+def training_seconds(history: Path) -> float:
+    """Seconds of all stages of all epochs, whichever process ran them."""
+    return sum(
+        float(value)
+        for row in _read(history)
+        for name, value in row.items()
+        if name.startswith("seconds_")
+    )
+
+
+def _read(history: Path) -> list[dict[str, str]]:
+    with history.open(newline="") as file:
+        return list(csv.DictReader(file))

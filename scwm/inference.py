@@ -1,5 +1,6 @@
 """Features, masks and pixel features of many images, in batches, without gradients."""
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -48,8 +49,23 @@ class Embedding:
 
 
 def default_device() -> torch.device:
-    """The first GPU where there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """The device that the variable SCWM_DEVICE names: cpu, cuda, or auto (also where it is not
+    set), which is the first GPU where there is one, else the CPU.
+
+    Raises:
+        ScwmError: it names another one, or a GPU that is not there.
+    """
+    wanted = os.environ.get("SCWM_DEVICE", "auto")
+    there = torch.cuda.is_available()
+    if wanted not in ("auto", "cpu", "cuda"):
+        raise ScwmError(f"Unknown device '{wanted}'.", "SCWM_DEVICE", "use auto, cpu or cuda")
+    if wanted == "cuda" and not there:
+        raise ScwmError(
+            "A GPU is asked for, and torch finds none.",
+            "SCWM_DEVICE, or `gpu` in the benchmark's config",
+            "check `nvidia-smi` and that torch is a CUDA build, or set `gpu: false`",
+        )
+    return torch.device("cuda" if there and wanted != "cpu" else "cpu")
 
 
 def place(network: Network, device: torch.device) -> Network:

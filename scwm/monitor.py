@@ -1,5 +1,7 @@
 """What the memories and the parts do during an epoch's steps, against the truth."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -21,28 +23,51 @@ class StepMonitor:
 
     Args:
         objective: of the epoch, its memories asked for their weights before each update.
-        embedding: features of the N training images, for the mean of each true identity.
+        means: mean feature of each true identity, (T,D) of the whole body, then of each part.
         labels: (N,) pseudo identities, -1 = unclustered.
         split: the training images, with true identities and perhaps masks.
     """
 
     def __init__(
-        self, objective: Objective, embedding: Embedding, labels: Tensor, split: StoreSplit
+        self, objective: Objective, means: list[Tensor], labels: Tensor, split: StoreSplit
     ) -> None:
-        self.objective, self.labels = objective, labels
+        self.objective, self.means, self.labels = objective, means, labels
         truth = np.unique(split.ids, return_inverse=True)[1]
         self.wrong = wrong_members(labels.cpu().numpy(), truth)
         self.hidden = None if split.masks is None else mostly_hidden(split.masks)
         self.truth = torch.as_tensor(truth).to(labels.device)
-        self.means = [cluster_means(embedding.global_feature, self.truth)]
+        self.steps: list[tuple[Tensor, ...]] = []
+        self.parts: list[tuple[Tensor, ...]] = []
+
+    @classmethod
+    def of(
+        cls, objective: Objective, embedding: Embedding, labels: Tensor, split: StoreSplit
+    ) -> "StepMonitor":
+        """At the start of an epoch, whose training images have this embedding."""
+        truth = torch.as_tensor(np.unique(split.ids, return_inverse=True)[1]).to(labels.device)
+        means = [cluster_means(embedding.global_feature, truth)]
         features, seen = embedding.part_features, embedding.visibility
         if features is not None and seen is not None:
-            self.means += [
-                cluster_means(features[:, k], self.truth, seen[:, k])
-                for k in range(features.shape[1])
+            means += [
+                cluster_means(features[:, k], truth, seen[:, k]) for k in range(features.shape[1])
             ]
-        self.steps: list[tuple[Tensor, Tensor, Tensor]] = []
-        self.parts: list[tuple[Tensor, Tensor, Tensor]] = []
+        return cls(objective, means, labels, split)
+
+    def state(self) -> dict[str, list[Any]]:
+        """What was recorded, for `restore`."""
+        return {"means": self.means, "steps": self.steps, "parts": self.parts}
+
+    @classmethod
+    def restore(
+        cls, state: dict[str, list[Any]], objective: Objective, labels: Tensor, split: StoreSplit
+    ) -> "StepMonitor":
+        """The monitor that `state()` told of."""
+        means = [mean.to(labels.device) for mean in state["means"]]
+        monitor = cls(objective, means, labels, split)
+        for name in ("steps", "parts"):
+            records = [tuple(t.to(labels.device) for t in record) for record in state[name]]
+            setattr(monitor, name, records)
+        return monitor
 
     @torch.no_grad()
     def add(self, output: Output, rows: Tensor) -> None:

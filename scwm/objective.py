@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from scwm.config import Config
 from scwm.inference import Embedding
@@ -14,44 +14,56 @@ from scwm.models import Output
 LOSSES = ("loss", "loss_global", "loss_part", "loss_parsing", "loss_diversity", "loss_separation")
 
 
-class Objective:
+class Objective(nn.Module):
     """``L = L_global + λ_p·L_part + λ_parse·L_parsing + λ_div·L_diversity + λ_sep·L_separation``.
-
-    The global memory and one for each part start from the clusters' mean features.
 
     Args:
         config: of the run; its sections `memory` and `losses` are read.
-        embedding: features of the N training images.
-        labels: (N,) pseudo identities, -1 = unclustered.
+        whole: (M,D) prototypes of the global memory.
+        parts: (M,K,C) prototypes of the parts' memory, or None.
     """
 
-    def __init__(self, config: Config, embedding: Embedding, labels: Tensor) -> None:
+    def __init__(self, config: Config, whole: Tensor, parts: Tensor | None = None) -> None:
+        super().__init__()
         self.weights, self.settings = config["losses"], config["memory"]
-        self.whole = self._memory("global", cluster_means(embedding.global_feature, labels))
-        self.parts: list[WeightedMemory] = []
-        features, seen = embedding.part_features, embedding.visibility
-        if features is not None and seen is not None:
-            self.parts = self._part_memories(features, labels, seen)
-            if self.settings["part_strategy"] == "noise_suppression":
-                # The start plays down what the updates will play down.
-                kept = labels >= 0
-                difficulty = torch.zeros_like(seen[:, 0])
-                difficulty[kept] = self.part_difficulty(features[kept], seen[kept], labels[kept])
-                weights = seen * torch.exp(-difficulty / self.settings["part_tau"])[:, None]
-                self.parts = self._part_memories(features, labels, weights)
+        self.whole = self._memory("global", whole)
+        self.parts = None if parts is None else self._memory("part", parts)
 
-    def _part_memories(
-        self, features: Tensor, labels: Tensor, weights: Tensor
-    ) -> list[WeightedMemory]:
-        return [
-            self._memory("part", cluster_means(features[:, k], labels, weights[:, k]))
-            for k in range(features.shape[1])
-        ]
+    @classmethod
+    def of(cls, config: Config, embedding: Embedding, labels: Tensor) -> "Objective":
+        """At the start of an epoch: the prototypes are the clusters' mean features.
+
+        Args:
+            embedding: features of the N training images.
+            labels: (N,) pseudo identities, -1 = unclustered.
+        """
+        whole = cluster_means(embedding.global_feature, labels)
+        features, seen = embedding.part_features, embedding.visibility
+        if features is None or seen is None:
+            return cls(config, whole)
+        objective = cls(config, whole, cluster_means(features, labels, seen))
+        if objective.settings["part_strategy"] == "noise_suppression":
+            # The start plays down what the updates will play down.
+            kept = labels >= 0
+            difficulty = torch.zeros_like(seen)
+            difficulty[kept] = objective.part_difficulty(features[kept], seen[kept], labels[kept])
+            weights = seen * torch.exp(-difficulty / objective.settings["part_tau"])
+            objective.parts = objective._memory("part", cluster_means(features, labels, weights))
+        return objective
+
+    @classmethod
+    def restore(cls, config: Config, state: dict[str, Tensor]) -> "Objective":
+        """From a `state_dict()`, to the last bit."""
+        objective = cls(config, state["whole.centroids"], state.get("parts.centroids"))
+        objective.load_state_dict(state)
+        return objective
 
     def part_difficulty(self, features: Tensor, seen: Tensor, labels: Tensor) -> Tensor:
-        """Difficulty (B,) of samples (B,K,C) for the part memories, over all visible parts."""
-        prototypes = torch.stack([memory.centroids[labels] for memory in self.parts], 1)
-        return mean_difficulty(features, seen, prototypes)
+        """Difficulty (B,K) of samples (B,K,C) for the part memory: one for all parts of an image,
+        over those that are visible."""
+        assert self.parts is not None
+        shared = mean_difficulty(features, seen, self.parts.prototypes(labels))
+        return shared[:, None].expand_as(seen)
 
     def _memory(self, kind: str, means: Tensor) -> WeightedMemory:
         return WeightedMemory(
@@ -73,11 +85,10 @@ class Objective:
         whole = self.whole(output.global_feature, labels)
         part = parsing = diversity = separation = torch.zeros_like(whole)
         features, seen, masks = output.part_features, output.visibility, output.masks
-        if features is not None and seen is not None and masks is not None:
-            terms = [m(features[:, k], labels, seen[:, k]) for k, m in enumerate(self.parts)]
-            part = torch.stack(terms).mean()
+        if self.parts and features is not None and seen is not None:
+            part = self.parts(features, labels, seen)
             separation = separation_loss(features, seen, self.weights["separation_margin"])
-            if output.logits is not None and cells is not None:
+            if output.logits is not None and masks is not None and cells is not None:
                 parsing = parsing_loss(output.logits, cells)
                 diversity = diversity_loss(masks[:, 1:])
         total = (
@@ -91,8 +102,8 @@ class Objective:
 
     def update_weights(self, output: Output, labels: Tensor) -> Tensor:
         """The weights (1+K,B) by which `update` would move the global memory and each part's."""
-        moves = self._moves(output, labels)
-        return torch.stack([memory.weights(*sample) for memory, *sample in moves])
+        weights = [memory.weights(*sample) for memory, *sample in self._moves(output, labels)]
+        return torch.cat([w.view(len(labels), -1).T for w in weights])
 
     def update(self, output: Output, labels: Tensor) -> None:
         """Move all memories by the batch."""
@@ -102,11 +113,8 @@ class Objective:
     def _moves(self, output: Output, labels: Tensor) -> list[tuple[Any, ...]]:
         """Each memory with its features, labels, visibility and difficulty of the batch."""
         moves: list[tuple[Any, ...]] = [(self.whole, output.global_feature.detach(), labels)]
-        if output.part_features is not None and output.visibility is not None:
+        if self.parts and output.part_features is not None and output.visibility is not None:
             features, seen = output.part_features.detach(), output.visibility
             difficulty = self.part_difficulty(features, seen, labels)
-            moves += [
-                (memory, features[:, k], labels, seen[:, k], difficulty)
-                for k, memory in enumerate(self.parts)
-            ]
+            moves.append((self.parts, features, labels, seen, difficulty))
         return moves

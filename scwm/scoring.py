@@ -38,7 +38,8 @@ def load_network(path: Path) -> tuple[Network, Config]:
     except FileNotFoundError as error:
         raise ScwmError("There is no model here.", path, "train the run first") from error
     except Exception as error:
-        raise ScwmError(f"Not a model of this suite: {error}", path) from error
+        remedy = "give the model.pt that `scwm train` wrote, or train the run again"
+        raise ScwmError(f"Not a model of this suite: {error}", path, remedy) from error
     return network, payload["config"]
 
 

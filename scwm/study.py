@@ -236,8 +236,8 @@ def study_memory(
         for kind in ("global", "part"):
             memory[f"{kind}_strategy"] = strategy
             memory[f"{kind}_tau"] = tau or memory[f"{kind}_tau"]
-        objective = Objective({**config, "memory": memory}, embedding, labels)
-        monitor = StepMonitor(objective, embedding, labels, split)
+        objective = Objective.of({**config, "memory": memory}, embedding, labels)
+        monitor = StepMonitor.of(objective, embedding, labels, split)
         for rows in batches:
             monitor.add(Output(whole[rows], parts[rows], seen[rows]), rows)
         found = monitor.read()

@@ -1,5 +1,6 @@
 """The training of one run: pseudo labels, cascaded clustering, memory and steps, epoch by epoch."""
 
+import os
 import time
 from dataclasses import replace
 from itertools import pairwise
@@ -14,8 +15,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from scwm.checkpoint import Checkpoints, save_atomically
 from scwm.config import Config
 from scwm.data.augment import Augment
-from scwm.data.sampler import identity_batches
 from scwm.data.store import StoreSplit
+from scwm.epoch import Epoch
 from scwm.errors import ScwmError
 from scwm.evaluation.label_quality import label_scores
 from scwm.evaluation.parsing_quality import misplaced_share, parsing_scores, to_grid
@@ -33,12 +34,12 @@ from scwm.inference import (
 )
 from scwm.models import Network, Output, PartHead
 from scwm.monitor import StepMonitor
-from scwm.objective import LOSSES, Objective
+from scwm.objective import Objective
 from scwm.parsing import cascaded_clustering
 from scwm.parsing.discriminant import LinearDiscriminant
 from scwm.progress import progress
 from scwm.pseudo_labels import pseudo_labels
-from scwm.seeding import derived_seed, numpy_generator, torch_generator
+from scwm.seeding import derived_seed, numpy_generator
 
 
 def build_network(config: Config, weights: dict[str, Tensor] | None) -> Network:
@@ -78,32 +79,47 @@ class Trainer:
         return cast(Network, self.averaged.module)
 
     def run(self, checkpoints: Checkpoints) -> None:
-        """Train to the last epoch, from the newest checkpoint if there is one."""
+        """Train to the last epoch, from the newest checkpoint if there is one.
+
+        Raises:
+            Interrupted: a signal asked to stop; the state is saved.
+        """
         settings, seed = self.config["training"], self.config["seed"]
-        state = checkpoints.load()
-        if state is not None:
-            self.network.load_state_dict(state["model"])
-            self.averaged.load_state_dict(state["averaged"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.history, cells = state["history"], state["cells"]
-            self.cells = None if cells is None else cells.to(self.device)
-        else:
+        epoch = self.restore(checkpoints.load())
+        numbers = range(len(self.history), settings["epochs"])
+        with checkpoints.on_signals():
+            for number in progress(numbers, f"{self.config['method']} seed {seed}: epochs"):
+                decays = number // settings["decay_every"] if settings["decay_every"] else 0
+                for group in self.optimizer.param_groups:
+                    group["lr"] = settings["learning_rate"] * settings["decay"] ** decays
+                epoch = epoch or self.start_epoch(number)
+                self.run_steps(epoch, checkpoints)
+                self.history.append(epoch.finish(self.parsed) | {"learning_rate": group["lr"]})
+                epoch = None
+                checkpoints.save(self.state())
+
+    def state(self, epoch: Epoch | None = None) -> dict[str, Any]:
+        """All that a training needs to go on, in the middle of `epoch` or after one."""
+        return {
+            "model": self.network.state_dict(),
+            "averaged": self.averaged.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "history": self.history,
+            "cells": self.cells,
+            "epoch": None if epoch is None else epoch.state(),
+        }
+
+    def restore(self, state: dict[str, Any] | None) -> Epoch | None:
+        """Take up a state; returns the epoch it was in the middle of. Start where it is None."""
+        if state is None:
             self.start_neck()
-        epochs = range(len(self.history), settings["epochs"])
-        for epoch in progress(epochs, f"{self.config['method']} seed {seed}: epochs"):
-            decays = epoch // settings["decay_every"] if settings["decay_every"] else 0
-            for group in self.optimizer.param_groups:
-                group["lr"] = settings["learning_rate"] * settings["decay"] ** decays
-            self.history.append({"epoch": epoch + 1, **self.run_epoch(epoch)})
-            checkpoints.save(
-                {
-                    "model": self.network.state_dict(),
-                    "averaged": self.averaged.state_dict(),
-                    "optimizer": self.optimizer.state_dict(),
-                    "history": self.history,
-                    "cells": self.cells,
-                }
-            )
+            return None
+        self.network.load_state_dict(state["model"])
+        self.averaged.load_state_dict(state["averaged"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.history, cells, epoch = state["history"], state["cells"], state["epoch"]
+        self.cells = None if cells is None else cells.to(self.device)
+        return epoch and Epoch.restore(epoch, self.config, self.split, self.device)
 
     @torch.no_grad()
     def start_neck(self, sample: int = 1024) -> None:
@@ -118,36 +134,31 @@ class Trainer:
                 with autocast(self.device, self.config["training"]["precision"]):
                     self.network(self.augment.normalise(self.images[group]))
 
-    def run_epoch(self, epoch: int) -> dict[str, Any]:
-        """One epoch; returns its row of the history."""
+    def start_epoch(self, number: int) -> Epoch:
+        """Features, pseudo labels, part labels and memories of an epoch, from 0."""
         clock = [time.perf_counter()]
         evaluation = self.config["evaluation"]["batch"]
         precision = self.config["training"]["precision"]
         every = self.config["parsing"]["every"]
-        starts = epoch == 0 and self.network.parts > 0
-        again = self.parsed and epoch > 0 and every > 0 and epoch % every == 0
-        network = self.model if epoch else self.network
+        starts = number == 0 and self.network.parts > 0
+        again = self.parsed and number > 0 and every > 0 and number % every == 0
+        network = self.model if number else self.network
         embedding = embed(network, self.images, evaluation, precision, pixels=starts or again)
         if starts:
             embedding = self.start_parts(embedding)
         clock.append(time.perf_counter())
         labels = self.label_images(embedding)
         clock.append(time.perf_counter())
-        quality: dict[str, Any] = label_scores(labels.cpu().numpy(), self.split.ids)
+        row: dict[str, Any] = label_scores(labels.cpu().numpy(), self.split.ids)
         if again:
-            self.cells = self.parse_images(embedding, labels, epoch)
-        quality |= self.score_parts(embedding)
-        objective = Objective(self.config, embedding, labels)
-        monitor = StepMonitor(objective, embedding, labels, self.split)
-        del embedding  # its pixel features are the largest tensor of the run
+            self.cells = self.parse_images(embedding, labels, number)
+        row |= self.score_parts(embedding)
+        objective = Objective.of(self.config, embedding, labels)
+        monitor = StepMonitor.of(objective, embedding, labels, self.split)
         clock.append(time.perf_counter())
-        row = self.run_steps(objective, monitor, labels, epoch)
-        clock.append(time.perf_counter())
-        names = ("features", "pseudo_labels", "parsing", "training")
-        spans = zip(names, pairwise(clock), strict=True)
-        spent = {f"seconds_{name}": stop - start for name, (start, stop) in spans}
-        learning_rate = self.optimizer.param_groups[0]["lr"]
-        return {**row, **quality, **monitor.read(), "learning_rate": learning_rate, **spent}
+        spans = zip(("features", "pseudo_labels", "parsing"), pairwise(clock), strict=True)
+        row |= {f"seconds_{name}": stop - start for name, (start, stop) in spans}
+        return Epoch(self.config, number, labels, objective, monitor, row)
 
     def label_images(self, embedding: Embedding, feature: str | None = None) -> Tensor:
         """Pseudo identity of each training image, (N,) on the device, -1 = unclustered; by the
@@ -191,7 +202,7 @@ class Trainer:
         if isinstance(self.network.head, PartHead):
             assert embedding.pixels is not None
             self.cells = self.parse_images(embedding, self.label_images(embedding, "global"), 0)
-            discriminant = LinearDiscriminant(embedding.pixels.float())
+            discriminant = LinearDiscriminant(embedding.pixels)
             self.network.head.start_from(*discriminant.fit(self.cells, self.network.parts + 1))
         return self.reread_parts(embedding)
 
@@ -225,47 +236,27 @@ class Trainer:
             **{f"mask_{name}": value for name, value in masks.items()},
         }
 
-    def run_steps(
-        self, objective: Objective, monitor: StepMonitor, labels: Tensor, epoch: int
-    ) -> dict[str, Any]:
-        """The epoch's optimiser steps; returns the mean of each loss."""
-        settings, seed = self.config["training"], self.config["seed"]
+    def run_steps(self, epoch: Epoch, checkpoints: Checkpoints | None = None) -> None:
+        """The optimiser steps of an epoch that are still to come; saves now and then."""
         self.network.train()
-        draws = torch_generator(seed, "augment", epoch)
-        batches = identity_batches(
-            labels.cpu().numpy(),
-            settings["identities"],
-            settings["instances"],
-            settings["iterations"],
-            numpy_generator(seed, "sampler", epoch),
-            self.split.cameras if settings["sampler"] == "identities_and_cameras" else None,
-        )
-        sums = torch.zeros(len(LOSSES), device=self.device)
-        for rows in progress(batches, f"epoch {epoch + 1}: steps", settings["iterations"]):
-            index = torch.from_numpy(rows).to(self.device)
+        objective, total = epoch.objective, self.config["training"]["iterations"]
+        batches = epoch.batches(self.split.cameras)
+        title, left = f"epoch {epoch.number + 1}: steps", total - len(epoch.losses)
+        for rows in progress(batches, title, left):
+            index = torch.from_numpy(rows).to(self.device, non_blocking=True)
             cells = None if self.cells is None else self.cells[index]
-            images, cells = self.augment(self.images[rows], cells, draws)
+            images, cells = self.augment(self.images[rows], cells, epoch.draws)
             output = self.forward(images)
-            losses = objective.losses(output, cells, labels[index])
+            losses = objective.losses(output, cells, epoch.labels[index])
             self.optimizer.zero_grad()
             losses[0].backward()
             self.optimizer.step()
             self.averaged.update_parameters(self.network)
-            monitor.add(output, index)
-            objective.update(output, labels[index])
-            sums += losses.detach()
-        means = (sums / settings["iterations"]).tolist()
-        if not np.isfinite(means).all():
-            wrong = [LOSSES[i] for i in np.flatnonzero(~np.isfinite(means))]
-            raise ScwmError(
-                f"Not finite in epoch {epoch + 1}: {', '.join(wrong)}.",
-                "training",
-                "lower training.learning_rate; the last checkpoint is kept",
-            )
-        row = {"iterations": settings["iterations"], **dict(zip(LOSSES, means, strict=True))}
-        absent = [] if self.parsed else ["loss_parsing", "loss_diversity"]
-        absent += [] if objective.parts else ["loss_part", "loss_separation"]
-        return {name: value for name, value in row.items() if name not in absent}
+            epoch.monitor.add(output, index)
+            objective.update(output, epoch.labels[index])
+            epoch.losses.append(losses.detach())
+            if checkpoints is not None and checkpoints.due and len(epoch.losses) < total:
+                checkpoints.save(self.state(epoch))
 
     def forward(self, images: Tensor) -> Output:
         """The network, its batch normalisation over `virtual_batch` images at a time."""
@@ -281,16 +272,23 @@ class Trainer:
 
 
 def train(
-    config: Config, split: StoreSplit, weights: dict[str, Tensor] | None, run: Path, state: Path
+    config: Config,
+    split: StoreSplit,
+    weights: dict[str, Tensor] | None,
+    run: Path,
+    checkpoints: Checkpoints,
 ) -> None:
-    """Train a run and write its model.pt and history.csv; resumes from checkpoints in `state`.
+    """Train a run and write its model.pt and history.csv; goes on from a checkpoint.
 
     Controls that are not trained get a model of their untrained network and an empty history.
     """
+    deterministic = config["training"]["deterministic"] and default_device().type == "cuda"
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS may refuse
+    torch.use_deterministic_algorithms(deterministic)
     network = build_network(config, weights)
     history: list[dict[str, Any]] = []
     if config["kind"] == "trained":
-        trainer, checkpoints = Trainer(config, network, split), Checkpoints(state)
+        trainer = Trainer(config, network, split)
         trainer.run(checkpoints)
         network, history = trainer.model, trainer.history
     write_history(history, run / "history.csv")

@@ -1,13 +1,26 @@
 """Checkpoints: what is on disk after each kind of failure, and which run they belong to."""
 
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from scwm import checkpoint
-from scwm.checkpoint import Checkpoints, state_key
+from scwm.checkpoint import Checkpoints, Interrupted, training_key
+from scwm.errors import ScwmError
+from scwm.lock import Lock
+
+KEY = {"config seed": 0}
 
 
 def test_checkpoints_keep_the_previous_one(tmp_path):
-    checkpoints = Checkpoints(tmp_path)
+    checkpoints = Checkpoints(tmp_path, KEY)
     assert checkpoints.load() is None
     for epoch in range(3):
         checkpoints.save({"history": [epoch]})
@@ -18,13 +31,13 @@ def test_checkpoints_keep_the_previous_one(tmp_path):
     with pytest.warns(UserWarning, match="Damaged checkpoint"):
         assert checkpoints.load() is None
     checkpoints.remove()
-    assert list(tmp_path.iterdir()) == []
+    assert not tmp_path.exists()
 
 
 @pytest.mark.parametrize("damaged", [False, True])
 def test_failed_save_loses_nothing(tmp_path, monkeypatch, damaged):
     """A full disk while saving, also after the newest checkpoint was found damaged."""
-    checkpoints = Checkpoints(tmp_path)
+    checkpoints = Checkpoints(tmp_path, KEY)
     checkpoints.save({"history": [1]})
     checkpoints.save({"history": [2]})
     if damaged:
@@ -42,13 +55,100 @@ def test_failed_save_loses_nothing(tmp_path, monkeypatch, damaged):
     assert not list(tmp_path.glob("*.part"))
 
 
-def test_changed_run_never_resumes(tiny_config):
-    base = (tiny_config(), "data", "weights")
-    others = [
-        (tiny_config(training={"epochs": 3}), *base[1:]),
-        (tiny_config(seed=1), *base[1:]),
-        (base[0], "other data", base[2]),
-        (*base[:2], "other weights"),
-    ]
-    assert state_key(*base) == state_key(*base)
-    assert len({state_key(*run) for run in [base, *others]}) == 5
+def _save_and_die(folder: Path, moment: int) -> None:
+    """Save a third checkpoint and die before or after one of the calls that touch the disk."""
+    passed = iter(range(moment))
+
+    def deadly(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            if next(passed, None) is None:
+                os._exit(9)
+            result = function(*arguments, **options)
+            if next(passed, None) is None:
+                os._exit(9)
+            return result
+
+        return call
+
+    checkpoints = Checkpoints(folder, KEY)
+    checkpoint.torch.save = deadly(checkpoint.torch.save)
+    for owner, name in ((os, "fsync"), (os, "close"), (Path, "replace"), (Path, "open")):
+        setattr(owner, name, deadly(getattr(owner, name)))
+    checkpoints.save({"history": [3]})
+    os._exit(0)
+
+
+def test_death_at_any_step_of_a_save_loses_at_most_that_save(tmp_path, recwarn):
+    found = []
+    for moment in range(100):
+        folder = tmp_path / str(moment)
+        checkpoints = Checkpoints(folder, KEY)
+        checkpoints.save({"history": [1]})
+        checkpoints.save({"history": [2]})
+        process = get_context("fork").Process(target=_save_and_die, args=(folder, moment))
+        process.start()
+        process.join()
+        found.append(checkpoints.load())
+        assert not list(folder.glob("*.part"))
+        checkpoints.save({"history": [4]})
+        assert checkpoints.load() == {"history": [4]}
+        if process.exitcode == 0:
+            break
+        assert process.exitcode == 9
+    # Before the last rename the old one is found, from then on the new one.
+    new = found.index({"history": [3]})
+    assert found == [{"history": [2]}] * new + [{"history": [3]}] * (len(found) - new)
+    assert 6 <= new < len(found) - 1 and not recwarn.list
+
+
+def test_checkpoint_of_another_run_is_an_error_that_names_the_difference(tmp_path, tiny_config):
+    mine = training_key(tiny_config(), "data", "weights")
+    Checkpoints(tmp_path, mine).save({"history": [1]})
+    assert Checkpoints(tmp_path, dict(mine)).load() == {"history": [1]}
+    for key, message in (
+        (training_key(tiny_config(training={"epochs": 33}), "data", "weights"), "training.epochs"),
+        (training_key(tiny_config(seed=1), "data", "weights"), "seed: 0 there, 1 here"),
+        (training_key(tiny_config(), "other", "weights"), "images: data there, other here"),
+        (training_key(tiny_config(), "data", "other"), "weights: weights there, other here"),
+        (mine | {"code training.py": "0"}, "code training.py"),
+    ):
+        with pytest.raises(ScwmError, match=message) as caught:
+            Checkpoints(tmp_path, key).load()
+        assert caught.value.where == tmp_path and "delete that folder" in str(caught.value)
+    assert Checkpoints(tmp_path, mine).load() == {"history": [1]}
+
+
+def test_reporting_code_is_no_part_of_the_key(tiny_config):
+    names = set(training_key(tiny_config(), "data", "weights"))
+    assert {"code training.py", "code memory.py", "code parsing/parts.py"} <= names
+    assert not [name for name in names if name.startswith(("code reporting", "code study"))]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
+def test_signal_saves_before_it_stops(tmp_path, number):
+    checkpoints = Checkpoints(tmp_path, KEY)
+    before = signal.getsignal(number)
+    with checkpoints.on_signals():
+        assert not checkpoints.due
+        os.kill(os.getpid(), number)
+        assert checkpoints.due
+        with pytest.raises(Interrupted, match=number.name):
+            checkpoints.save({"history": [1]})
+    assert signal.getsignal(number) is before
+    assert Checkpoints(tmp_path, KEY).load() == {"history": [1]}
+
+
+def test_lock_is_held_by_one_process_and_freed_by_its_death(tmp_path):
+    path = tmp_path / "folder/lock"
+    hold = "import sys,time;from pathlib import Path;from scwm.lock import Lock;lock=Lock(Path("
+    hold += "sys.argv[1]));print(lock.acquire(),flush=True);time.sleep(60)"
+    other = subprocess.Popen([sys.executable, "-c", hold, path], stdout=subprocess.PIPE, text=True)
+    assert other.stdout is not None and other.stdout.readline() == "True\n"
+    lock = Lock(path)
+    assert not lock.acquire() and lock.holder() == str(other.pid)
+    other.kill()
+    assert lock.acquire(wait=True) and lock.holder() == str(os.getpid())
+    assert not Lock(path).acquire()
+    lock.release()
+    assert Lock(path).acquire()
+    other.wait()

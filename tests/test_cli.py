@@ -15,6 +15,7 @@ from scwm.cli import main
 from scwm.objective import Objective
 from scwm.training import Trainer
 
+RUN = "results/runs/mannequins/scwm/seed0"
 COUNTS = {"train": 48, "query": 8, "gallery": 16}
 Scwm = Callable[..., int]
 
@@ -190,20 +191,21 @@ def test_empty_split_is_told(trained, scwm, write_config, toy_folder, capsys):
 
 
 def test_stopped_training_goes_on(trained, scwm, write_config, capsys, monkeypatch):
-    """Ctrl-C ends with status 130; the same command then starts at the second epoch."""
+    """Ctrl-C between steps ends with status 130; the same command then starts at the second
+    epoch."""
     write_config("stopped", "global_only", "training.iterations=1")
     command = "train stopped --store data/stores/toy --weights given.pt"
-    run_epoch, seen = Trainer.run_epoch, []
+    start_epoch, seen = Trainer.start_epoch, []
 
     def interrupted(self: Trainer, epoch: int) -> object:
         seen.append(epoch)
         if seen == [0, 1]:
             raise KeyboardInterrupt
-        return run_epoch(self, epoch)
+        return start_epoch(self, epoch)
 
-    monkeypatch.setattr(Trainer, "run_epoch", interrupted)
+    monkeypatch.setattr(Trainer, "start_epoch", interrupted)
     assert scwm(command) == 130
-    assert "goes on from its last epoch" in capsys.readouterr().err
+    assert "goes on from its last checkpoint" in capsys.readouterr().err
     assert list((trained / ".scwm/state").glob("*/checkpoint.pt"))
     assert scwm(command) == 0
     assert seen == [0, 1, 1] and len(pd.read_csv(trained / "stopped/history.csv")) == 2
@@ -295,3 +297,32 @@ def test_every_command_explains_itself(scwm, capsys):
         with pytest.raises(SystemExit) as stopped:
             scwm(f"{command} --help")
         assert stopped.value.code == 0 and "usage: scwm" in capsys.readouterr().out
+
+
+# Hardware that is not there, or too small
+
+
+def test_absent_gpu_is_an_error(trained, scwm, capsys, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    for device, message in (("cuda", "torch finds none"), ("tpu", "Unknown device 'tpu'")):
+        monkeypatch.setenv("SCWM_DEVICE", device)
+        assert scwm(f"evaluate {RUN} --store data/stores/toy") == 1
+        assert message in told(capsys)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB."),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+    ],
+    ids=["numpy", "gpu", "cpu"],
+)
+def test_out_of_memory_says_what_to_lower(trained, scwm, capsys, monkeypatch, error):
+    def full(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("scwm.scoring.embed", full)
+    assert scwm(f"evaluate {RUN} --store data/stores/toy") == 1
+    assert "evaluation.batch" in told(capsys)

@@ -209,8 +209,8 @@ def test_monitor_equals_the_steps_scored_one_by_one(tiny_config, toy_store):
     labels = torch.from_numpy(rng.integers(-1, 6, len(split)))
     whole = made_up_output(rng, len(split))
     embedding = Embedding(whole.global_feature, whole.part_features, whole.visibility)
-    objective = Objective(tiny_config("scwm"), embedding, labels)
-    monitor = StepMonitor(objective, embedding, labels, split)
+    objective = Objective.of(tiny_config("scwm"), embedding, labels)
+    monitor = StepMonitor.of(objective, embedding, labels, split)
     truth = np.unique(split.ids, return_inverse=True)[1]
     wrong = wrong_members(labels.numpy(), truth)
     flat: dict[str, list[np.ndarray]] = {name: [] for name in ("weight", "group", "hard", "wrong")}
@@ -221,9 +221,11 @@ def test_monitor_equals_the_steps_scored_one_by_one(tiny_config, toy_store):
         difficulty = objective.part_difficulty(
             output.part_features, output.visibility, labels[rows]
         )
-        for k, memory in enumerate(objective.parts):
-            features, visible = output.part_features[:, k], output.visibility[:, k]
-            weight = memory.weights(features, labels[rows], visible, difficulty)
+        weights = objective.parts.weights(
+            output.part_features, labels[rows], output.visibility, difficulty
+        )
+        for k, weight in enumerate(weights.unbind(1)):
+            features = output.part_features[:, k]
             mean = cluster_means(
                 whole.part_features[:, k], torch.from_numpy(truth), whole.visibility[:, k]
             )

@@ -49,7 +49,7 @@ def test_difficulty_is_the_mean_over_visible_parts(embedding):
 @pytest.mark.parametrize("strategy", ["uniform", "noise_suppression"])
 def test_part_memories_start_from_weighted_means(tiny_config, embedding, labels, strategy):
     config = tiny_config("scwm", memory={"part_strategy": strategy, "part_tau": 0.2})
-    objective = Objective(config, embedding, labels)
+    objective = Objective.of(config, embedding, labels)
     features, seen = embedding.part_features, embedding.visibility
     weights = seen.clone()
     if strategy == "noise_suppression":
@@ -59,9 +59,9 @@ def test_part_memories_start_from_weighted_means(tiny_config, embedding, labels,
                 own = first[:, labels[i]].numpy()
                 difficulty = plain_difficulty(features[i].numpy(), seen[i].numpy(), own)
                 weights[i] *= np.exp(-difficulty / 0.2)
-    for k, memory in enumerate(objective.parts):
+    for k in range(PARTS):
         expected = cluster_means(features[:, k], labels, weights[:, k])
-        torch.testing.assert_close(memory.centroids, expected, atol=1e-5, rtol=0)
+        torch.testing.assert_close(objective.parts.centroids[:, k], expected, atol=1e-5, rtol=0)
 
 
 def test_all_parts_of_an_image_share_its_difficulty(tiny_config, embedding, labels):
@@ -71,15 +71,16 @@ def test_all_parts_of_an_image_share_its_difficulty(tiny_config, embedding, labe
     kept = labels >= 0
     whole, parts = embedding.global_feature[kept], embedding.part_features[kept]
     output = Output(whole, parts, torch.ones(len(whole), PARTS))
-    objective = Objective(config, embedding, labels)
+    objective = Objective.of(config, embedding, labels)
     weights = objective.update_weights(output, labels[kept])
     assert weights.shape == (1 + PARTS, len(whole))
     assert torch.allclose(weights[1:], weights[1].expand(PARTS, -1)) and weights[1].std() > 0
-    before = [memory.centroids.clone() for memory in objective.parts]
+    before = objective.parts.centroids.clone()
     objective.update(output, labels[kept])
-    for k, memory in enumerate(objective.parts):
+    for k in range(PARTS):
         for cluster in range(3):
             own = labels[kept] == cluster
             drawn = (weights[1 + k][own, None] * parts[own, k]).sum(0)
-            expected = F.normalize(0.1 * before[k][cluster] + 0.9 * drawn, dim=0)
-            torch.testing.assert_close(memory.centroids[cluster], expected, atol=1e-5, rtol=0)
+            expected = F.normalize(0.1 * before[cluster, k] + 0.9 * drawn, dim=0)
+            found = objective.parts.centroids[cluster, k]
+            torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)

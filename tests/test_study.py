@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from scwm.checkpoint import Checkpoints
 from scwm.cli import main
 from scwm.config import write_yaml
 from scwm.errors import ScwmError
@@ -26,7 +27,7 @@ def run(tiny_config, toy_store, toy_weights, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     config = tiny_config("scwm")
     write_yaml(config, folder / "config.yaml")
-    train(config, toy_store.split("train"), toy_weights, folder, folder / "state")
+    train(config, toy_store.split("train"), toy_weights, folder, Checkpoints(folder / "state", {}))
     return folder
 
 
@@ -143,7 +144,8 @@ def test_highest_takes_as_many_of_each_group():
 def test_model_without_parsed_parts_is_told(tiny_config, toy_store, tmp_path, capsys, method):
     config = tiny_config(method)
     write_yaml(config, tmp_path / "config.yaml")
-    train(config | {"kind": "untrained"}, toy_store.split("train"), None, tmp_path, tmp_path / "s")
+    checkpoints = Checkpoints(tmp_path / "state", {})
+    train(config | {"kind": "untrained"}, toy_store.split("train"), None, tmp_path, checkpoints)
     assert main(["study", str(tmp_path), "--store", str(toy_store.folder)]) == 1
     error = capsys.readouterr().err
     assert method in error and "parses no parts" in error and "Traceback" not in error

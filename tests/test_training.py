@@ -4,6 +4,9 @@ import csv
 import io
 import json
 import math
+import os
+import random
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,14 +17,17 @@ import torch
 from made_up_runs import FROM_MASKS
 from torch import Tensor
 
+from scwm import checkpoint
 from scwm.checkpoint import Checkpoints
 from scwm.config import Config, method_names
 from scwm.data.store import StoreSplit
-from scwm.errors import ScwmError
+from scwm.epoch import Epoch
+from scwm.errors import Interrupted, ScwmError
 from scwm.objective import Objective
 from scwm.scoring import evaluate, load_network
 from scwm.training import Trainer, train
 
+KEY = {"run": "of a test"}
 SCORES = {"mAP", "mAP_trapezoid", "mINP", "rank1", "rank5", "rank10"}
 WEIGHTS = ("part_wrong_ratio", "part_hidden_ratio", "part_hard_rank")
 OF_PARTS = ("effective_parts", "part_similarity", *WEIGHTS)
@@ -62,7 +68,8 @@ def start(toy_store, toy_weights):
 
     def run(config: Config, folder: Path, split: StoreSplit | None = None) -> Path:
         folder.mkdir(exist_ok=True)
-        train(config, split or toy_store.split("train"), toy_weights, folder, folder / "state")
+        checkpoints = Checkpoints(folder / "state", KEY)
+        train(config, split or toy_store.split("train"), toy_weights, folder, checkpoints)
         return folder
 
     return run
@@ -85,15 +92,15 @@ def finished(start, tiny_config, toy_store, tmp_path_factory):
 @pytest.fixture
 def stop_in(monkeypatch):
     """``stop_in(epoch)``: every training is interrupted in that epoch; ``None`` lets it run."""
-    run_epoch = Trainer.run_epoch
+    start_epoch = Trainer.start_epoch
 
     def stop(last: int | None) -> None:
-        def interrupted(self: Trainer, epoch: int) -> dict[str, Any]:
-            if epoch + 1 == last:
+        def interrupted(self: Trainer, number: int) -> Epoch:
+            if number + 1 == last:
                 raise KeyboardInterrupt
-            return run_epoch(self, epoch)
+            return start_epoch(self, number)
 
-        monkeypatch.setattr(Trainer, "run_epoch", interrupted)
+        monkeypatch.setattr(Trainer, "start_epoch", interrupted)
 
     return stop
 
@@ -219,6 +226,51 @@ def test_resumed_run_is_the_uninterrupted_one(
     assert (run / "metrics.json").read_bytes() == (whole / "metrics.json").read_bytes()
 
 
+@pytest.mark.parametrize("step", [1, 3, 4])
+@pytest.mark.parametrize("method", ["scwm", "global_only"])
+def test_training_stopped_between_two_steps_is_the_uninterrupted_one(
+    finished, start, tiny_config, toy_store, tmp_path, monkeypatch, method, step
+):
+    """SIGTERM while a step runs: it ends, its state is saved, and the same call goes on."""
+    update, steps = Objective.update, []
+
+    def signalled(self: Objective, *arguments: Any) -> None:
+        update(self, *arguments)
+        steps.append(1)
+        if len(steps) == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    config, whole = tiny_config(method), finished(method)
+    monkeypatch.setattr(Objective, "update", signalled)
+    with pytest.raises(Interrupted, match="SIGTERM"):
+        start(config, tmp_path)
+    state = Checkpoints(tmp_path / "state", KEY).load()
+    per_epoch = config["training"]["iterations"]
+    assert state is not None and len(state["history"]) == step // per_epoch
+    assert (state["epoch"] is not None) == bool(step % per_epoch)
+    run = start(config, tmp_path)
+    evaluate(run, toy_store)
+    assert len(steps) == per_epoch * config["training"]["epochs"]  # none twice
+    assert untimed(run) == untimed(whole)
+    for name in ("model.pt", "metrics.json"):
+        assert (run / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_checkpoint_after_every_step_changes_nothing(
+    finished, start, tiny_config, toy_store, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(checkpoint, "SECONDS", 0.0)
+    run = start(tiny_config("scwm"), tmp_path)
+    assert (run / "model.pt").read_bytes() == (finished("scwm") / "model.pt").read_bytes()
+
+
+def test_generators_of_the_process_are_not_used(finished, start, tiny_config, tmp_path):
+    """All chance comes from generators of a purpose, so that no other state has to be saved."""
+    torch.manual_seed(123), np.random.seed(123), random.seed(123)  # noqa: NPY002
+    run = start(tiny_config("scwm"), tmp_path)
+    assert (run / "model.pt").read_bytes() == (finished("scwm") / "model.pt").read_bytes()
+
+
 def test_damaged_checkpoint_falls_back_to_the_one_before(start, stop_in, tiny_config, tmp_path):
     config = tiny_config("global_only", training={"epochs": 3, "iterations": 1})
     whole = start(config, tmp_path / "whole")
@@ -285,9 +337,10 @@ def test_diverged_loss_is_an_error_and_keeps_the_checkpoint(
         return losses(self, *arguments) * (math.nan if len(steps) > 2 else 1)
 
     monkeypatch.setattr(Objective, "losses", diverging)
-    with pytest.raises(ScwmError, match=r"(?s)Not finite in epoch 2: loss.*learning_rate"):
+    message = r"(?s)Not finite at step 1 of epoch 2: loss.*learning_rate"
+    with pytest.raises(ScwmError, match=message):
         start(tiny_config("global_only"), tmp_path)
-    state = Checkpoints(tmp_path / "state").load()
+    state = Checkpoints(tmp_path / "state", KEY).load()
     assert state is not None and len(state["history"]) == 1
     assert all(torch.isfinite(value).all() for value in state["model"].values())
 

@@ -28,7 +28,7 @@ def test_model_is_the_running_average_of_the_steps(
         states.append({k: v.detach().clone() for k, v in trainer.network.named_parameters()})
 
     monkeypatch.setattr(trainer.optimizer, "step", recorded)
-    trainer.run(Checkpoints(tmp_path))
+    trainer.run(Checkpoints(tmp_path, {}))
     expected = states[0]
     for state in states[1:]:
         expected = {k: 0.7 * v + 0.3 * state[k] for k, v in expected.items()}
@@ -39,7 +39,7 @@ def test_model_is_the_running_average_of_the_steps(
 
 def test_no_average_keeps_the_last_step(tiny_config, toy_store, toy_weights, tmp_path):
     trainer = trainer_of(tiny_config("scwm"), toy_store, toy_weights)
-    trainer.run(Checkpoints(tmp_path))
+    trainer.run(Checkpoints(tmp_path, {}))
     for one, two in zip(trainer.model.parameters(), trainer.network.parameters(), strict=True):
         assert torch.equal(one, two)
 
@@ -71,7 +71,7 @@ def test_parsing_is_done_once_or_every_epoch(tiny_config, toy_store, toy_weights
     trainer = trainer_of(tiny_config("scwm", parsing={"every": every}), toy_store, toy_weights)
     parsed, parse = [], trainer.parse_images
     trainer.parse_images = lambda *given: parsed.append(given[2]) or parse(*given)
-    trainer.run(Checkpoints(tmp_path))
+    trainer.run(Checkpoints(tmp_path, {}))
     epochs = trainer.config["training"]["epochs"]
     assert epochs > 1 and parsed == ([*range(epochs)] if every else [0])
 

@@ -4,8 +4,10 @@ import os
 import re
 import resource
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -188,29 +190,35 @@ def test_seeds_may_be_named_on_the_command_line(tmp_path: Path) -> None:
     assert found == {"3", "4"}
 
 
-def test_edits_redo_what_depends_on_them(tmp_path: Path) -> None:
-    """One run of the whole graph with a stand-in command line, then one edit after another."""
+@pytest.fixture
+def stubbed(tmp_path: Path) -> Path:
+    """A copy of the project with the stand-in command line."""
     for name in ("config", "scwm", "workflow"):
         shutil.copytree(
             ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", ".snakemake")
         )
     (tmp_path / "scwm/cli.py").write_text(STUB)
+    return tmp_path
+
+
+def test_edits_redo_what_depends_on_them(stubbed: Path) -> None:
+    """One run of the whole graph with a stand-in command line, then one edit after another."""
     source = "data/it's here; $HOME"
     select = [
         *("--configfile", "config/ci.yaml", "--config", "methods=[scwm]"),
         f'sources={{mannequins_tiny: "{source}"}}',
     ]
 
-    done = snakemake(tmp_path, "--cores", "2", *select)
+    done = snakemake(stubbed, "--cores", "2", *select)
     assert done.returncode == 0, done.stdout + done.stderr
-    log = (tmp_path / "results/logs/get_dataset/mannequins_tiny.log").read_text()
+    log = (stubbed / "results/logs/get_dataset/mannequins_tiny.log").read_text()
     assert source in log  # one argument, untouched by the shell
 
     def after_editing(*paths: str) -> set[str]:
-        texts = {tmp_path / path: (tmp_path / path).read_text() for path in paths}
+        texts = {stubbed / path: (stubbed / path).read_text() for path in paths}
         for file, text in texts.items():
             file.write_text(text + "\n# edited\n")
-        jobs = set(planned(tmp_path, *select))
+        jobs = set(planned(stubbed, *select))
         for file, text in texts.items():
             file.write_text(text)
         return jobs - {"total"}
@@ -220,13 +228,40 @@ def test_edits_redo_what_depends_on_them(tmp_path: Path) -> None:
     assert after_editing("scwm/losses.py") == {"train", *after_training}
     assert after_editing("config/claims.yaml") == {"table", "plot", "page", "all"}
     assert after_editing("scwm/reporting/tables.py") == {"table", "plot", "page", "all"}
-    renderer = min((tmp_path / "scwm/data/mannequins").glob("*.py")).relative_to(tmp_path)
+    renderer = min((stubbed / "scwm/data/mannequins").glob("*.py")).relative_to(stubbed)
     assert after_editing(str(renderer)) >= {"get_dataset", "build_store", "train"}
 
     # A run that is gone leaves a gap in `partial`, which trains nothing.
-    (tmp_path / "results/runs/mannequins_tiny/scwm/seed0/metrics.json").unlink()
-    jobs = planned(tmp_path, "partial", *select)
+    (stubbed / "results/runs/mannequins_tiny/scwm/seed0/metrics.json").unlink()
+    jobs = planned(stubbed, "partial", *select)
     assert set(jobs) - {"total"} == {"partial"}
+
+
+def test_killed_workflow_leaves_nothing_to_unlock(stubbed: Path) -> None:
+    """A second run in the folder is refused while the first lives, and no longer."""
+    select = ["--cores", "1", "--configfile", "config/ci.yaml", "--config", "methods=[scwm]"]
+    stub, started = stubbed / "scwm/cli.py", stubbed / "started"
+    stub.write_text(f"import time; open({str(started)!r}, 'w'); time.sleep(60)\n" + STUB)
+    first = subprocess.Popen(
+        [sys.executable, "-m", "snakemake", *select],
+        cwd=stubbed,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    while not started.exists():
+        assert first.poll() is None
+        time.sleep(0.05)
+    refused = snakemake(stubbed, *select)
+    told = refused.stdout + refused.stderr
+    assert refused.returncode != 0
+    assert f"Another run (process {first.pid}) works in this folder" in told
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    stub.write_text(STUB)
+    done = snakemake(stubbed, *select)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (stubbed / "results/ci/report.html").exists()
 
 
 def pinned() -> dict[str, str]:

@@ -1,15 +1,15 @@
 """Downloads and archives that cannot half-succeed."""
 
+import errno
 import hashlib
 import http.client
-import lzma
+import os
 import shutil
 import tarfile
 import time
 import urllib.error
 import urllib.request
 import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -17,20 +17,11 @@ from typing import IO
 from scwm.data.files import new_folder
 from scwm.errors import ScwmError
 from scwm.progress import progress
+from scwm.writing import DISK_ERRORS, refusal
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _BLOCK = 1 << 20
 _RETRY = frozenset({408, 416, 425, 429, 500, 502, 503, 504})
-_BROKEN = (
-    zipfile.BadZipFile,
-    tarfile.TarError,
-    zlib.error,
-    lzma.LZMAError,
-    EOFError,
-    OSError,
-    RuntimeError,  # an encrypted zip
-    NotImplementedError,  # an unknown compression
-)
 
 
 def fetch(
@@ -41,6 +32,7 @@ def fetch(
     size: int | None = None,
     tries: int = 3,
     wait: float = 1.0,
+    timeout: float = 60.0,
 ) -> Path:
     """Download one file from the first of `urls` that delivers it whole.
 
@@ -51,19 +43,27 @@ def fetch(
         target: where the file goes; one that already passes the checks is kept.
         sha256, md5, size: what the file must be, as far as known.
         tries: attempts per source, with a pause of `wait` seconds that doubles each time.
+        timeout: seconds without a byte after which a connection counts as broken.
 
     Returns:
         `target`.
 
     Raises:
-        ScwmError: no source delivered the file; says for each what went wrong.
+        ScwmError: no source delivered the file; says for each what went wrong. Or the disk is
+            full or may not be written to.
     """
     expected = {"size": size, "sha256": sha256, "md5": md5}
-    if target.is_file() and not _mismatch(target, expected):
-        return target
-    target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f"{target.name}.part")
     verifiable = bool(sha256 or md5)
+    if target.is_file() and not _mismatch(target, expected):
+        return target
+    if verifiable and part.is_file() and not _mismatch(part, expected):
+        part.replace(target)  # an earlier call was stopped just before this
+        return target
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise refusal(error, target) from error
     failures = []
     for url in urls:
         if not verifiable:  # nothing would tell that another source's bytes do not fit
@@ -72,15 +72,18 @@ def fetch(
             if attempt:
                 time.sleep(wait * 2 ** (attempt - 1))
             try:
-                _download(url, part)
+                resumed = _download(url, part, timeout, size)
                 wrong = _mismatch(part, expected)
                 if wrong is None:
                     part.replace(target)
                     return target
                 part.unlink()
                 failures.append(f"{url}: {wrong}")
-                break
+                if not resumed:  # what was there before may have been at fault
+                    break
             except (OSError, http.client.HTTPException, ValueError) as error:
+                if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+                    raise refusal(error, part) from error
                 failures.append(f"{url}: {error}")
                 if isinstance(error, urllib.error.HTTPError) and error.code not in _RETRY:
                     break
@@ -93,14 +96,18 @@ def fetch(
     )
 
 
-def _download(url: str, part: Path) -> None:
-    """Append to, or begin, `part`; raises OSError when fewer bytes come than announced."""
+def _download(url: str, part: Path, timeout: float, size: int | None) -> bool:
+    """Append to `part`, or begin it; returns whether it was there before.
+
+    Raises:
+        OSError: fewer bytes come than announced, or do not fit on the disk.
+    """
     done = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"User-Agent": "scwm"})
     if done:
         request.add_header("Range", f"bytes={done}-")
     try:
-        response = urllib.request.urlopen(request, timeout=60)
+        response = urllib.request.urlopen(request, timeout=timeout)
     except urllib.error.HTTPError as error:
         if error.code == 416:  # the part is no beginning of this file
             part.unlink(missing_ok=True)
@@ -112,14 +119,21 @@ def _download(url: str, part: Path) -> None:
             raise OSError("the server resumed at another byte than asked for")
         start = done if resumed else 0
         length = response.headers.get("Content-Length")
+        if length and int(length) > shutil.disk_usage(part.parent).free:
+            raise OSError(errno.ENOSPC, f"{int(length):,} bytes do not fit on the disk", str(part))
         blocks = -(-int(length) // _BLOCK) if length else None
         with open(part, "ab" if resumed else "wb") as file:
             title = f"download {part.stem}"
             for block in progress(iter(lambda: response.read(_BLOCK), b""), title, total=blocks):
                 file.write(block)
-    got = part.stat().st_size - start
-    if length and got != int(length):
+                if size is not None and file.tell() > size:
+                    break  # it is another file, maybe without end
+            file.flush()
+            os.fsync(file.fileno())
+            got = file.tell() - start
+    if length and got < int(length) and (size is None or start + got <= size):
         raise OSError(f"the connection broke after {got} of {length} bytes")
+    return resumed
 
 
 def _mismatch(path: Path, expected: dict[str, int | str | None]) -> str | None:
@@ -141,7 +155,7 @@ def file_hash(path: Path, kind: str = "sha256") -> str:
 
 def is_archive(path: Path) -> bool:
     """Whether the name is that of an archive that `unpack` reads."""
-    return path.name.lower().endswith(ARCHIVES)
+    return path.name.lower().endswith(ARCHIVES) and not path.is_dir()
 
 
 def unpack(archive: Path, folder: Path, limit: int = 64 << 30) -> Path:
@@ -149,11 +163,12 @@ def unpack(archive: Path, folder: Path, limit: int = 64 << 30) -> Path:
 
     Args:
         archive: the archive.
-        folder: the folder to make; an existing one is replaced.
+        folder: the folder to make; one that the suite made is replaced.
         limit: the most bytes that it may unpack to.
 
     Raises:
-        ScwmError: the archive is broken, too large, or holds a link or a path that leads out.
+        ScwmError: the archive is broken, cut off or too large, or holds a link or a path that
+            leads out; or the disk refuses a file.
     """
     with new_folder(folder) as temporary:
         extract(archive, temporary, limit)
@@ -163,11 +178,7 @@ def unpack(archive: Path, folder: Path, limit: int = 64 << 30) -> Path:
 def extract(archive: Path, folder: Path, limit: int = 64 << 30) -> None:
     """Unpack into an existing folder; checks as in `unpack`."""
     try:
-        with (
-            zipfile.ZipFile(archive)
-            if zipfile.is_zipfile(archive)
-            else tarfile.open(archive) as opened
-        ):
+        with _open(archive) as opened:
             members = list(_members(opened, archive))
             total = sum(size for _, size, _ in members)
             free = shutil.disk_usage(folder).free
@@ -180,16 +191,33 @@ def extract(archive: Path, folder: Path, limit: int = 64 << 30) -> None:
             for name, size, member in progress(members, f"unpack {archive.name}"):
                 target = folder.joinpath(*PurePosixPath(name).parts)
                 target.parent.mkdir(parents=True, exist_ok=True)
-                with _open(opened, member) as source, open(target, "xb") as file:
+                with _read(opened, member) as source, open(target, "xb") as file:
                     shutil.copyfileobj(source, file, _BLOCK)
                     if file.tell() != size:
                         raise EOFError(f"{name} is {file.tell()} bytes instead of {size}")
     except ScwmError:
         raise
-    except _BROKEN as error:
+    except Exception as error:  # the parsers of broken archives raise nearly anything
+        if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+            raise refusal(error, folder) from error
         raise ScwmError(
-            f"cannot unpack the archive: {error}", archive, "get the archive again"
+            f"cannot unpack the archive: {error}",
+            archive,
+            f"get the archive again; it has {_size(archive)} bytes",
         ) from error
+
+
+def _size(path: Path) -> str:
+    return f"{path.stat().st_size:,}" if path.is_file() else "no"
+
+
+def _open(archive: Path) -> zipfile.ZipFile | tarfile.TarFile:
+    if zipfile.is_zipfile(archive):
+        return zipfile.ZipFile(archive)
+    try:
+        return tarfile.open(archive)
+    except tarfile.ReadError:
+        raise ValueError("it is neither a zip nor a tar, or is cut off") from None
 
 
 def _members(
@@ -204,10 +232,16 @@ def _members(
             for one in opened.infolist()
         ]
     else:
-        entries = [
-            (one.name, one.size, one.isdir(), one.isfile() or one.isdir(), one)
-            for one in opened.getmembers()
-        ]
+        entries = []
+        for one in opened.getmembers():
+            plain = one.isdir() or (one.isfile() and not one.issparse())
+            entries.append((one.name, one.size, one.isdir(), plain, one))
+        assert opened.fileobj is not None
+        # Where the block that marks the end is missing, tarfile takes a cut for the end.
+        if opened.fileobj.tell() < opened.offset + tarfile.BLOCKSIZE:
+            raise EOFError("it is cut off")
+        while opened.fileobj.read(_BLOCK):  # to the checksum at the end of a compressed one
+            pass
     for name, size, is_folder, plain, entry in entries:
         parts = PurePosixPath(name).parts
         outside = name.startswith("/") or ".." in parts or "\\" in name or ":" in name
@@ -220,7 +254,7 @@ def _members(
             yield name, size, entry
 
 
-def _open(
+def _read(
     opened: zipfile.ZipFile | tarfile.TarFile, member: zipfile.ZipInfo | tarfile.TarInfo
 ) -> IO[bytes]:
     if isinstance(opened, zipfile.ZipFile):

@@ -6,13 +6,16 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from scwm.config import CONFIG_DIR, NAME, read_yaml
 from scwm.errors import ScwmError
 
-CONFIG_DIR = Path(__file__).resolve().parents[2] / "config"
 COUNTS = ("train", "query", "gallery", "train_ids", "test_ids")
 SUBSET = ("train_ids", "test_ids")
+KINDS: dict[str, type] = {  # of the values; texts otherwise
+    **dict.fromkeys(("size", "seed"), int),
+    **dict.fromkeys(("source", "knobs", "counts", "subset", "options"), dict),
+    "urls": list,
+}
 
 
 @dataclass(frozen=True)
@@ -76,21 +79,25 @@ def lookup(name: str) -> Entry:
         )
     values = registry[name]
     if base := values.get("base"):
-        if base not in registry or "base" in registry[base]:
-            raise ScwmError(f"base {base!r} is not an entry without a base", where)
+        if base not in [one for one in registry if "base" not in registry[one]]:
+            raise ScwmError(
+                f"base {base!r} is not an entry without a base", where, "name such an entry"
+            )
         inherited = {key: value for key, value in registry[base].items() if key != "counts"}
         values = {**inherited, **values}
+    values = _check(values, Entry, where)
     source = _check(values.get("source", {}), Source, f"{where}.source")
+    if sum(key in source for key in ("path", "urls", "preset")) > 1:
+        raise ScwmError("the source names several", where, "give one of path, urls and preset")
     for key, allowed in (("counts", COUNTS), ("subset", SUBSET)):
         part = values.get(key, {})
         if not _whole_numbers(part, allowed) or (key == "subset" and len(part) == 1):
             raise ScwmError(
                 f"{key} must give whole numbers", where, f"keys are {', '.join(allowed)}"
             )
-    if isinstance(source.get("urls"), list):
-        source = {**source, "urls": tuple(source["urls"])}
-    checked = _check({"name": name, **values, "source": Source(**source)}, Entry, where)
-    return Entry(**checked)
+    if "urls" in source:
+        source["urls"] = tuple(map(str, source["urls"]))
+    return Entry(**{**values, "name": name, "source": Source(**source)})
 
 
 def _path() -> Path:
@@ -98,12 +105,14 @@ def _path() -> Path:
 
 
 def _registry() -> dict[str, dict[str, Any]]:
-    try:
-        content = yaml.safe_load(_path().read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise ScwmError(f"cannot read the registry: {error}", _path()) from error
-    if not isinstance(content, dict) or not all(isinstance(v, dict) for v in content.values()):
-        raise ScwmError("the registry must map each name to its settings", _path())
+    content = read_yaml(_path())
+    for name, values in content.items():
+        if not (isinstance(values, dict) and isinstance(name, str) and NAME.fullmatch(name)):
+            raise ScwmError(
+                "the registry must map each name to its settings",
+                f"{_path()}: {name}",
+                "names are of a-z, 0-9 and _",
+            )
     return content
 
 
@@ -113,17 +122,21 @@ def _whole_numbers(values: object, allowed: tuple[str, ...]) -> bool:
     )
 
 
-def _check(values: object, kind: type, where: str) -> dict[str, Any]:
-    """The values of one section, if they are a mapping with known keys, none missing."""
-    if not isinstance(values, dict):
-        raise ScwmError("expected a mapping of keys to values", where)
-    known = {one.name for one in fields(kind)}
+def _check(values: dict[str, Any], kind: type, where: str) -> dict[str, Any]:
+    """The values of one section, without the empty ones; all keys known, none missing."""
+    known = {one.name for one in fields(kind)} - {"name"}
     unknown = set(values) - known
     if unknown:
-        key = min(unknown)
-        close = difflib.get_close_matches(str(key), known, 1)
+        key = min(map(str, unknown))
+        close = difflib.get_close_matches(key, known, 1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise ScwmError(f"unknown key {key!r}{hint}", where, f"known: {', '.join(sorted(known))}")
-    if kind is Entry and (missing := {"layout", "title"} - set(values)):
-        raise ScwmError(f"missing key {min(missing)!r}", where)
-    return values
+    given = {key: value for key, value in values.items() if value is not None}
+    if kind is Entry and (missing := {"layout", "title"} - set(given)):
+        raise ScwmError(f"missing key {min(missing)!r}", where, "docs/data.md describes every key")
+    for key, value in given.items():
+        wanted = KINDS.get(key, str)
+        if type(value) is not wanted:
+            names = {int: "a whole number", dict: "a mapping", list: "a list", str: "a text"}
+            raise ScwmError(f"{key} is {value!r}", where, f"give {names[wanted]}")
+    return given

@@ -11,11 +11,13 @@ camera is a query.
 """
 
 import csv
+import io
 from pathlib import Path
 
 import numpy as np
 
 from scwm.data import market1501
+from scwm.data.files import is_file, read_label, read_text
 from scwm.data.types import Dataset, Split
 from scwm.errors import ScwmError
 
@@ -50,35 +52,44 @@ def load(source: Path, name: str) -> Dataset:
 
 
 def _read_csv(table: Path, name: str) -> Dataset:
-    with open(table, newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        columns = reader.fieldnames or []
-        unknown = set(columns) - {*COLUMNS, "split"}
-        if unknown or not set(COLUMNS) <= set(columns):
-            raise ScwmError(
-                f"columns are {', '.join(columns)}",
-                table,
-                f"name them {', '.join(COLUMNS)} and, if wanted, split",
-            )
-        rows = list(reader)
+    try:
+        reader = csv.DictReader(io.StringIO(read_text(table), newline=""), strict=True)
+        columns, rows = reader.fieldnames or [], list(reader)
+    except csv.Error as error:
+        raise ScwmError(f"not a CSV: {error}", table, 'separate by commas, quote by "') from error
+    unknown = set(columns) - {*COLUMNS, "split"}
+    if unknown or not set(COLUMNS) <= set(columns) or len(set(columns)) < len(columns):
+        raise ScwmError(
+            f"columns are {', '.join(columns)}",
+            table,
+            f"name them {', '.join(COLUMNS)} and, if wanted, split",
+        )
     if not rows:
-        raise ScwmError("the CSV names no image", table)
+        raise ScwmError("the CSV names no image", table, "add a line for each image")
     chosen: dict[str, list[tuple[Path, int, int]]] = {split: [] for split in SPLITS}
     with_splits = "split" in columns
     for number, row in enumerate(rows, 2):
         where = f"{table}, line {number}"
         try:
             path = table.parent / row["path"]
-            item = path, int(row["identity"]), int(row["camera"])
-        except (TypeError, ValueError):
-            raise ScwmError("identity and camera must be whole numbers", where) from None
-        if not path.is_file():
+            item = path, read_label(row["identity"]), read_label(row["camera"])
+            if None in row:
+                raise ValueError("more values than columns")
+        except (TypeError, ValueError, AttributeError):
+            raise ScwmError(
+                "a path, and identity and camera as whole numbers are needed",
+                f"{where}: {','.join(map(str, row.values()))}",
+                "correct the line; identity -1 stands for junk",
+            ) from None
+        if not is_file(path):
             raise ScwmError(f"no image {row['path']}", where, "paths are relative to the CSV")
         split = row["split"] if with_splits else "train"
         if split not in chosen:
             raise ScwmError(f"split {split!r}", where, f"one of {', '.join(SPLITS)}")
         if item[1] != market1501.JUNK:
             chosen[split].append(item)
+    if not any(chosen.values()):
+        raise ScwmError("all images are junk (identity -1)", table, "give their identities")
     train, query, gallery = (_split(items) for items in chosen.values())
     if not with_splits:
         return _without_splits(train, name, (table,))

@@ -38,8 +38,10 @@ def read_keypoints(path: Path, count: int) -> np.ndarray:
     try:
         with h5py.File(path) as file:
             values = np.array(file["pp"], dtype=np.float64)
-    except (OSError, KeyError) as error:
-        raise ScwmError(f"Not a file of key points: {error}", path) from error
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ScwmError(
+            f"Not a file of key points: {error}", path, "give a MATLAB v7.3 file with `pp`"
+        ) from error
     if values.ndim != 2 or values.shape[1] != 2 * len(JOINTS) or len(values) < count:
         raise ScwmError(
             f"Key points have shape {values.shape}, expected ({count} or more, {2 * len(JOINTS)}).",

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from scwm.data.download import file_hash
 from scwm.data.types import Dataset
 from scwm.progress import progress
+from scwm.writing import whole_file
 
 NAME = "manifest.csv"
 
@@ -57,7 +58,7 @@ def manifest_hash(entries: list[Entry]) -> str:
 def write_manifest(entries: list[Entry], folder: Path) -> Path:
     """Write `manifest.csv` (path, size, sha256) into the folder."""
     path = folder / NAME
-    with open(path, "w", newline="", encoding="utf-8") as file:
+    with whole_file(path) as beside, open(beside, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(Entry._fields)
         writer.writerows(entries)

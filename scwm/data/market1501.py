@@ -16,7 +16,7 @@ from scwm.errors import ScwmError
 FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
 MASKS = "masks"
 JUNK = -1
-_NAME = re.compile(r"(-1|\d+)_c(\d+)")
+_NAME = re.compile(r"(-1|\d{1,18})_c(\d{1,18})(?!\d)", re.ASCII)
 
 
 def parse_name(path: Path) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from scwm.data import market1501
-from scwm.data.files import find_root
+from scwm.data.files import find_root, is_file, read_label, read_text
 from scwm.data.types import Dataset, Split
 from scwm.errors import ScwmError
 
@@ -79,14 +79,14 @@ def _join(splits: Sequence[Split]) -> Split:
 
 def _read_list(path: Path, folder: Path) -> Split:
     paths, ids, cameras = [], [], []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(read_text(path).splitlines(), 1):
         if not line.strip():
             continue
-        where = f"{path}, line {number}: {line.strip()}"
+        where = f"{path}, line {number}: {line.strip()[:200]}"
         try:
             relative, identity = line.split()
-            camera = int(PurePosixPath(relative).name.split("_")[2])
-            ids.append(int(identity))
+            cameras.append(read_label(PurePosixPath(relative).name.split("_")[2]))
+            ids.append(read_label(identity))
         except (ValueError, IndexError):
             raise ScwmError(
                 "not a line of an MSMT17 list",
@@ -97,10 +97,9 @@ def _read_list(path: Path, folder: Path) -> Split:
         if parts.is_absolute() or ".." in parts.parts or "\\" in relative or ":" in relative:
             raise ScwmError("a list names a path outside of its folder", where, "mend the list")
         paths.append(folder / relative)
-        cameras.append(camera)
     if not paths:
         raise ScwmError("the list names no image", path, "supply the list again")
-    missing = [file for file in paths if not file.is_file()]
+    missing = [file for file in paths if not is_file(file)]
     if missing:
         raise ScwmError(
             f"{len(missing)} of {len(paths)} images in {path.name} are absent",

@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import numpy as np
 from scwm.data import folder, market1501, msmt17
 from scwm.data.download import extract, fetch, is_archive, unpack
 from scwm.data.entries import Entry, Source, lookup
-from scwm.data.files import new_folder
+from scwm.data.files import MARKS, new_folder
 from scwm.data.manifest import make_manifest, manifest_hash, write_manifest
 from scwm.data.types import Dataset
 from scwm.errors import ScwmError
@@ -28,7 +29,7 @@ LAYOUTS: dict[str, Callable[..., Dataset]] = {
     "folder": folder.load,
 }
 RAW = Path("data", "raw")
-SOURCE_FILE = "source.json"  # in a folder that `get_dataset` made
+SOURCE_FILE = MARKS[0]  # in a folder that `get_dataset` made
 _URL = re.compile(r"(https?|file)://")
 
 
@@ -64,8 +65,8 @@ def resolve_source(name: str, source: str | Path | None = None, raw: Path | None
         )
     if _URL.match(str(given)):
         return Source(urls=(str(given),))
-    path = Path(given).expanduser()
-    if not path.exists():
+    path = Path(os.path.expanduser(given))
+    if not os.path.exists(path):  # also of names that no disk could hold
         origin = "--source" if source else entry.env or "config/datasets.yaml"
         raise ScwmError(f"the source of {name} does not exist", path, f"correct {origin}")
     return Source(path=str(_follow(path)))
@@ -115,7 +116,7 @@ def get_dataset(name: str, source: str | Path | None, out: Path) -> Path:
 
     Raises:
         ScwmError: there is no source, it cannot be fetched or unpacked, or it is not the data
-            set that the registry describes.
+            set that the registry describes; a split is empty, or no query has a match.
     """
     entry = lookup(name)
     rendered = entry.source.preset is not None and source is None
@@ -124,12 +125,10 @@ def get_dataset(name: str, source: str | Path | None, out: Path) -> Path:
         root = Path(found.path).resolve()
         if root == out.resolve() or out.resolve() in root.parents:
             return _verify(entry, root, out)
-        _check_replaceable(out)
         with new_folder(out) as temporary:
             _write_source(temporary, root)
             _verify(entry, root, temporary)
         return out / "manifest.csv"
-    _check_replaceable(out)
     with new_folder(out) as temporary:
         _materialise(found, temporary, out)
         _write_source(temporary, None)
@@ -152,9 +151,17 @@ def _materialise(source: Source, target: Path, out: Path) -> None:
         extract(Path(source.path), target)
     else:
         downloads = out.with_name(f".{out.name}.download")  # kept on failure, to be resumed
-        archive = downloads / source.urls[0].split("?")[0].rsplit("/", 1)[-1]
-        fetch(source.urls, archive, source.sha256, source.md5, source.size)
-        extract(archive, target)
+        name = source.urls[0].split("?")[0].rsplit("/", 1)[-1]
+        archive = downloads / (name if name.strip(".") else "archive")
+        try:
+            fetch(source.urls, archive, source.sha256, source.md5, source.size)
+            extract(archive, target)
+        except ScwmError:
+            if not (source.sha256 or source.md5):  # it may be another file: no call must keep it
+                archive.unlink(missing_ok=True)
+            with suppress(OSError):
+                downloads.rmdir()  # where nothing of it has come
+            raise
         shutil.rmtree(downloads)
 
 
@@ -184,23 +191,18 @@ def _follow(path: Path) -> Path:
     pointer = path / SOURCE_FILE
     if not pointer.is_file():
         return path
-    root = json.loads(pointer.read_text(encoding="utf-8"))["root"]
-    if root is not None and not Path(root).exists():
+    try:
+        root = json.loads(pointer.read_text(encoding="utf-8"))["root"]
+        there = root is None or Path(root).exists()
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ScwmError(f"damaged: {error}", pointer, "run `scwm data get` again") from error
+    if not there:
         raise ScwmError("the data set has moved away", f"{pointer}: {root}", "run `scwm data get`")
     return path if root is None else Path(root)
 
 
 def _write_source(made: Path, root: Path | None) -> None:
     (made / SOURCE_FILE).write_text(json.dumps({"root": root and str(root)}) + "\n")
-
-
-def _check_replaceable(out: Path) -> None:
-    if out.exists() and any(out.iterdir()) and not (out / SOURCE_FILE).is_file():
-        raise ScwmError(
-            "the folder holds files that the suite did not put there",
-            out,
-            "move them away, or leave out --source to use them as they are",
-        )
 
 
 def _read(entry: Entry, root: Path) -> Dataset:
@@ -235,6 +237,7 @@ def _verify(entry: Entry, root: Path, out: Path) -> Path:
     dataset = _read(entry, root)
     if wrong := _wrong_counts(entry, _subset(entry, dataset)):
         raise ScwmError(f"{entry.name}: {wrong}", root, "unpack the data set again")
+    _check_queries(dataset, root)
     entries = make_manifest(dataset)
     if entry.manifest and (found := manifest_hash(entries)) != entry.manifest:
         raise ScwmError(
@@ -243,3 +246,23 @@ def _verify(entry: Entry, root: Path, out: Path) -> Path:
             "get the data set from another mirror, or use it under another name (`folder`)",
         )
     return write_manifest(entries, out)
+
+
+def _check_queries(dataset: Dataset, root: Path) -> None:
+    """Whether a run on the data set can be scored; it would fail only after its training."""
+    for name, split in dataset.splits.items():
+        if not len(split):
+            raise ScwmError(f"{dataset.name}: no image in {name}", root, "supply images for it")
+    query, gallery = dataset.query, dataset.gallery
+    cameras: dict[int, set[int]] = {}
+    for identity, camera in set(zip(gallery.ids.tolist(), gallery.cameras.tolist(), strict=True)):
+        cameras.setdefault(identity, set()).add(camera)
+    asked = zip(query.ids.tolist(), query.cameras.tolist(), strict=True)
+    if not any(cameras.get(identity, set()) - {camera} for identity, camera in asked):
+        raise ScwmError(
+            f"{dataset.name}: no query has a match in the gallery from another camera "
+            f"({len(np.unique(query.cameras))} camera(s) in query, "
+            f"{len(np.unique(gallery.cameras))} in gallery)",
+            root,
+            "correct identities and cameras; to train alone, give the folder to `scwm data store`",
+        )

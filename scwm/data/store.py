@@ -9,10 +9,10 @@ import csv
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ from scwm.progress import progress
 
 _INDEX = ("row", "split", "path", "id", "camera")
 _HASH_ROWS = 256
+_NO_STORE = (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, csv.Error)
+_SMALLEST = 8  # pixels; what is smaller shows nobody
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,16 +65,25 @@ class ImageStore:
             self._images = np.load(self.folder / "images.npy", mmap_mode="r")
             masks = self.folder / "masks.npy"
             self._masks = np.load(masks, mmap_mode="r") if self.info["masks"] else None
-        except (OSError, ValueError, KeyError) as error:
+            with open(self.folder / "index.csv", newline="", encoding="utf-8") as file:
+                self._rows = list(csv.DictReader(file, strict=True))
+            count = sum(self.info["counts"].values())
+            height, width = self.image_size
+        except _NO_STORE as error:
             raise ScwmError(
                 f"not an image store: {error}", self.folder, "build it with `scwm data store`"
             ) from error
-        count = sum(self.info["counts"].values())
         arrays = [array for array in (self._images, self._masks) if array is not None]
-        if any(array.shape[:3] != (count, *self.image_size) for array in arrays):
+        if any(array.shape[:3] != (count, height, width) for array in arrays):
             raise ScwmError(
                 f"store.json tells of {count} images of {self.image_size}, the arrays hold "
                 f"{[array.shape for array in arrays]}",
+                self.folder,
+                "build it again with `scwm data store`",
+            )
+        if len(self._rows) != count or None in self._rows[-1].values():  # the last line is cut
+            raise ScwmError(
+                f"index.csv tells of {len(self._rows)} images, the arrays hold {count}",
                 self.folder,
                 "build it again with `scwm data store`",
             )
@@ -82,11 +93,6 @@ class ImageStore:
         """Height and width."""
         height, width = self.info["image_size"]
         return height, width
-
-    @cached_property
-    def _rows(self) -> list[dict[str, str]]:
-        with open(self.folder / "index.csv", newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
 
     def split(self, name: str) -> StoreSplit:
         """The images of `train`, `query` or `gallery`."""
@@ -131,6 +137,12 @@ def build_store(
         raise ScwmError(f"{dataset.name}: masks in some splits only", dataset.root)
     root = dataset.root
     with new_folder(folder) as temporary:
+        # A memory-mapped file that outgrows the disk would end the process without a word.
+        needed = (3 * len(paths) + len(masks)) * height * width
+        if needed > (free := shutil.disk_usage(temporary).free):
+            raise ScwmError(
+                f"the store needs {needed:,} bytes, {free:,} are free", folder, "make room there"
+            )
         with open(temporary / "index.csv", "w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(_INDEX)
@@ -148,7 +160,7 @@ def build_store(
         )
 
         def decode(row: int) -> None:
-            image = _read(paths[row]).convert("RGB")
+            image = _read_image(paths[row])
             pixels[row] = image.resize((width, height), Image.Resampling.BICUBIC)
 
         _in_threads(decode, range(len(paths)), f"decode {dataset.name}", workers)
@@ -205,6 +217,16 @@ def _read(path: Path) -> Image.Image:
     return image
 
 
+def _read_image(path: Path) -> Image.Image:
+    image = _read(path)
+    if image.mode.startswith(("I", "F")):
+        raise ScwmError(f"not 8 bits a channel: mode {image.mode}", path, "convert it to 8 bits")
+    if min(image.size) < _SMALLEST:
+        width, height = image.size
+        raise ScwmError(f"an image of {width}x{height} pixels", path, "remove it or supply it anew")
+    return image.convert("RGB")
+
+
 def _read_mask(path: Path, image: Path, parts: int) -> Image.Image:
     mask = _read(path)
     with Image.open(image) as original:
@@ -214,6 +236,7 @@ def _read_mask(path: Path, image: Path, parts: int) -> Image.Image:
             f"a mask must have one 8-bit channel and its image's size: {mask.mode} {mask.size}, "
             f"image {size}",
             path,
+            "supply the mask again",
         )
     values = np.asarray(mask)
     if values.max() > parts:

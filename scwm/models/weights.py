@@ -52,9 +52,10 @@ def read_state(path: Path) -> dict[str, Tensor]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise ScwmError(f"Cannot read the weights: {error}", path) from error
+        remedy = "give a state dict of tensors, as torch.save writes it"
+        raise ScwmError(f"Cannot read the weights: {error}", path, remedy) from error
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise ScwmError("Expected a state dict of tensors.", path)
+        raise ScwmError("Expected a state dict of tensors.", path, "save only model.state_dict()")
     return state
 
 
@@ -63,9 +64,11 @@ def _torchvision_weights(backbone: str) -> dict[str, Tensor]:
         raise ScwmError(f"Unknown backbone '{backbone}'.", remedy=f"use one of {[*IMAGENET]}")
     try:
         weights = torchvision.models.get_weight(IMAGENET[backbone])
-        state: dict[str, Tensor] = weights.get_state_dict(progress=True, check_hash=True)
+        state: dict[str, Tensor] = weights.get_state_dict(
+            progress=True, check_hash=True, weights_only=True
+        )
         return state
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # no network; a file of another hash
         raise ScwmError(
             f"Cannot download torchvision's ImageNet weights: {error}",
             f"{backbone}, model.weights = imagenet",

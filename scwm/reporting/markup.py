@@ -50,7 +50,7 @@ def to_markdown(table: Table) -> str:
     """GitHub-flavoured Markdown; the second-best value is underlined with <ins>."""
     lines = [f"# {table.title}", "", table.caption]
     for block in table.blocks:
-        lines += ["", f"## {block.dataset}", ""]
+        lines += ["", f"## {escape(block.dataset, quote=False)}", ""]
         lines += [f"Data: {escape(note, quote=False)}\n" for note in block.notes]
         left = {i for cells in block.groups.values() for i, c in enumerate(cells[0]) if _left(c)}
         rules = (":--" if i in left else "--:" for i in range(len(block.header)))

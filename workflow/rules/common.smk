@@ -13,6 +13,7 @@ from snakemake_interface_executor_plugins.settings import DeploymentMethod
 sys.path.insert(0, str(Path(workflow.basedir).parent))
 from scwm.config import merge, read_yaml, resolve_config  # needs nothing but PyYAML
 from scwm.errors import ScwmError
+from scwm.lock import Lock
 
 NAME = "[a-z0-9_]+"
 # Relative, so that a moved checkout is not out of date; "." but for --directory.
@@ -24,6 +25,19 @@ TABLES = ("claims", "main", "ablation")
 PLOTS = ("claims", "curves", "pseudo_labels", "ablation", "masks", "ranks")
 TABLE_FORMATS = ("csv", "md", "html", "json")
 PLOT_FORMATS = ("png", "svg")
+
+
+def hold_folder():
+    """One run at a time in this folder. The profiles turn Snakemake's own lock off (`nolock`): it
+    outlives a killed run and must be removed by hand; the kernel frees this one with its process.
+    """
+    global folder_lock
+    folder_lock = Lock(Path(".snakemake/scwm.lock"))
+    if workflow.is_main_process and not folder_lock.acquire():
+        raise WorkflowError(
+            f"Another run (process {folder_lock.holder()}) works in this folder: wait for its end "
+            "or stop it. There is nothing to unlock."
+        )
 
 
 def read_registry():
@@ -250,6 +264,8 @@ def shell_prefix():
         "OMP_WAIT_POLICY": "PASSIVE",
         "PYTHONUNBUFFERED": "1",
     }
+    if config["gpu"]:
+        exports["SCWM_DEVICE"] = "cuda"  # an error where there is none, not days on a CPU
     if DeploymentMethod.CONDA not in workflow.deployment_settings.deployment_method:
         exports["PATH"] = shlex.quote(str(Path(sys.executable).parent)) + ":$PATH"
     words = " ".join(f"{name}={value}" for name, value in exports.items())

@@ -1,0 +1,147 @@
+"""Nothing that a config, a data set or a download holds is run, by Python, a shell or a browser."""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import yaml
+from made_up_runs import write_run
+
+from scwm import reporting
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = sorted((ROOT / "scwm").rglob("*.py"))
+# The renderer speaks to its own worker processes in pickles; no file of anybody's is read so.
+OWN_PIPE = "scwm/data/mannequins/worker.py"
+
+
+def calls(path):
+    """(name, keywords) of every call in a source file, `torch.load` by its full name."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call):
+            known = {one.arg: ast.unparse(one.value) for one in node.keywords}
+            yield ast.unparse(node.func), known
+
+
+def test_no_source_unpickles_or_runs_what_it_reads():
+    seen = set()
+    for path in SOURCES:
+        own = path.relative_to(ROOT).as_posix() == OWN_PIPE
+        for name, keywords in calls(path):
+            seen.add(name)
+            if name == "torch.load" or name.endswith("get_state_dict"):
+                assert keywords.get("weights_only") == "True", path
+            assert keywords.get("allow_pickle", "False") == "False", path
+            assert name != "yaml.load" or path.name == "config.py", path  # of a SafeLoader
+            assert keywords.get("shell", "False") == "False", path
+            assert name not in ("eval", "exec", "os.system", "os.popen", "pd.read_pickle"), path
+            assert own or not name.startswith(("pickle.", "joblib.", "dill.")), path
+    assert {"torch.load", "np.load", "subprocess.run"} <= seen
+
+
+def test_yaml_builds_no_objects():
+    from scwm.config import parse_yaml
+    from scwm.errors import ScwmError
+
+    with pytest.raises(ScwmError, match="could not determine a constructor"):
+        parse_yaml("!!python/object/apply:os.system ['touch x']", "here")
+
+
+class Tags(HTMLParser):
+    """Every tag of a page with its attributes."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.found = []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes):
+        self.found.append((tag, dict(attributes)))
+
+
+EVIL = "<img src=x onerror=alert(1)>"
+
+
+def test_report_and_tables_escape_every_name(tmp_path):
+    """Names, notes, descriptions and hardware that are HTML are shown, not obeyed."""
+    run = write_run(tmp_path / "runs", EVIL, f"m{EVIL}", 0)
+    for name, change in (
+        ("metrics.json", {"label_note": EVIL}),
+        ("provenance.json", {"commit": EVIL, "hardware": {"cpu": EVIL}, "versions": EVIL}),
+    ):
+        content = json.loads((run / name).read_text()) | change
+        (run / name).write_text(json.dumps(content))
+    config = yaml.safe_load((run / "config.yaml").read_text()) | {"description": EVIL, EVIL: EVIL}
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    # One run is missing, so that the gaps are written too.
+    names = tmp_path / "runs", [EVIL], [f"m{EVIL}", f"gone{EVIL}"], [0]
+    for table in ("main", "ablation"):
+        reporting.table(table, *names, tmp_path / "tables" / table, partial=True)
+    page = tmp_path / "report.html"
+    reporting.page(tmp_path / "tables", tmp_path / "plots", *names, page, partial=True)
+    for path in (page, *(tmp_path / "tables").glob("*.html"), *(tmp_path / "tables").glob("*.md")):
+        text = path.read_text()
+        assert EVIL not in text and "&lt;img" in text, path
+        tags = Tags(text).found
+        assert not any("onerror" in attributes or tag == "script" for tag, attributes in tags)
+
+
+NAMES = [
+    "scwm; rm -rf x",
+    "scwm\n",
+    "$(touch x)",
+    "`touch x`",
+    "a b",
+    "../a",
+    "a/b",
+    "-x",
+    "{a}",
+    "",
+]
+
+
+@pytest.mark.parametrize("key", ["methods", "datasets", "results", "sources", "dataset_settings"])
+@pytest.mark.parametrize("name", NAMES)
+def test_schema_refuses_a_command_in_a_name(key, name):
+    from snakemake.utils import validate
+    from snakemake_interface_common.exceptions import WorkflowError
+
+    if key == "results" and name == "a/b":
+        return
+    value = {"results": name, "sources": {name: "a"}, "dataset_settings": {name: {}}}
+    config = {"datasets": ["mannequins"], "methods": ["scwm"], "seeds": [0]}
+    validate(dict(config), str(ROOT / "workflow/schemas/config.schema.yaml"))
+    with pytest.raises(WorkflowError, match=key):
+        validate(
+            config | {key: value.get(key, [name])},
+            str(ROOT / "workflow/schemas/config.schema.yaml"),
+        )
+
+
+@pytest.mark.parametrize("key", ["methods", "datasets"])
+def test_workflow_refuses_a_command_in_a_name(key):
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "-n", "-s", str(ROOT / "workflow/Snakefile"),
+         "--configfile", str(ROOT / "config/ci.yaml"), "--config", f'{key}=["a; touch x"]'],
+        capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    told = done.stdout + done.stderr
+    assert done.returncode != 0 and "a; touch x" in told and key in told
+    assert "Traceback" not in told and not Path("x").exists()
+
+
+def test_rules_quote_whatever_a_config_decides():
+    """In every shell command, what is no number has the format `:q`."""
+    numbers = {"threads"}
+    seen = 0
+    for path in (ROOT / "workflow/rules").glob("*.smk"):
+        for block in re.findall(r"^    shell:\n((?:        .*\n)+)", path.read_text(), re.M):
+            for name in re.findall(r"(?<!\{)\{([^{}]+)\}(?!\})", block):
+                seen += 1
+                assert name.endswith(":q") or name in numbers, f"{path.name}: {name}"
+    assert seen > 30

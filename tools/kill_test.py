@@ -1,0 +1,156 @@
+"""Kill runs with SIGKILL at random moments and compare what the next call ends with.
+
+    python tools/kill_test.py [--kills 20] [--workflow-kills 5] [--seed 0] [--folder DIR]
+
+First the `ci` benchmark runs undisturbed in a folder of its own. Then, over and over from empty
+results, its training of `scwm` is killed once at a random moment and the workflow called again;
+model.pt and metrics.json must come out with the same bytes. At last Snakemake itself is killed
+time after time during a whole run, its jobs left behind as they are, and the tables must come out
+the same, with no command in between. Exit status 1 if anything differs.
+"""
+
+import argparse
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+
+ROOT = Path(__file__).parents[1]
+RUN = Path("results/runs/mannequins_tiny/scwm/seed0")
+WORK = ("results", ".scwm", ".snakemake")
+COMPARED = {
+    "training": (RUN / "model.pt", RUN / "metrics.json"),
+    "workflow": tuple(
+        Path("results/ci/tables", name) for name in ("main.csv", "ablation.csv", "claims.csv")
+    ),
+}
+
+
+class Workflow:
+    """The `ci` benchmark in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def start(self, *targets: str) -> psutil.Popen:
+        """Call Snakemake for `targets`, or for all."""
+        command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "workflow/Snakefile"]
+        command += ["--workflow-profile", ROOT / "workflow/profiles/default", "--cores", "1"]
+        command += ["--directory", self.folder, "--configfile", ROOT / "config/ci.yaml"]
+        with open(self.folder / "workflow.log", "a") as log:
+            words = [*map(str, command), "--", *targets]
+            return psutil.Popen(words, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
+
+    def finish(self, *targets: str) -> None:
+        """Run to the end; an error shows the log's end and stops the test."""
+        if self.start(*targets).wait():
+            log = (self.folder / "workflow.log").read_text()
+            raise SystemExit(f"{log[-3000:]}\nThe workflow failed in {self.folder}.")
+
+    def clear(self) -> None:
+        """Remove all results, keep the data."""
+        for name in WORK:
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+
+    def read(self, what: str) -> list[bytes]:
+        """The bytes of the files compared."""
+        return [(self.folder / path).read_bytes() for path in COMPARED[what]]
+
+
+def training_of(workflow: psutil.Popen) -> psutil.Process | None:
+    """The process that trains, waited for; None when the workflow ended without one."""
+    while workflow.poll() is None:
+        for process in workflow.children(recursive=True):
+            try:
+                words = process.cmdline()
+            except psutil.Error:
+                continue
+            if words[1:4] == ["-m", "scwm", "train"]:
+                return process
+        time.sleep(0.02)
+    return None
+
+
+def kill_training(workflow: Workflow, delay: float) -> bool:
+    """Kill the training `delay` seconds after its start; False when it was over before."""
+    target = str(RUN / "metrics.json")
+    called = workflow.start(target)
+    training = training_of(called)
+    time.sleep(delay)
+    hit = training is not None and training.is_running()
+    if hit and training is not None:
+        training.kill()
+    called.wait()
+    workflow.finish(target)
+    return hit
+
+
+def kill_workflow(workflow: Workflow, delay: float) -> bool:
+    """Kill Snakemake alone `delay` seconds after its start; False when it was over before."""
+    called = workflow.start()
+    time.sleep(delay)
+    hit = called.poll() is None
+    called.kill()
+    called.wait()
+    return hit
+
+
+def main() -> int:
+    """Run the test; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=20, help="of the training")
+    parser.add_argument("--workflow-kills", type=int, default=5, help="of Snakemake")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--folder", type=Path, help="to work in; a temporary one by default")
+    options = parser.parse_args()
+    folder = options.folder or Path(tempfile.mkdtemp(prefix="scwm-kill-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    workflow, chance = Workflow(folder), random.Random(options.seed)
+
+    start = time.perf_counter()
+    workflow.finish()
+    whole = time.perf_counter() - start
+    expected = {what: workflow.read(what) for what in COMPARED}
+    workflow.clear()
+    called = workflow.start(str(RUN / "metrics.json"))
+    training = training_of(called)
+    start = time.perf_counter()
+    while training is not None and training.is_running():
+        time.sleep(0.02)
+    length = time.perf_counter() - start
+    called.wait()
+
+    same = 0
+    for number in range(options.kills):
+        workflow.clear()
+        delay = chance.uniform(0, length)
+        hit = kill_training(workflow, delay)
+        equal = workflow.read("training") == expected["training"]
+        same += equal
+        moment = f"killed at {delay:.1f} s of {length:.1f}" if hit else "over before the kill"
+        print(
+            f"training {number + 1}: {moment}, {'same bytes' if equal else 'DIFFERENT'}", flush=True
+        )
+    workflow.clear()
+    for number in range(options.workflow_kills):
+        delay = chance.uniform(3, whole / 2)
+        hit = kill_workflow(workflow, delay)
+        print(
+            f"workflow {number + 1}: {'killed' if hit else 'over'} after {delay:.1f} s", flush=True
+        )
+    workflow.finish()
+    tables = workflow.read("workflow") == expected["workflow"]
+    print(f"training: {same} of {options.kills} with the same bytes")
+    print(f"workflow: {'the same' if tables else 'DIFFERENT'} tables")
+    if options.folder is None:
+        shutil.rmtree(folder)
+    return 0 if same == options.kills and tables else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -19,7 +19,10 @@ from scwm.errors import Interrupted, ScwmError
 
 PACKAGE = Path(__file__).parent
 SECONDS = 120.0  # between two checkpoints within an epoch
-_NOT_TRAINING = ("reporting", "evaluation", "mannequins", "study.py")
+_NOT_TRAINING = {
+    *("reporting", "evaluation", "mannequins"),
+    *("api.py", "cli.py", "commands.py", "parsing_stages.py", "scoring.py", "study.py"),
+}
 _SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
 Key = dict[str, Any]
@@ -31,7 +34,7 @@ def training_key(config: Config, data_hash: str, weights_hash: str) -> Key:
     key = {f"config {name}": value for name, value in _flat(config)}
     for path in sorted(PACKAGE.rglob("*.py")):
         relative = path.relative_to(PACKAGE)
-        if not set(_NOT_TRAINING) & set(relative.parts):
+        if not _NOT_TRAINING & set(relative.parts):
             key[f"code {relative.as_posix()}"] = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
     return key | {"images": data_hash, "weights": weights_hash}
 

@@ -275,6 +275,10 @@ CASES = {
     "file for a folder": Case(
         "config --method scwm --dataset d --out a/x", ["a", "File exists"], file("a", "")
     ),
+    "file for a folder of weights": Case(
+        "weights resnet50 b.pt --out a/x", ["a", "File exists"],
+        lambda patch: (write("a", ""), torch.save({"a": torch.zeros(1)}, "b.pt")),
+    ),
     "disk full for a store": Case(
         DECODE, ["the store needs 36,864 bytes, 9 are free", "room"], small_disk(store, tree())
     ),

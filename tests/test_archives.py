@@ -17,6 +17,7 @@ from scwm.data import download
 from scwm.data.download import unpack
 from scwm.data.files import new_folder
 from scwm.errors import ScwmError
+from scwm.writing import whole_file
 
 
 @pytest.fixture(autouse=True)
@@ -165,6 +166,18 @@ def test_disk_that_fills_up_while_unpacking(monkeypatch):
     with pytest.raises(ScwmError, match=r"(?s)No space left.*make room"):
         unpack(Path("x.zip"), Path("in/folder"))
     assert os.listdir("in") == []
+
+
+def test_file_is_replaced_whole_or_kept():
+    for error in (KeyError, OSError(28, "No space left on device")):
+        Path("file").write_text("old")
+        with pytest.raises((KeyError, ScwmError)), whole_file(Path("file")) as beside:
+            beside.write_text("half")
+            raise error
+        assert files_in(Path()) == {"file": b"old"}
+    with whole_file(Path("file")) as beside:
+        beside.write_text("new")
+    assert files_in(Path()) == {"file": b"new"}
 
 
 def test_folder_is_replaced_whole_or_kept():

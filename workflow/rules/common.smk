@@ -20,7 +20,15 @@ NAME = "[a-z0-9_]+"
 ROOT = Path(os.path.relpath(Path(workflow.basedir).parent))
 RUN = "results/runs/{dataset}/{method}/seed{seed}"
 # They join the steps together or talk to the user, and decide no result.
-GLUE = {"cli.py", "errors.py", "progress.py", "data/registry.py"}
+GLUE = {
+    "cli.py",
+    "commands.py",
+    "errors.py",
+    "lock.py",
+    "progress.py",
+    "writing.py",
+    "data/registry.py",
+}
 TABLES = ("claims", "main", "ablation")
 PLOTS = ("claims", "curves", "pseudo_labels", "ablation", "masks", "ranks")
 TABLE_FORMATS = ("csv", "md", "html", "json")

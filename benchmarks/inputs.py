@@ -24,10 +24,11 @@ def features(
     """Unit rows (N,dimension) float32 of images of identities `owner` (N,).
 
     Half of an identity's mean is its look's; look, mean, the camera's shift and noise share a
-    decaying spectrum, as features of a network do; OUTLIERS of the images are mostly noise. Of the
-    k-reciprocal sets of a network trained on Market-1501 they have the sizes: 21 images a set, 27
-    expanded, 47 after query expansion, 2,600 pairs of an image's weights with others'; DBSCAN finds
-    0.9 clusters an identity and leaves 2 to 3 % of the images out.
+    decaying spectrum, as features of a network do; OUTLIERS of the images are mostly noise. In
+    2048 dimensions the k-reciprocal sets have the sizes that they have for networks trained on 200
+    identities of Market-1501: 21 images a set, 27 expanded, 47 after query expansion, 2,500 weights
+    of others in an image's columns; DBSCAN finds 0.8 to 0.9 clusters an identity and leaves 2 % of
+    the images out.
     """
     generator = torch.Generator().manual_seed(seed)
 

@@ -21,7 +21,7 @@ from scwm.models import Output
 from scwm.objective import Objective
 
 CLUSTERS, WIDTH, PARTS, CHANNELS = 751, 2048, 6, 256  # Market-1501, ResNet-50, config/base.yaml
-INSTANCES, STEPS = 16, 10
+INSTANCES, STEPS = 16, 100
 
 Data = tuple[Objective, list[tuple[Output, Tensor]]]
 
@@ -120,8 +120,8 @@ STAGES = (
     Stage(
         name="memory_update",
         unit="images a batch",
-        sizes=(32, 64, 128, 256, 512, 1024),
-        reference_sizes=(32, 64, 128, 256, 512, 1024),
+        sizes=(64, 128, 256, 1024),
+        reference_sizes=(64, 128, 256, 1024),
         tiny=16,
         inputs=inputs,
         ours=ours,
@@ -129,6 +129,6 @@ STAGES = (
         agreement=agreement,
         tolerance={"global_error": 1e-6, "parts_error": 1e-6},
         threads=1,
-        repeats=3,
+        repeats=1,
     ),
 )

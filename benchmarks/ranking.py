@@ -2,9 +2,11 @@
 average precision for each query, as public evaluation code does.
 
 Both begin at the features. The reference multiplies in float64: float32 leaves the order of close
-similarities to chance and the metrics would differ in their fifth digit.
+similarities to chance and the metrics would differ in their fifth digit. At 64 dimensions the
+products take next to no time, so that what is measured is the ranking itself.
 """
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -30,24 +32,30 @@ class Side(NamedTuple):
     cameras: np.ndarray
 
 
-def inputs(gallery: int) -> tuple[Side, Side]:
+def inputs(gallery: int, dimension: int = 2048) -> tuple[Side, Side]:
     """Queries and gallery in the proportion of Market-1501, or of MSMT17 at its own size."""
-    keep_freed_memory()
     queries = 11_659 if gallery == MSMT17 else gallery * 3_368 // MARKET1501
     ids = identities(queries + gallery, "msmt17" if gallery == MSMT17 else "market1501")
     cameras = np.random.default_rng(1).integers(0, CAMERAS, len(ids))
-    rows = features(ids)
+    rows = features(ids, dimension)
     first, rest = slice(queries), slice(queries, None)
     return Side(rows[first], ids[first], cameras[first]), Side(rows[rest], ids[rest], cameras[rest])
 
 
+def short_inputs(gallery: int) -> tuple[Side, Side]:
+    """The same with features of 64 dimensions."""
+    return inputs(gallery, 64)
+
+
 def ours(data: tuple[Side, Side]) -> dict[str, float]:
     """Mean metrics of all queries."""
+    keep_freed_memory()  # not before: what the input has freed would hide the peak
     return evaluate_ranking(*data[0], *data[1])
 
 
 def reference(data: tuple[Side, Side]) -> dict[str, float]:
     """The same, query by query."""
+    keep_freed_memory()
     query, gallery = data
     products = (
         torch.from_numpy(query.features).double() @ torch.from_numpy(gallery.features).double().T
@@ -84,17 +92,19 @@ def agreement(ours: dict[str, float], reference: dict[str, float]) -> dict[str, 
     return {"metric_error": max(abs(ours[name] - reference[name]) for name in reference)}
 
 
+RANKING = Stage(
+    name="ranking",
+    unit="gallery images",
+    sizes=(1_000, 4_000, MARKET1501, MSMT17),
+    reference_sizes=(1_000, 4_000, MARKET1501),
+    tiny=200,
+    inputs=inputs,
+    ours=ours,
+    reference=reference,
+    agreement=agreement,
+    tolerance={"metric_error": 1e-9},
+)
 STAGES = (
-    Stage(
-        name="ranking",
-        unit="gallery images",
-        sizes=(1_000, 4_000, MARKET1501, MSMT17),
-        reference_sizes=(1_000, 4_000, MARKET1501),
-        tiny=200,
-        inputs=inputs,
-        ours=ours,
-        reference=reference,
-        agreement=agreement,
-        tolerance={"metric_error": 1e-9},
-    ),
+    RANKING,
+    replace(RANKING, name="ranking_short_features", inputs=short_inputs),
 )

@@ -125,10 +125,11 @@ class ImageBatches:
         return len(self._array)
 
     def __getitem__(self, rows: np.ndarray | slice) -> Tensor:
-        if self._resident is not None:
-            index = rows if isinstance(rows, slice) else torch.from_numpy(rows).to(self.device)
-            return self._resident[index]
-        return torch.from_numpy(np.array(self._array[rows]))
+        if self._resident is None:
+            return torch.from_numpy(np.array(self._array[rows]))
+        if isinstance(rows, slice):
+            return self._resident[rows]
+        return self._resident[torch.from_numpy(rows).to(self.device, non_blocking=True)]
 
 
 @torch.inference_mode()

@@ -5,6 +5,7 @@ import pytest
 import torch
 from sklearn.cluster import DBSCAN
 
+from benchmarks.inputs import features, identities
 from scwm.errors import ScwmError
 from scwm.pseudo_labels import dbscan, jaccard_distance, nearest_neighbours, pseudo_labels
 from scwm.pseudo_labels.neighbours import pair_similarities
@@ -110,9 +111,9 @@ def test_training_precision_does_not_change_neighbours() -> None:
 @pytest.mark.parametrize(
     ("k1", "k2"), [(30, 6), (20, 6), (15, 1), (13, 3), (5, 9), (2, 2), (1, 1), (400, 6)]
 )
-@pytest.mark.parametrize("features", [random_features, clustered_features])
-def test_jaccard_is_the_dense_definition(features, k1: int, k2: int) -> None:
-    x = features()
+@pytest.mark.parametrize("made_up", [random_features, clustered_features])
+def test_jaccard_is_the_dense_definition(made_up, k1: int, k2: int) -> None:
+    x = made_up()
     expected = plain_jaccard(x, k1, k2)
     found = jaccard_distance(x, k1, k2)
     np.testing.assert_allclose(dense(found), expected, atol=1e-6)
@@ -184,6 +185,13 @@ def test_dbscan_labels_are_those_of_scikit_learn(seed: int) -> None:
         labels = dbscan(sparse.csr_array(distances), eps, min_samples)
         np.testing.assert_array_equal(labels, model.labels_)
         assert labels.dtype == np.int64
+
+
+def test_made_up_features_cluster_like_real_ones() -> None:
+    owner = identities(1500)
+    labels = pseudo_labels(features(owner, 512), eps=0.5)
+    assert 0.75 < (labels.max() + 1) / (owner.max() + 1) < 1.05
+    assert 0.01 < (labels < 0).mean() < 0.08
 
 
 def test_clusters_are_found() -> None:

@@ -88,8 +88,10 @@ def query_scores(
     precision = torch.float64 if query.features.is_cuda else torch.float32
     queries, ranks = [], []
     for start, similarities, row, column in _chunks(query, gallery, chunk, precision):
-        features = query.features[start : start + len(similarities)]
-        found = _ranks(similarities, row, column, features, gallery.features)
+        part = slice(start, start + len(similarities))
+        doubt = DOUBT * query.lengths[part] * gallery.lengths.max()
+        features = query.features[part], gallery.features
+        found = _ranks(similarities, row, column, *features, doubt)
         ranks.append(found.cpu().numpy())
         queries.append(start + row.cpu().numpy())
     return _scores(np.concatenate(queries), np.concatenate(ranks), len(query.ids))
@@ -132,6 +134,8 @@ class _Side:
 
     def __init__(self, features: Array, ids: Array, cameras: Array, name: str) -> None:
         self.features = torch.as_tensor(features).detach()
+        if not self.features.is_floating_point():
+            self.features = self.features.double()
         device = self.features.device
         self.ids = torch.as_tensor(ids, device=device).long()
         self.cameras = torch.as_tensor(cameras, device=device).long()
@@ -142,7 +146,8 @@ class _Side:
                 "features (N,D), identities (N,) and cameras (N,) do not fit together",
                 f"{name}: {shape}, {tuple(self.ids.shape)}, {tuple(self.cameras.shape)}",
             )
-        if not bool(torch.isfinite(self.features).all()):
+        self.lengths = torch.linalg.vector_norm(self.features, dim=1)
+        if not bool(torch.isfinite(self.lengths).all()):
             raise ScwmError("features hold infinities or NaN", name, "look for a diverged training")
 
     def of_persons(self) -> "_Side":
@@ -201,7 +206,12 @@ def _grouped(sizes: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _ranks(
-    similarities: Tensor, row: Tensor, column: Tensor, query: Tensor, gallery: Tensor
+    similarities: Tensor,
+    row: Tensor,
+    column: Tensor,
+    query: Tensor,
+    gallery: Tensor,
+    doubt: Tensor,
 ) -> Tensor:
     """Ranks from 1 of the matches (P,): one more than the images that stand before them.
 
@@ -209,18 +219,16 @@ def _ranks(
         similarities: (q,G), -inf where inadmissible, in float32 or float64.
         row, column: (P,) of each match, by row.
         query, gallery: (q,D), (G,D) the features.
+        doubt: (q,) float32 products this close may be in either order.
     """
     exact = similarities.dtype == torch.float64
-    doubt = torch.full_like(similarities[:, 0], TIE)
-    if not exact:
-        lengths = [torch.linalg.vector_norm(x.float(), dim=1) for x in (query, gallery)]
-        doubt = DOUBT * lengths[0] * lengths[1].max()
-    value, doubt = similarities[row, column], doubt[row]
+    value = similarities[row, column]
+    margin = torch.full_like(value, TIE) if exact else doubt[row].to(value)
     # Bisect all matches of a query at once: one row of (queries, most matches) each.
     matches = torch.bincount(row, minlength=len(similarities))
     place = _grouped(matches)[1]
     bounds = value.new_zeros(2, len(similarities), int(matches.max()))
-    bounds[:, row, place] = torch.stack([value - doubt, value + doubt])
+    bounds[:, row, place] = torch.stack([value - margin, value + margin])
     ascending = _ascending(similarities)
     lower = torch.searchsorted(ascending, bounds[0])[row, place]
     upper = torch.searchsorted(ascending, bounds[1], right=True)[row, place]
@@ -228,7 +236,7 @@ def _ranks(
     if not exact and (upper - lower)[doubtful].sum() > CROWDED * similarities.numel():
         again = _products(query, gallery, torch.float64)
         again.masked_fill_(similarities.isneginf(), -torch.inf)
-        return _ranks(again, row, column, query, gallery)
+        return _ranks(again, row, column, query, gallery, doubt)
 
     def products(rows: Tensor, columns: Tensor) -> Tensor:
         if exact:
@@ -239,7 +247,7 @@ def _ranks(
         )
 
     for some in torch.nonzero(doubtful)[:, 0].split(len(similarities)):
-        near = (similarities[row[some]] - value[some, None]).abs() <= doubt[some, None]
+        near = (similarities[row[some]] - value[some, None]).abs() <= margin[some, None]
         match, other = torch.nonzero(near, as_tuple=True)
         ahead = products(row[some][match], other) - products(row[some], column[some])[match]
         before = (ahead > TIE) | ((ahead.abs() <= TIE) & (other < column[some][match]))

@@ -103,7 +103,9 @@ class _Partition:
         # An empty cluster attracts nothing, rather than giving NaN.
         place.masked_fill_((sizes == 0)[self.group], torch.inf)
         first = place.argmin(1, keepdim=True)
-        apart = torch.cdist(centroids, centroids)[self.group, first[:, 0]]
+        # Not by products, which lose the distance of near ones.
+        apart = torch.cdist(centroids, centroids, compute_mode="donot_use_mm_for_euclid_dist")
+        apart = apart[self.group, first[:, 0]]
         possible = place - place.gather(1, first) <= 2 * apart + ROUNDING
 
         shift = 2 * (centroids - self.centroids).norm(dim=2)[self.group]
@@ -127,7 +129,8 @@ class _Partition:
             other = (new != old).nonzero()[:, 0]
             if len(other):
                 base = (self.group[line[other]] - first_group) * self.parts
-                self._move(first_group, features[other], base + old[other], base + new[other])
+                left, joined = base + old[other], base + new[other]
+                self._move(first_group, features.index_select(0, other), left, joined)
                 self.labels[part] = new
                 changed = True
         return changed

@@ -37,7 +37,9 @@ class Pixels:
         buffer = self.features.new_empty(step, *self.features.shape[1:], dtype=torch.float32)
         for start in range(0, self.shape[0], step):
             part = slice(start, min(start + step, self.shape[0]))
-            found = self.features[part if self.images is None else self.images[part]]
+            found = self.features[part]
+            if self.images is not None:
+                found = self.features.index_select(0, self.images[part])
             yield part, buffer[: len(found)].copy_(found)
 
     @cached_property
@@ -106,7 +108,7 @@ class Pixels:
         cells = self.features.shape[1]
         if self.images is not None:
             pixels = self.images[pixels // cells] * cells + pixels % cells
-        return self.features.flatten(0, 1)[pixels]
+        return self.features.flatten(0, 1).index_select(0, pixels)
 
     def _empty(self) -> Tensor:
         cells = self.features.shape[1]

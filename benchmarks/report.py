@@ -5,11 +5,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from scwm.reporting.style import figure_style, save
 
 OURS, REFERENCE = "#0072B2", "#D55E00"
 QUANTITIES = {"seconds": "seconds", "peak_mb": "peak memory, MB"}
+COLUMNS = 4
 LEAST = {"seconds": 1e-4, "peak_mb": 1.0}  # below it a measurement is noise
 
 
@@ -35,7 +37,7 @@ def _table(name: str, part: pd.DataFrame) -> str:
     unit = part["unit"].iloc[0]
     lines = [f"### {name.replace('_', ' ')} ({threads} thread{'s' if threads > 1 else ''})", ""]
     lines += [
-        f"| {unit} | seconds | reference | faster | peak MB | reference | agreement |",
+        f"| {unit} | seconds | reference seconds | faster | peak MB | reference MB | agreement |",
         "|--:|--:|--:|--:|--:|--:|:--|",
     ]
     for _, row in part.iterrows():
@@ -58,27 +60,39 @@ def _seconds(value: float) -> str:
 
 
 def _growth(stages: list[tuple[str, pd.DataFrame]], out: Path) -> list[Path]:
-    """One column a stage: seconds above, peak memory below."""
+    """A column a stage, COLUMNS side by side: seconds above, peak memory below."""
+    bands = [stages[i : i + COLUMNS] for i in range(0, len(stages), COLUMNS)]
     with figure_style():
-        figure = Figure(figsize=(2.7 * len(stages) + 0.4, 5.0), layout="constrained")
-        axes = figure.subplots(2, len(stages), squeeze=False)
-        for column, (name, part) in enumerate(stages):
-            for axis, (key, label) in zip(axes[:, column], QUANTITIES.items(), strict=True):
-                sizes, values = part["size"], part[key].clip(lower=LEAST[key])
-                slope = exponent(sizes, values)
-                axis.plot(sizes, values, "o-", color=OURS, label=f"ours ~ n^{slope:.2f}")
-                if f"reference_{key}" in part:
-                    axis.plot(
-                        sizes,
-                        part[f"reference_{key}"].clip(lower=LEAST[key]),
-                        "s--",
-                        color=REFERENCE,
-                        label="reference",
-                    )
-                axis.set(xscale="log", yscale="log")
-                axis.legend(fontsize=7.5)
-                if not column:
-                    axis.set_ylabel(label)
-            axes[0, column].set_title(name.replace("_", " "))
-            axes[1, column].set_xlabel(part["unit"].iloc[0])
+        figure = Figure(figsize=(2.9 * COLUMNS, 4.6 * len(bands)), layout="constrained")
+        strips = figure.subfigures(len(bands), 1, squeeze=False)[:, 0]
+        for strip, band in zip(strips, bands, strict=True):
+            axes = strip.subplots(2, COLUMNS, squeeze=False)
+            for column in range(COLUMNS):
+                if column < len(band):
+                    _column(axes[:, column], *band[column])
+                else:
+                    for axis in axes[:, column]:
+                        axis.set_visible(False)
+            for axis, label in zip(axes[:, 0], QUANTITIES.values(), strict=True):
+                axis.set_ylabel(label)
         return save(figure, out)
+
+
+def _column(axes: np.ndarray, name: str, part: pd.DataFrame) -> None:
+    """Ours and the reference of one stage, for each of QUANTITIES."""
+    for axis, key in zip(axes, QUANTITIES, strict=True):
+        sizes, values = part["size"], part[key].clip(lower=LEAST[key])
+        label = f"ours ~ n^{exponent(sizes, values):.2f}"
+        axis.plot(sizes, values, "o-", color=OURS, label=label)
+        if f"reference_{key}" in part:
+            reference = part[f"reference_{key}"].clip(lower=LEAST[key])
+            axis.plot(sizes, reference, "s--", color=REFERENCE, label="reference")
+        axis.set(xscale="log", yscale="log")
+        for ticks in (axis.xaxis, axis.yaxis):
+            ticks.set_major_locator(LogLocator(subs=(1, 3), numticks=8))
+            ticks.set_major_formatter(EngFormatter(sep=""))
+            ticks.set_minor_formatter(NullFormatter())
+        axis.tick_params(labelsize=7.5)
+        axis.legend(fontsize=7.5)
+    axes[0].set_title(name.replace("_", " "))
+    axes[1].set_xlabel(part["unit"].iloc[0])

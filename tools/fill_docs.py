@@ -26,11 +26,14 @@ PLACE = re.compile(
 
 def find_table(text: str, heading: str, columns: list[str]) -> str:
     """The first Markdown table below a heading, all columns or those named, in their order."""
-    below = re.search(rf"^#+ {re.escape(heading)}(?: .*)?$(.*)", text, re.M | re.S)
+    below = re.search(rf"^#+ {re.escape(heading)}(?: [^\n]*)?$(.*)", text, re.M | re.S)
     lines = re.search(r"(?:^\|.*\n?)+", below[1], re.M) if below else None
     if lines is None:
         raise SystemExit(f"No table below the heading '{heading}'.")
-    rows = [[cell.strip() for cell in row[1:-1].split(" | ")] for row in lines[0].splitlines()]
+    rows = [
+        [cell.strip() for cell in re.split(r"(?<!\\)\|", line.strip()[1:-1])]
+        for line in lines[0].splitlines()
+    ]
     unknown = [name for name in columns if name not in rows[0]]
     if unknown:
         raise SystemExit(f"No column {unknown[0]} below '{heading}': {', '.join(rows[0])}.")

@@ -20,6 +20,7 @@ NUMBER = (int, float)
 STRATEGIES = ("uniform", "hardest", "hard_mining", "noise_suppression")
 FEATURES = ("global", "parts", "both")
 NAME = re.compile(r"[a-z0-9_]+")  # of a data set or method: it becomes a folder's name
+VARIANT = re.compile(r"([a-z0-9_]+)@([a-z0-9_]+\.[a-z0-9_]+)=([A-Za-z0-9_.+-]+)")
 
 # key path -> allowed values: a tuple of choices, or (types, lowest, highest).
 RULES: dict[str, tuple[str, ...] | tuple[type | tuple[type, ...], float, float] | type] = {
@@ -82,20 +83,29 @@ def method_names() -> list[str]:
     return sorted(path.stem for path in (CONFIG_DIR / "methods").glob("*.yaml"))
 
 
+def split_variant(method: str) -> tuple[str, str, str]:
+    """A variant's method, setting and value: ``scwm@model.parts=4`` is `scwm` with one setting
+    changed. Setting and value of a plain method are empty."""
+    found = VARIANT.fullmatch(method)
+    return (found[1], found[2], found[3]) if found else (method, "", "")
+
+
 def resolve_config(
     method: str, dataset: str, seed: int, overrides: Mapping[str, Any] | None = None
 ) -> Config:
     """Merge base < overrides < method, so that a method's own difference always holds.
 
     Args:
+        method: a name of `method_names`, or a variant of it (see `split_variant`).
         overrides: nested values of an experiment, as in ``settings`` of config/config.yaml.
 
     Raises:
         ScwmError: unknown method, unknown key, or a value out of its range.
     """
-    if method not in method_names():
+    plain, key, value = split_variant(method)
+    if plain not in method_names():
         raise ScwmError(
-            f"Unknown method '{method}'.{_suggest(method, method_names())}",
+            f"Unknown method '{plain}'.{_suggest(plain, method_names())}",
             CONFIG_DIR / "methods",
             "choose one of: " + ", ".join(method_names()),
         )
@@ -106,7 +116,10 @@ def resolve_config(
             'give sections and their values: {"training": {"epochs": 5}}',
         )
     base = read_yaml(CONFIG_DIR / "base.yaml")
-    own = read_yaml(CONFIG_DIR / "methods" / f"{method}.yaml")
+    own = read_yaml(CONFIG_DIR / "methods" / f"{plain}.yaml")
+    if key:
+        changed = f"{key}={value}"
+        own = merge(own, {**parse_assignments([changed]), "description": f"{plain}, {changed}"})
     names = {"dataset": dataset, "method": method, "seed": seed}
     config = merge(merge(base, overrides or {}), {**own, **names})
     validate(config, f"{method} on {dataset}, seed {seed}")
@@ -223,8 +236,9 @@ def validate(config: Mapping[str, Any], where: object = None) -> None:
                 "add it, or write the configuration anew with `scwm config`",
             )
         _check(key, values[key], rule, where)
-    for key in ("dataset", "method"):
-        if not NAME.fullmatch(values[key]):
+    plain = {"dataset": values["dataset"], "method": split_variant(values["method"])[0]}
+    for key, name in plain.items():
+        if not NAME.fullmatch(name):
             raise ScwmError(f"{key} is {values[key]!r}.", where, "give a name of a-z, 0-9 and _")
     size = values["model.image_size"]
     if len(size) != 2 or not all(isinstance(s, int) and 32 <= s <= 4096 for s in size):

@@ -1,6 +1,7 @@
 """Run configs: every method against its definition, and every kind of mistake by name."""
 
 import copy
+import re
 from typing import Any
 
 import pytest
@@ -56,6 +57,30 @@ def changed(key: str, value: Any) -> dict[str, Any]:
         inner = inner[section]
     inner[last] = value
     return config
+
+
+def test_a_variant_is_its_method_with_one_setting_changed():
+    scwm = flat(resolve_config("scwm", "toy", 0))
+    varied = flat(resolve_config("scwm@losses.separation=1.5", "toy", 0))
+    differing = {key for key in scwm if scwm[key] != varied[key]}
+    assert differing == {"losses.separation", "method", "description"}
+    assert varied["losses.separation"] == 1.5
+    assert varied["description"] == "scwm, losses.separation=1.5"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("scwm@model.prts=4", "Did you mean 'model.parts'"),
+        ("scwm@model.parts=40", "model.parts is 40"),
+        ("scmw@model.parts=4", "Did you mean 'scwm'"),
+        ("scwm@method=oracle", "Unknown method"),
+        ("scwm@model.parts=../4", "Unknown method"),
+    ],
+)
+def test_a_variant_that_cannot_be_is_refused(name, message):
+    with pytest.raises(ScwmError, match=re.escape(message)):
+        resolve_config(name, "toy", 0)
 
 
 def test_every_method_is_defined_here():

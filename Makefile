@@ -9,12 +9,15 @@ DEMO_STAMP := $(VENV)/.installed-demo
 DEV_STAMP := $(VENV)/.installed-dev
 INSTALL = $(BIN)/python -m pip install --quiet --no-compile -c constraints.txt -e
 WORKFLOW_REPORT := results/workflow_report.html
+COMPONENT_TESTS := parsing foreground pixels memory objective losses pseudo_labels ranking measures \
+  quality
 
 .DEFAULT_GOAL := help
-.PHONY: help demo claims report partial tiny dag dry-run bench test lint format pins clean distclean
+.PHONY: help demo claims report record partial ablation-check component-tests dag dry-run bench test lint \
+  format pins clean distclean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(DEMO_STAMP)  ## install, run the embedded benchmark, say where its results are
 	snakemake --cores all
@@ -32,11 +35,18 @@ report: $(WORKFLOW_REPORT)  ## write Snakemake's own report of the embedded benc
 $(WORKFLOW_REPORT): $(wildcard results/tables/*.html results/plots/*.png) | $(DEMO_STAMP)
 	snakemake --report $@
 
+record: $(DEMO_STAMP)  ## keep tables and figures of a finished benchmark in results/recorded, to be committed
+	python tools/record.py
+
 partial: $(DEMO_STAMP)  ## tables and plots of the runs that exist, in results/partial
 	snakemake --cores 1 partial
 
-tiny: $(DEMO_STAMP)  ## run every step of the workflow on a tiny data set, in about two minutes
+ablation-check: component-tests  ## and the claims on a tiny data set: every component does its work
 	snakemake --cores all --configfile config/ci.yaml
+	python -m scwm check results/ci/tables/claims.csv
+
+component-tests: $(DEV_STAMP)  ## the tests of what the ablation takes away, and of how it is scored
+	OMP_NUM_THREADS=1 pytest -q $(COMPONENT_TESTS:%=tests/test_%.py)
 
 dag: $(DEMO_STAMP)  ## print the graph of rules in Graphviz's dot language
 	@snakemake --quiet all --rulegraph
@@ -66,7 +76,8 @@ pins: $(DEV_STAMP)  ## write constraints.txt anew from what is installed
 	$(BIN)/python -m pip freeze --exclude-editable | LC_ALL=C sort -f > constraints.txt
 
 clean:  ## remove results, training state and the workflow's records; keep data
-	rm -rf results .scwm .snakemake
+	find results -mindepth 1 -maxdepth 1 ! -name recorded -exec rm -rf {} +
+	rm -rf .scwm .snakemake
 
 distclean: clean  ## also remove data and the environment
 	rm -rf data $(VENV) *.egg-info

@@ -8,17 +8,22 @@ Example::
     order, similarity = rank(model, ["query.jpg"], ["a.jpg", "b.jpg", "c.jpg"])
 """
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
 from scwm.config import Config
+from scwm.data.augment import Augment
 from scwm.errors import ScwmError
-from scwm.inference import Embedding, ImageBatches, default_device, embed, place
+from scwm.inference import Embedding, autocast, collect, default_device, place
 from scwm.models import Network
+from scwm.progress import progress
 from scwm.scoring import load_network
 
 Images = np.ndarray | Sequence[str | Path | Image.Image | np.ndarray]
@@ -33,12 +38,21 @@ class Model:
 
 
 def load_model(path: str | Path) -> Model:
-    """The model in a run's model.pt, on the GPU where there is one; runs no code from the file.
+    """A trained model, on the GPU where there is one; runs no code from the file.
+
+    Args:
+        path: a run's folder or its model.pt, or what `scwm export` wrote as .safetensors.
 
     Raises:
         ScwmError: no such file, or not a model of this suite.
     """
-    network, config = load_network(Path(path))
+    path = Path(path)
+    if path.suffix == ".safetensors":
+        from scwm.export import read_safetensors  # its package is optional
+
+        network, config = read_safetensors(path)
+    else:
+        network, config = load_network(path / "model.pt" if path.is_dir() else path)
     return Model(place(network, default_device()), config)
 
 
@@ -52,12 +66,8 @@ def extract(model: Model, images: Images, feature: str | None = None) -> np.ndar
     Returns:
         (N,D) float32; cosine similarity is their inner product.
     """
-    features = _embed(model, images).features()
-    wanted = model.config["evaluation"]["feature"]
-    chosen = feature or (wanted if wanted in features else "global")
-    if chosen not in features:
-        raise ScwmError(f"This model has no feature '{chosen}'.", remedy=f"use {[*features]}")
-    return features[chosen].float().cpu().numpy()
+    name = default_feature(model, feature)
+    return _joined([e.features()[name].float() for e in described(model, images)])
 
 
 def parse(model: Model, images: Images) -> np.ndarray:
@@ -68,10 +78,10 @@ def parse(model: Model, images: Images) -> np.ndarray:
     Raises:
         ScwmError: the model has no parsed parts.
     """
-    labels = _embed(model, images).part_labels
-    if labels is None or model.config["model"]["part_source"] != "parsed":
+    if not model.config["model"]["parts"] or model.config["model"]["part_source"] != "parsed":
         raise ScwmError("This model has no parsed parts.", model.config["method"])
-    return labels.cpu().numpy()
+    labels = [e.part_labels for e in described(model, images)]
+    return _joined([one for one in labels if one is not None])
 
 
 def rank(model: Model, queries: Images, gallery: Images) -> tuple[np.ndarray, np.ndarray]:
@@ -101,11 +111,69 @@ def read_crops(images: Images, size: Sequence[int]) -> np.ndarray:
     return np.stack([_read(image, (size[1], size[0])) for image in images])
 
 
-def _embed(model: Model, images: Images) -> Embedding:
-    pixels = read_crops(images, model.config["model"]["image_size"])
-    batches = ImageBatches(pixels, default_device())
+def default_feature(model: Model, feature: str | None = None) -> str:
+    """`feature`, or the run's own where it is None, and global where the model has no parts.
+
+    Raises:
+        ScwmError: the model has no such feature.
+    """
+    known = ("global", "parts", "both") if model.config["model"]["parts"] else ("global",)
+    wanted = model.config["evaluation"]["feature"]
+    chosen = feature or (wanted if wanted in known else "global")
+    if chosen not in known:
+        raise ScwmError(f"This model has no feature '{chosen}'.", remedy=f"use {[*known]}")
+    return chosen
+
+
+def described(
+    model: Model, images: Images, unreadable: dict[int, ScwmError] | None = None
+) -> Iterator[Embedding]:
+    """What the network says of the images, a batch at a time; while it computes, the next batch is
+    decoded.
+
+    Args:
+        images: as for `extract`.
+        unreadable: takes the errors of images that cannot be read, by their index; without it the
+            first of them is raised.
+
+    Raises:
+        ScwmError: no images, or one that cannot be read.
+    """
+    if not len(images):
+        raise ScwmError("No images were given.")
+    height, width = model.config["model"]["image_size"]
+    device = default_device()
     precision = model.config["training"]["precision"]
-    return embed(model.network, batches, model.config["evaluation"]["batch"], precision)
+    normalise = Augment().normalise
+    model.network.eval()
+
+    def read(row: int) -> np.ndarray | None:
+        try:
+            return _read(images[row], (width, height))
+        except ScwmError as error:
+            if unreadable is None:
+                raise
+            unreadable[row] = error
+            return None
+
+    size = model.config["evaluation"]["batch"]
+    rows = range(len(images))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        waiting = [pool.submit(read, row) for row in rows[:size]]
+        for start in progress(range(0, len(images), size), "crops"):
+            now = waiting
+            waiting = [pool.submit(read, row) for row in rows[start + size :][:size]]
+            pixels = [found for job in now if (found := job.result()) is not None]
+            if not pixels:
+                continue
+            batch = torch.from_numpy(np.stack(pixels)).to(device)
+            with torch.inference_mode(), autocast(device, precision):
+                output = model.network(normalise(batch))
+            yield collect([output])
+
+
+def _joined(batches: list[torch.Tensor]) -> np.ndarray:
+    return torch.cat(batches).cpu().numpy()
 
 
 def _read(image: str | Path | Image.Image | np.ndarray, size: tuple[int, int]) -> np.ndarray:

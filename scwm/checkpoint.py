@@ -14,14 +14,16 @@ from typing import Any
 
 import torch
 
+from scwm import distributed
 from scwm.config import Config
 from scwm.errors import Interrupted, ScwmError
 
 PACKAGE = Path(__file__).parent
 SECONDS = 120.0  # between two checkpoints within an epoch
 _NOT_TRAINING = {
-    *("reporting", "evaluation", "mannequins"),
-    *("api.py", "cli.py", "commands.py", "parsing_stages.py", "scoring.py", "study.py"),
+    *("commands", "crops", "reporting", "evaluation", "mannequins"),
+    *("api.py", "cli.py", "compare.py", "doctor.py", "export.py", "inspection.py", "lease.py"),
+    *("model_card.py", "optional.py", "parsing_stages.py", "scoring.py", "study.py", "verify.py"),
 }
 _SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
@@ -108,8 +110,9 @@ class Checkpoints:
 
     @property
     def due(self) -> bool:
-        """Whether to save now: a signal came, or the last checkpoint is SECONDS old."""
-        return self.signal is not None or time.monotonic() - self.saved > SECONDS
+        """Whether to save now: a signal came to any process, or SECONDS went by since the last."""
+        late = time.monotonic() - self.saved > SECONDS
+        return bool(distributed.highest(self.signal is not None or late))
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Add a checkpoint; at every moment at least one whole one is on disk.
@@ -117,13 +120,14 @@ class Checkpoints:
         Raises:
             Interrupted: the state is saved, and a signal asked to stop.
         """
-        if self.newest.exists():
-            self.newest.replace(self.previous)
-        save_atomically({"key": self.key, "state": dict(state)}, self.newest)
+        if distributed.is_main():
+            if self.newest.exists():
+                self.newest.replace(self.previous)
+            save_atomically({"key": self.key, "state": dict(state)}, self.newest)
         self.saved = time.monotonic()
-        if self.signal is not None:
+        if stop := distributed.highest(self.signal or 0):  # no process ends before it is saved
             raise Interrupted(
-                f"Stopped by {signal.Signals(self.signal).name}; the state is saved.",
+                f"Stopped by {signal.Signals(stop).name}; the state is saved.",
                 self.newest,
                 "call the same command again: it goes on from there",
             )

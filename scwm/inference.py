@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from scwm import distributed
 from scwm.data.augment import Augment
 from scwm.errors import ScwmError
 from scwm.models import Network, Output
@@ -143,6 +144,8 @@ def embed(
 ) -> Embedding:
     """Run `network` in evaluation mode over all images.
 
+    Of several processes each does a share of the batches; only the first has the whole then.
+
     Args:
         images: N images.
         batch: images at a time.
@@ -156,12 +159,23 @@ def embed(
     network.eval()
     normalise = Augment().normalise
 
+    starts = range(0, len(images), batch)
+    shares = distributed.shares(len(starts))
+    own = starts[shares[distributed.rank()]]
+
     def outputs() -> Iterator[Output]:
-        for start in progress(range(0, len(images), batch), title):
+        for start in progress(own, title):
             with autocast(images.device, precision):
                 yield network(normalise(images[slice(start, start + batch)]))
 
-    return collect(outputs(), pixels)
+    if not own:
+        return Embedding(torch.empty(0))
+    found = collect(outputs(), pixels)
+    if distributed.count() == 1:
+        return found
+    sizes = [len(range(len(images))[s.start * batch : s.stop * batch]) for s in shares]
+    fields = (None if f is None else distributed.to_main(f, sizes) for f in vars(found).values())
+    return Embedding(*fields)  # type: ignore[arg-type]
 
 
 def collect(outputs: Iterable[Output], pixels: bool = False) -> Embedding:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from scwm.api import read_crops
 from scwm.config import load_config
-from scwm.data.files import IMAGE_SUFFIXES, list_images
+from scwm.crops.features import find_crops
 from scwm.data.store import ImageStore, StoreSplit
 from scwm.errors import ScwmError
 from scwm.evaluation import to_grid
@@ -62,12 +62,12 @@ def crop_stages(run: Path, paths: Sequence[Path]) -> tuple[list[str], Stages]:
 
     Args:
         run: folder with config.yaml and model.pt, of a model with parsed parts.
-        paths: image files, and folders that images lie in.
+        paths: image files, and folders that images lie in, also in folders of theirs.
 
     Raises:
         ScwmError: no such model, no such file, no images or more than `MOST`.
     """
-    files = crop_files(paths)
+    files = find_crops(paths)
     if len(files) > MOST:
         raise ScwmError(f"{len(files)} images: one picture shows at most {MOST}.")
     crops = read_crops(files, load_config(run / "config.yaml")["model"]["image_size"])
@@ -119,21 +119,3 @@ def one_of_each(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
     draws = numpy_generator(seed, "parse")
     drawn = draws.permutation(np.unique(labels[labels >= 0]))[:count]
     return np.sort([draws.choice(np.flatnonzero(labels == identity)) for identity in drawn])
-
-
-def crop_files(paths: Sequence[Path]) -> list[Path]:
-    """The files among `paths`, and the images that lie in the folders among them, as given.
-
-    Raises:
-        ScwmError: no such path, or a folder without images.
-    """
-    files: list[Path] = []
-    for path in paths:
-        if not path.exists():
-            raise ScwmError("There is no such file or folder.", path, "check the path")
-        found = list_images(path) if path.is_dir() else [path]
-        if not found:
-            kinds = ", ".join(sorted(IMAGE_SUFFIXES))
-            raise ScwmError("The folder holds no images.", path, f"give one with {kinds} files")
-        files += found
-    return files

@@ -1,8 +1,9 @@
 """The scores of one run: features of query and gallery, metrics, and examples for pictures."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -24,9 +25,20 @@ from scwm.evaluation import (
 )
 from scwm.inference import Embedding, ImageBatches, default_device, embed, place
 from scwm.models import Network
+from scwm.writing import whole_file
 
 EXAMPLE_QUERIES, EXAMPLE_MASKS = 8, 12
 LABEL_SCORES = ("clusters", "unclustered_share", "ari", "nmi")
+STORED = {"global": "global_feature", "parts": "part_features", "visibility": "visibility"}
+"""Arrays of features.npz, after ``query_`` and ``gallery_``, and their names in `Embedding`."""
+
+
+class Side(NamedTuple):
+    """Query or gallery: what a run says of its N images, their identities and cameras, (N,)."""
+
+    embedding: Embedding
+    ids: np.ndarray
+    cameras: np.ndarray
 
 
 def load_network(path: Path) -> tuple[Network, Config]:
@@ -44,21 +56,19 @@ def load_network(path: Path) -> tuple[Network, Config]:
 
 
 def evaluate(run: Path, store: ImageStore) -> None:
-    """Score the model in `run` and write its metrics.json and visuals.npz."""
+    """Score the model in `run` and write its metrics.json, features.npz and visuals.npz."""
     network, config = load_network(run / "model.pt")
-    query, gallery = store.split("query"), store.split("gallery")
-    embeddings = [
-        describe(config, network, split, name)
-        for name, split in (("query", query), ("gallery", gallery))
-    ]
-    features = [e.features() for e in embeddings]
-    sides = [(s.ids, s.cameras) for s in (query, gallery)]
-    ranking = {
-        name: evaluate_ranking(features[0][name], *sides[0], features[1][name], *sides[1])
-        for name in features[0]
+    splits = {name: store.split(name) for name in ("query", "gallery")}
+    query, gallery = splits.values()
+    sides = {
+        name: Side(describe(config, network, split, name), split.ids, split.cameras)
+        for name, split in splits.items()
     }
+    embeddings = [side.embedding for side in sides.values()]
+    ranking = rank_features(sides)
     wanted = config["evaluation"]["feature"]
     default = wanted if wanted in ranking else "global"
+    learned = config["kind"] in ("trained", "untrained")
     metrics = {
         **{key: config[key] for key in ("dataset", "method", "seed")},
         "default_feature": default,
@@ -66,15 +76,67 @@ def evaluate(run: Path, store: ImageStore) -> None:
         **ranking[default],
         "parsing": score_masks(config, embeddings, [query, gallery]),
         "parts": score_parts(embeddings[1]),
+        "parameters": sum(p.numel() for p in network.parameters()) if learned else None,
         "pseudo_labels": last_labels(run / "history.csv"),
         "label_note": describe_protocol(config, store.info["note"]),
     }
     write_json(metrics, run / "metrics.json")
-    visuals: dict[str, Any] = rank_examples(
-        query, gallery, features[0][default], features[1][default]
-    )
+    write_features(sides, run / "features.npz")
+    features = [embedding.features()[default] for embedding in embeddings]
+    visuals: dict[str, Any] = rank_examples(query, gallery, *features)
     visuals |= mask_examples(gallery, embeddings[1])
-    np.savez_compressed(run / "visuals.npz", **visuals)
+    with whole_file(run / "visuals.npz") as beside, beside.open("wb") as file:
+        np.savez_compressed(file, **visuals)
+
+
+def rank_features(sides: Mapping[str, Side]) -> dict[str, dict[str, float]]:
+    """Ranking measures of every test feature of `query` in `gallery`.
+
+    The test features are made on the CPU, so that those of stored features are the same.
+    """
+    query, gallery = sides["query"], sides["gallery"]
+    found, searched = query.embedding.features(), gallery.embedding.features()
+    device = default_device()
+    return {
+        name: evaluate_ranking(
+            *(found[name].to(device), query.ids, query.cameras),
+            *(searched[name].to(device), gallery.ids, gallery.cameras),
+        )
+        for name in found
+    }
+
+
+def write_features(sides: Mapping[str, Side], path: Path) -> None:
+    """Store what `read_features` reads, float32 as it is: packed it is hardly smaller."""
+    arrays: dict[str, Any] = {}
+    for name, (embedding, ids, cameras) in sides.items():
+        tensors = {key: getattr(embedding, attribute) for key, attribute in STORED.items()}
+        arrays |= {f"{name}_{key}": t.numpy() for key, t in tensors.items() if t is not None}
+        arrays |= {f"{name}_ids": ids, f"{name}_cameras": cameras}
+    with whole_file(path) as beside, beside.open("wb") as file:
+        np.savez(file, **arrays)
+
+
+def read_features(path: Path) -> dict[str, Side]:
+    """The sides `query` and `gallery` of a run's features.npz, without part labels and pixels.
+
+    Raises:
+        ScwmError: no such file, or one that `scwm evaluate` did not write.
+    """
+
+    def side(stored: Mapping[str, np.ndarray], name: str) -> Side:
+        keys = {attribute: f"{name}_{key}" for key, attribute in STORED.items()}
+        tensors = {a: torch.from_numpy(stored[key]) for a, key in keys.items() if key in stored}
+        return Side(Embedding(**tensors), stored[f"{name}_ids"], stored[f"{name}_cameras"])
+
+    remedy = "evaluate the run again with `scwm evaluate`"
+    try:
+        with np.load(path) as stored:
+            return {name: side(stored, name) for name in ("query", "gallery")}
+    except FileNotFoundError as error:
+        raise ScwmError("The stored features of a run are missing.", path, remedy) from error
+    except Exception as error:
+        raise ScwmError(f"Not the features of a run: {error}", path, remedy) from error
 
 
 def describe_protocol(config: Config, note: str) -> str:
@@ -84,7 +146,7 @@ def describe_protocol(config: Config, note: str) -> str:
 
 
 def describe(config: Config, network: Network, split: StoreSplit, name: str) -> Embedding:
-    """Features of one split by the run's kind: a network's, or a control's."""
+    """Features of one split by the run's kind, a network's or a control's; on the CPU."""
     if config["kind"] == "random_features":
         return Embedding(random_features(len(split), config["seed"], name))
     if config["kind"] == "colour_histogram":
@@ -93,9 +155,10 @@ def describe(config: Config, network: Network, split: StoreSplit, name: str) -> 
     settings = config["evaluation"]
     precision = config["training"]["precision"]
     images = ImageBatches(split.images, device)
-    return embed(
-        place(network, device), images, settings["batch"], precision, title=f"features of {name}"
-    )
+    title = f"features of {name}"
+    found = embed(place(network, device), images, settings["batch"], precision, title=title)
+    tensors: dict[str, Any] = {key: x if x is None else x.cpu() for key, x in vars(found).items()}
+    return Embedding(**tensors)
 
 
 def score_masks(
@@ -169,7 +232,8 @@ def mask_examples(split: StoreSplit, embedding: Embedding) -> dict[str, np.ndarr
 
 def write_json(content: dict[str, Any], path: Path) -> None:
     """JSON whose bytes depend on the content alone: sorted keys, floats to 6 decimals."""
-    path.write_text(json.dumps(_rounded(content), indent=2, sort_keys=True) + "\n")
+    with whole_file(path) as beside:
+        beside.write_text(json.dumps(_rounded(content), indent=2, sort_keys=True) + "\n")
 
 
 def _rounded(value: Any) -> Any:

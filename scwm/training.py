@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from scwm import distributed
 from scwm.checkpoint import Checkpoints, save_atomically
 from scwm.config import Config
 from scwm.data.augment import Augment
@@ -19,7 +20,7 @@ from scwm.data.store import StoreSplit
 from scwm.epoch import Epoch
 from scwm.errors import ScwmError
 from scwm.evaluation.label_quality import label_scores
-from scwm.evaluation.parsing_quality import misplaced_share, parsing_scores, to_grid
+from scwm.evaluation.parsing_quality import training_scores
 from scwm.history import write_history
 from scwm.inference import (
     Embedding,
@@ -40,6 +41,7 @@ from scwm.parsing.discriminant import LinearDiscriminant
 from scwm.progress import progress
 from scwm.pseudo_labels import pseudo_labels
 from scwm.seeding import derived_seed, numpy_generator
+from scwm.virtual_batch import VirtualBatch
 
 
 def build_network(config: Config, weights: dict[str, Tensor] | None) -> Network:
@@ -85,7 +87,7 @@ class Trainer:
             Interrupted: a signal asked to stop; the state is saved.
         """
         settings, seed = self.config["training"], self.config["seed"]
-        epoch = self.restore(checkpoints.load())
+        epoch = self.share(self.restore(checkpoints.load()) if distributed.is_main() else None)
         numbers = range(len(self.history), settings["epochs"])
         with checkpoints.on_signals():
             for number in progress(numbers, f"{self.config['method']} seed {seed}: epochs"):
@@ -121,6 +123,11 @@ class Trainer:
         self.cells = None if cells is None else cells.to(self.device)
         return epoch and Epoch.restore(epoch, self.config, self.split, self.device)
 
+    def share(self, epoch: Epoch | None) -> Epoch | None:
+        """Take up the first process's state, `epoch` included; returns that epoch."""
+        state = distributed.from_main(lambda: self.state(epoch))
+        return epoch if state is None else self.restore(state)
+
     @torch.no_grad()
     def start_neck(self, sample: int = 1024) -> None:
         """Start the global neck's running statistics from training images (ours): the first
@@ -135,7 +142,8 @@ class Trainer:
                     self.network(self.augment.normalise(self.images[group]))
 
     def start_epoch(self, number: int) -> Epoch:
-        """Features, pseudo labels, part labels and memories of an epoch, from 0."""
+        """Features, pseudo labels, part labels and memories of an epoch, from 0. All processes
+        compute the features, the first one the rest: a label that differs would part them."""
         clock = [time.perf_counter()]
         evaluation = self.config["evaluation"]["batch"]
         precision = self.config["training"]["precision"]
@@ -144,6 +152,8 @@ class Trainer:
         again = self.parsed and number > 0 and every > 0 and number % every == 0
         network = self.model if number else self.network
         embedding = embed(network, self.images, evaluation, precision, pixels=starts or again)
+        if not distributed.is_main():
+            return cast(Epoch, self.share(None))
         if starts:
             embedding = self.start_parts(embedding)
         clock.append(time.perf_counter())
@@ -152,13 +162,15 @@ class Trainer:
         row: dict[str, Any] = label_scores(labels.cpu().numpy(), self.split.ids)
         if again:
             self.cells = self.parse_images(embedding, labels, number)
-        row |= self.score_parts(embedding)
+        if self.split.masks is not None and self.cells is not None:
+            row |= training_scores(self.split.masks, self.cells, embedding.part_labels)
         objective = Objective.of(self.config, embedding, labels)
         monitor = StepMonitor.of(objective, embedding, labels, self.split)
         clock.append(time.perf_counter())
         spans = zip(("features", "pseudo_labels", "parsing"), pairwise(clock), strict=True)
         row |= {f"seconds_{name}": stop - start for name, (start, stop) in spans}
-        return Epoch(self.config, number, labels, objective, monitor, row)
+        epoch = Epoch(self.config, number, labels, objective, monitor, row)
+        return cast(Epoch, self.share(epoch))
 
     def label_images(self, embedding: Embedding, feature: str | None = None) -> Tensor:
         """Pseudo identity of each training image, (N,) on the device, -1 = unclustered; by the
@@ -223,19 +235,6 @@ class Trainer:
             read()
         return replace(collect(read()), pixels=pixels)
 
-    def score_parts(self, embedding: Embedding) -> dict[str, float]:
-        """Agreement of part labels and of the classifier's masks with the true masks, if any."""
-        if self.split.masks is None or self.cells is None or embedding.part_labels is None:
-            return {}
-        truth = to_grid(self.split.masks, *self.cells.shape[1:])
-        masks = parsing_scores(embedding.part_labels, truth)
-        labels = parsing_scores(self.cells, truth)
-        labels["misplaced_share"] = misplaced_share(self.cells, truth)
-        return {
-            **{f"label_{name}": value for name, value in labels.items()},
-            **{f"mask_{name}": value for name, value in masks.items()},
-        }
-
     def run_steps(self, epoch: Epoch, checkpoints: Checkpoints | None = None) -> None:
         """The optimiser steps of an epoch that are still to come; saves now and then."""
         self.network.train()
@@ -244,12 +243,18 @@ class Trainer:
         title, left = f"epoch {epoch.number + 1}: steps", total - len(epoch.losses)
         for rows in progress(batches, title, left):
             index = torch.from_numpy(rows).to(self.device, non_blocking=True)
-            cells = None if self.cells is None else self.cells[index]
-            images, cells = self.augment(self.images[rows], cells, epoch.draws)
-            output = self.forward(images)
+            batch = VirtualBatch(len(rows), self.config["training"]["virtual_batch"])
+            own = batch.rows
+            draws = self.augment.draw(len(rows), *self.split.images.shape[1:3], epoch.draws)
+            cells = None if self.cells is None else self.cells[index[own]]
+            images, cells = self.augment.apply(self.images[rows[own]], cells, draws[own])
+            output = batch.gather(self.forward(images, batch))
+            if cells is not None:
+                cells = distributed.gather(cells, own, len(rows))
             losses = objective.losses(output, cells, epoch.labels[index])
             self.optimizer.zero_grad()
             losses[0].backward()
+            distributed.sum_gradients(self.network.parameters())
             self.optimizer.step()
             self.averaged.update_parameters(self.network)
             epoch.monitor.add(output, index)
@@ -258,17 +263,10 @@ class Trainer:
             if checkpoints is not None and checkpoints.due and len(epoch.losses) < total:
                 checkpoints.save(self.state(epoch))
 
-    def forward(self, images: Tensor) -> Output:
-        """The network, its batch normalisation over `virtual_batch` images at a time."""
-        size = group_size(len(images), self.config["training"]["virtual_batch"] or len(images))
+    def forward(self, images: Tensor, batch: VirtualBatch) -> Output:
+        """The network's output of this process's images of `batch`."""
         with autocast(self.device, self.config["training"]["precision"]):
-            outputs = [self.network(group) for group in images.split(size)]
-        if len(outputs) == 1:
-            return outputs[0]
-        whole, *optional = zip(*outputs, strict=True)
-        return Output(
-            torch.cat(whole), *(torch.cat(f) if f[0] is not None else None for f in optional)
-        )
+            return batch.forward(self.network, images)
 
 
 def train(
@@ -291,6 +289,8 @@ def train(
         trainer = Trainer(config, network, split)
         trainer.run(checkpoints)
         network, history = trainer.model, trainer.history
+    if not distributed.is_main():
+        return
     write_history(history, run / "history.csv")
     values = {name: value.cpu() for name, value in network.state_dict().items()}
     save_atomically({"config": config, "model": values}, run / "model.pt")

@@ -1,5 +1,6 @@
 """Fixtures that several test files share: a tiny data set, its store, and configs that fit it."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from scwm.cli import main
 from scwm.config import Config, merge, resolve_config
 from scwm.data import ImageStore, build_store
 from scwm.data.augment import Augment
 from scwm.data.market1501 import load
 from scwm.models.backbone import build_backbone
 
+Scwm = Callable[..., int]
 PARTS = ("head", "torso", "legs")
 SIZE = (64, 32)
 TINY: dict[str, Any] = {
@@ -108,6 +111,67 @@ def tiny_config(tiny_settings) -> Callable[..., Config]:
         return resolve_config(method, "toy", seed, merge(tiny_settings, sections))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory) -> Path:
+    """The folder that the commands are called in."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture
+def scwm(home, monkeypatch) -> Scwm:
+    """``scwm("config --seed 0", ...)``: call a command in `home`; returns its exit status."""
+    monkeypatch.chdir(home)
+    monkeypatch.delenv("SCWM_FOLDER", raising=False)
+    return lambda words, *more: main([*words.split(), *map(str, more)])
+
+
+@pytest.fixture(scope="session")
+def write_config(tiny_settings) -> Callable[..., None]:
+    """``write_config(run, method, "key.path=value", ...)``: the config command, tiny settings."""
+
+    def write(run: Path | str, method: str, *assignments: str, dataset: str = "mannequins") -> None:
+        names = ["--method", method, "--dataset", dataset, "--out", f"{run}/config.yaml"]
+        settings = ["--overrides", json.dumps(tiny_settings), "--set", *assignments]
+        assert main(["config", *names, *settings]) == 0
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def trained(home, toy_folder, toy_weights, write_config) -> Path:
+    """A home where every command up to `evaluate` has run, for two methods."""
+    torch.save(toy_weights, home / "given.pt")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        for words, more in (
+            ("data get mannequins --out data/raw/toy --source", [toy_folder]),
+            ("data store mannequins --root data/raw/toy --size 64x32 --out data/stores/toy", []),
+            ("weights mobilenet_v2 given.pt --out data/weights/toy.pt", []),
+        ):
+            assert main([*words.split(), *map(str, more)]) == 0
+        for method in ("scwm", "random_features"):
+            run = f"results/runs/mannequins/{method}/seed0"
+            write_config(run, method)
+            images = ["--store", "data/stores/toy"]
+            weights = ["--weights", "data/weights/toy.pt"] if method == "scwm" else []
+            assert main(["train", run, *images, *weights]) == 0
+            assert main(["evaluate", run, *images]) == 0
+    return home
+
+
+@pytest.fixture
+def told(capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
+    """``told()``: what a failed command printed: one error, no traceback, nothing on stdout."""
+
+    def read() -> str:
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err and not out
+        assert err.count("scwm: error:") == 1
+        return err
+
+    return read
 
 
 def _person(

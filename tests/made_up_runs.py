@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from scwm.config import config_hash, merge, parse_assignments, split_variant
 from scwm.reporting.runs import CONTROLS, run_folder
 
 DATASETS = ("mannequins", "market1501")
@@ -22,6 +23,8 @@ FROM_MASKS = (
 OF_PARTS = ("part_wrong_ratio", "part_hidden_ratio", "part_hard_rank", "effective_parts")
 OF_PARTS = (*OF_PARTS, "part_similarity")
 OF_MEMORIES = ("wrong_share", "global_wrong_ratio", "global_hidden_ratio", "global_hard_rank")
+STAGES = ("features", "pseudo_labels", "parsing", "training")
+TEMPERED, TAUS = ("hard_mining", "noise_suppression"), (0.03, 0.1, 0.3, 1.0)
 SCORES = ("mAP", "mAP_trapezoid", "mINP", "rank1", "rank5", "rank10")
 
 
@@ -41,8 +44,49 @@ def _pictures(rng: np.random.Generator, *shape: int) -> np.ndarray:
     return blocks.repeat(8, axis=-3).repeat(8, axis=-2)
 
 
+def _unit(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    values = rng.normal(size=shape)
+    values /= np.linalg.norm(values, axis=-1, keepdims=True)
+    return values.astype(np.float32)
+
+
+def _features(rng: np.random.Generator, parsed: bool) -> dict[str, np.ndarray]:
+    """Stored features of 12 queries and of a gallery of 48 images and some distractors."""
+    people = {"query": np.arange(12), "gallery": np.r_[np.arange(12).repeat(4), [-1] * 5]}
+    arrays = {}
+    for side, rows in people.items():
+        count = len(rows)
+        arrays |= {f"{side}_ids": rows + 1, f"{side}_cameras": np.arange(count) % 5 + 1}
+        arrays[f"{side}_global"] = _unit(rng, count, 16)
+        if parsed:
+            arrays[f"{side}_parts"] = _unit(rng, count, 4, 8)
+            arrays[f"{side}_visibility"] = rng.integers(0, 3, (count, 4)).astype(np.float32) / 8
+    return arrays
+
+
+def write_study(folder: Path) -> None:
+    """The memories' part of a run's study.json."""
+    rng = np.random.default_rng(int(folder.name.removeprefix("seed")))
+
+    def scores() -> dict[str, float]:
+        return {
+            f"{memory}_{score}": round(float(rng.normal(centre, 0.1)), 6)
+            for memory in ("global", "part")
+            for score, centre in (("wrong_ratio", 1.0), ("hidden_ratio", 1.0), ("hard_rank", 0.2))
+        }
+
+    strategies = ("uniform", "hardest", *TEMPERED)
+    sweep = [{"strategy": s, "tau": t, **scores()} for s in TEMPERED for t in TAUS]
+    memory = {"strategies": {s: scores() for s in strategies}, "sweep": sweep}
+    (folder / "study.json").write_text(json.dumps({"memory": memory}))
+
+
 def write_run(root: Path, dataset: str, method: str, seed: int, epochs: int = 6) -> Path:
-    """A run folder as training and evaluation leave it, with plausible random content."""
+    """A run folder as training and evaluation leave it, with plausible random content.
+
+    Args:
+        method: a method, or a variant of one, as in ``scwm@model.parts=3``.
+    """
     rng = np.random.default_rng([seed, *map(ord, dataset + method)])
     folder = run_folder(root, dataset, method, seed)
     folder.mkdir(parents=True)
@@ -59,6 +103,8 @@ def write_run(root: Path, dataset: str, method: str, seed: int, epochs: int = 6)
     for name in ("ari", "nmi", *FROM_MASKS, *OF_MEMORIES, *OF_PARTS):
         history[name] = 0.8 * progress + rng.normal(0, 0.03, epochs)
     history["learning_rate"] = 3.5e-4 * 0.1 ** (np.arange(epochs) // (epochs // 2 + 1))
+    for stage in STAGES:
+        history[f"seconds_{stage}"] = rng.uniform(1, 9, epochs)
     if not parsed:
         history[[*LOSSES[2:], *FROM_MASKS, *OF_PARTS]] = np.nan
     if not truth:
@@ -75,9 +121,10 @@ def write_run(root: Path, dataset: str, method: str, seed: int, epochs: int = 6)
         "method": method,
         "seed": seed,
         "default_feature": "both" if parsed else "global",
-        "features": {"global": scores},
+        "features": {name: scores for name in ("global", "parts", "both")[: 3 if parsed else 1]},
         "parsing": parsing if parsed and truth else None,
         "parts": parts if parsed else None,
+        "parameters": None if method == "random_features" else 2_300_000,
         "pseudo_labels": labels | {"unclustered_share": 0.1} if trained else None,
         "label_note": "" if truth else "first 200 identities (easier protocol)",
         **scores,
@@ -89,20 +136,28 @@ def write_run(root: Path, dataset: str, method: str, seed: int, epochs: int = 6)
         "seed": seed,
         "description": f"the method <{method}> & what differs | from scwm",
         "model": {"backbone": "mobilenet_v2", "image_size": [128, 64], "parts": 4},
+        "memory": {"global_tau": 0.3, "part_tau": 0.1},
+        "losses": {"part": 1.0},
         "parsing": {"space_correction": method != "no_space"},
         "training": {"epochs": epochs, "iterations": 40},
     }
+    _, setting, value = split_variant(method)
+    if setting:
+        config = merge(config, parse_assignments([f"{setting}={value}"]))
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    spent = float(history.filter(like="seconds_").to_numpy().sum()) if trained else 0.0
     provenance = {
         "commit": "0123456789abcdef",
         "dirty": False,
-        "config_hash": "aa" * 16,
+        "config_hash": config_hash(config),
         "data_hash": "bb" * 16,
         "weights_hash": None,
         "versions": {"python": "3.11.7", "torch": "2.14.1"},
-        "hardware": {"cpu": "two cores", "gpu": None},
+        "hardware": {"processor": "made up", "cores": 2, "gpu": None},
         "seed": seed,
-        "seconds": 321.5,
+        "seconds_train": spent + 4.5,
+        "seconds_evaluate": 7.0,
+        "seconds": spent + 11.5,
         "images_per_second": 110.2,
         "peak_memory_mib": 900.0,
     }
@@ -120,12 +175,25 @@ def write_run(root: Path, dataset: str, method: str, seed: int, epochs: int = 6)
     if truth:
         visuals["mask_truth"] = _bodies(rng, 8, 64, 32)
     np.savez_compressed(folder / "visuals.npz", **visuals)
+    np.savez(folder / "features.npz", **_features(rng, parsed))
     return folder
 
 
-def write_runs(root: Path, datasets: Any = DATASETS, methods: Any = METHODS) -> Path:
+def write_runs(
+    root: Path, datasets: Any = DATASETS, methods: Any = METHODS, seeds: Any = SEEDS
+) -> Path:
     for dataset in datasets:
         for method in methods:
-            for seed in SEEDS:
+            for seed in seeds:
                 write_run(root, dataset, method, seed)
+    return root
+
+
+def write_gapped(root: Path) -> Path:
+    """One data set in which scwm lacks the metrics of seed 1 and no_space lacks everything."""
+    write_runs(root, DATASETS[:1], METHODS[:3])
+    (run_folder(root, "mannequins", "scwm", 1) / "metrics.json").unlink()
+    for seed in SEEDS:
+        for path in run_folder(root, "mannequins", "no_space", seed).iterdir():
+            path.unlink()
     return root

@@ -100,6 +100,7 @@ def test_bootstrap_of_two_values_is_all_resamples():
         ((4, 5, 6), 8, "not held"),
         ((-2, 5, 12), 4, "undecided"),
         ((-4, -5, -6), 0, "not held"),
+        ((0, 0, 0), 0, "not held"),  # two runs that do not differ
         ((-0.1, 0.0, 0.1), -1, "held"),  # not worse beyond a margin
         ((5,), 0, "one seed"),
         ((), 0, "not run"),
@@ -154,9 +155,14 @@ def test_one_missing_seed_leaves_the_others(root, write):
 
 
 def test_claims_of_other_data_sets_are_left_out(root, write):
-    path = write({"datasets": ["market1501"]}, {"name": "two", "datasets": ["mannequins"]})
+    path = write(
+        {"datasets": ["market1501"]},
+        {"name": "two", "datasets": ["mannequins"]},
+        {"name": "three", "except": ["mannequins"]},
+        {"name": "four", "except": ["msmt17"]},
+    )
     runs = load_runs(root, ["mannequins"], METHODS, SEEDS)
-    assert [o.claim.name for o in evaluate_claims(load_claims(path), runs)] == ["two"]
+    assert [o.claim.name for o in evaluate_claims(load_claims(path), runs)] == ["two", "four"]
 
 
 # Mistakes
@@ -176,6 +182,7 @@ def test_claims_of_other_data_sets_are_left_out(root, write):
         ({"kind": "vital"}, ["'kind' is 'vital'", "required, informative"]),
         ({"at_least": "much"}, ["'at_least' is 'much'"]),
         ({"datasets": ["manikins"]}, ["Unknown data set 'manikins'", "mannequins"]),
+        ({"except": ["manikins"]}, ["Unknown data set 'manikins'", "mannequins"]),
         ({"datasets": "mannequins"}, ["'datasets' is 'mannequins'", "list"]),
     ],
 )
@@ -224,13 +231,14 @@ def test_shipped_claims_fit_every_made_up_run(tmp_path):
         for seed in (0, 1):
             write_run(tmp_path, "mannequins", method, seed)
     names = (["mannequins"], methods, [0, 1])
-    reporting.table("claims", tmp_path, *names, tmp_path / "claims")
+    written = tmp_path / "claims.json"
+    reporting.table("claims", tmp_path, *names, tmp_path / "claims", metrics=written)
     table = pd.read_csv(tmp_path / "claims.csv")
-    own = [c for c in shipped if c.datasets is None or "mannequins" in c.datasets]
+    own = [c for c in shipped if "mannequins" in c.datasets]
     assert list(table.claim) == [c.name for c in own]
     unread = table[table.verdict == "not run"]
     assert len(unread) < len(table) and unread.missing.str.contains("no study.json").all()
-    nested = json.loads((tmp_path / "claims.json").read_text())["mannequins"]
+    nested = json.loads(written.read_text())["mannequins"]
     for _, row in table.iterrows():
         known = {k: row[k] for k in ("effect", "low", "high") if not math.isnan(row[k])}
         assert nested[row.claim] == pytest.approx(known, abs=1e-6)

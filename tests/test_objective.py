@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from scwm.inference import Embedding
+from scwm.losses import diversity_loss, parsing_loss, separation_loss
 from scwm.memory import cluster_means, mean_difficulty
 from scwm.models import Output
 from scwm.objective import Objective
@@ -84,3 +85,44 @@ def test_all_parts_of_an_image_share_its_difficulty(tiny_config, embedding, labe
             expected = F.normalize(0.1 * before[cluster, k] + 0.9 * drawn, dim=0)
             found = objective.parts.centroids[cluster, k]
             torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+
+
+def test_loss_is_the_weighted_sum_of_its_terms(tiny_config, embedding, labels):
+    """Every term that a method may take away counts by its own weight."""
+    weights = {"part": 2.0, "parsing": 3.0, "diversity": 5.0, "separation": 7.0}
+    objective = Objective.of(tiny_config("scwm", losses=weights), embedding, labels)
+    draws, kept = torch.Generator().manual_seed(1), labels >= 0
+    whole, parts = embedding.global_feature[kept], embedding.part_features[kept]
+    seen, own = embedding.visibility[kept], labels[kept]
+    logits = torch.randn(len(own), PARTS + 1, 6, 3, generator=draws)
+    cells = torch.randint(PARTS + 1, (len(own), 6, 3), generator=draws)
+    output = Output(whole, parts, seen, logits.softmax(1), logits)
+    total, *terms = objective.losses(output, cells, own)
+    of_parts = []
+    for k in range(PARTS):
+        products = parts[:, k] @ objective.parts.centroids[:, k].T / objective.parts.temperature
+        each = F.cross_entropy(products, own, reduction="none")
+        of_parts.append((each * seen[:, k]).sum() / seen[:, k].sum())
+    expected = [
+        objective.whole(whole, own),
+        torch.stack(of_parts).mean(),
+        parsing_loss(logits, cells),
+        diversity_loss(output.masks[:, 1:]),
+        separation_loss(parts, seen, objective.weights["separation_margin"]),
+    ]
+    torch.testing.assert_close(torch.stack(terms), torch.stack(expected))
+    assert all(float(term) > 0.01 for term in terms)
+    summed = sum(w * term for w, term in zip((1, *weights.values()), expected, strict=True))
+    torch.testing.assert_close(total, summed)
+
+
+def test_a_part_that_no_image_shows_does_not_move(tiny_config, embedding, labels):
+    objective = Objective.of(tiny_config("scwm"), embedding, labels)
+    kept = labels >= 0
+    seen = torch.ones(int(kept.sum()), PARTS)
+    seen[:, 2] = 0
+    before = objective.parts.centroids.clone()
+    output = Output(embedding.global_feature[kept], embedding.part_features[kept], seen)
+    objective.update(output, labels[kept])
+    moved = (objective.parts.centroids != before).any(2).any(0)
+    assert moved.tolist() == [True, True, False, True]

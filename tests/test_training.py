@@ -24,7 +24,7 @@ from scwm.data.store import StoreSplit
 from scwm.epoch import Epoch
 from scwm.errors import Interrupted, ScwmError
 from scwm.objective import Objective
-from scwm.scoring import evaluate, load_network
+from scwm.scoring import evaluate, load_network, rank_features, read_features
 from scwm.training import Trainer, train
 
 KEY = {"run": "of a test"}
@@ -147,6 +147,13 @@ def test_contract_of_every_method(finished, tiny_config, method):
         last = {key: float(rows[-1][key]) for key in metrics["pseudo_labels"]}
         assert metrics["pseudo_labels"] == pytest.approx(last, abs=1e-6)
         assert set(last) == {"clusters", "unclustered_share", "ari", "nmi"}
+
+    sides = read_features(run / "features.npz")
+    assert rank_features(sides) == {
+        feature: pytest.approx(scores, abs=1e-6) for feature, scores in metrics["features"].items()
+    }
+    assert (sides["query"].embedding.part_features is not None) == parts
+    assert (metrics["parameters"] is None) == (method in ("random_features", "colour_histogram"))
 
     with np.load(run / "visuals.npz", allow_pickle=False) as visuals:
         shapes = {name: visuals[name].shape for name in visuals}

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from scwm.data.augment import Augment
 from scwm.inference import group_size
 from scwm.training import Trainer, build_network
+from scwm.virtual_batch import VirtualBatch
 
 
 @pytest.mark.parametrize("size", [0, 4])
@@ -26,7 +27,7 @@ def test_virtual_batch_normalises_each_group_by_itself(tiny_config, toy_store, t
         mean, variance = pooled.mean(0), pooled.var(0, unbiased=False)
         seen.append(F.normalize((pooled - mean) / (variance + network.neck.eps).sqrt(), dim=1))
         running = 0.9 * running + 0.1 * mean
-    output = trainer.forward(images)
+    output = trainer.forward(images, VirtualBatch(8, size))
     assert torch.allclose(output.global_feature, torch.cat(seen), atol=1e-4)
     assert torch.allclose(network.neck.running_mean, running, atol=1e-5)
     assert all(len(values) == 8 for values in output)

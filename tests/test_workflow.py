@@ -29,19 +29,23 @@ FILES = {
     "data get": ["manifest.csv"],
     "data store": ["images.npy", "index.csv", "store.json"],
     "train": ["model.pt", "history.csv", "train.json"],
-    "evaluate": ["metrics.json", "visuals.npz", "provenance.json"],
+    "evaluate": ["metrics.json", "visuals.npz", "features.npz", "provenance.json"],
     "study": ["study.json"],
 }
 
 
 def main():
     arguments = sys.argv[1:]
+    if arguments[0] == "launch":
+        arguments = arguments[arguments.index("--") + 1 :]
     print(json.dumps(arguments))
     command = " ".join(arguments[:2]) if arguments[0] == "data" else arguments[0]
     out = Path(arguments[arguments.index("--out") + 1] if "--out" in arguments else arguments[1])
     if command in ("table", "plot"):
-        endings = ["csv", "md", "html", "json"] if command == "table" else ["png", "svg"]
+        endings = ["csv", "md", "html", "tex"] if command == "table" else ["png", "svg"]
         files = [out.with_suffix("." + ending) for ending in endings]
+        if "--metrics" in arguments:
+            files.append(Path(arguments[arguments.index("--metrics") + 1]))
     else:
         files = [out / name for name in FILES[command]] if command in FILES else [out]
     for file in files:
@@ -150,12 +154,11 @@ def test_paper_graph_is_whole_fast_and_names_missing_data(tmp_path: Path) -> Non
     assert after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime < 10
 
     config = read_config("paper")
-    runs = len(config["datasets"]) * len(config["methods"]) * len(config["seeds"])
+    variants = sum(map(len, config["sweep"].values()))
+    runs = len(config["datasets"]) * (len(config["methods"]) + variants) * len(config["seeds"])
     counts = job_counts(done.stdout + done.stderr)
-    assert counts["resolve_config"] == counts["train"] == counts["evaluate"] == runs == 96
-    assert counts["get_dataset"] == counts["build_store"] == 2
-    assert counts["get_weights"] == 1
-    assert counts["table"] == 3 and counts["plot"] == 6 and counts["page"] == 1
+    assert counts["resolve_config"] == counts["train"] == counts["evaluate"] == runs == 246
+    assert counts == documented_jobs("paper")
 
     for dataset in config["datasets"]:
         variable = read_config("datasets")[dataset]["env"]
@@ -163,10 +166,27 @@ def test_paper_graph_is_whole_fast_and_names_missing_data(tmp_path: Path) -> Non
         assert f"{variable}=PATH" in done.stdout
 
 
+def documented_jobs(config: str) -> dict[str, int]:
+    """The jobs of a benchmark as docs/workflow.md lists them."""
+    text = (ROOT / "docs/workflow.md").read_text()
+    header, _, *rows = re.findall(r"<!-- jobs -->\n(.*?)\n<!--", text, re.S)[0].splitlines()
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in (header, *rows)]
+    column = cells[0].index(f"`config/{config}.yaml`")
+    return {row[0]: int(row[column]) for row in cells[1:]}
+
+
+def test_the_embedded_graph_is_as_documented(tmp_path: Path) -> None:
+    done = snakemake(ROOT, "--dry-run", "--quiet", "rules", "--directory", str(tmp_path))
+    assert job_counts(done.stdout + done.stderr) == documented_jobs("config")
+
+
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
         ("methods=[scmw]", "scmw"),
+        ("sweep={model.prts: [4]}", "Did you mean 'model.parts'"),
+        ("sweep={model.parts: [6]}", "scwm@model.parts=6 is scwm itself"),
+        ("sweep={model.parts: [../6]}", "sweep"),
         ("datasets=[market1502]", "Unknown data set 'market1502'"),
         ("settings={training: {epoch: 3}}", "training.epoch"),
         ("settings={training: {epochs: 0}}", "training.epochs is"),
@@ -205,7 +225,7 @@ def test_edits_redo_what_depends_on_them(stubbed: Path) -> None:
     """One run of the whole graph with a stand-in command line, then one edit after another."""
     source = "data/it's here; $HOME"
     select = [
-        *("--configfile", "config/ci.yaml", "--config", "methods=[scwm]"),
+        *("--configfile", "config/ci.yaml", "--config", "methods=[scwm]", "seeds=[0]"),
         f'sources={{mannequins_tiny: "{source}"}}',
     ]
 
@@ -225,6 +245,7 @@ def test_edits_redo_what_depends_on_them(stubbed: Path) -> None:
 
     assert after_editing("config/methods/stripes.yaml", "scwm/data/msmt17.py") == set()
     after_training = {"evaluate", "study", "table", "plot", "page", "all"}
+    assert after_editing("config/published_results.csv") == {"table", "page", "all"}
     assert after_editing("scwm/losses.py") == {"train", *after_training}
     assert after_editing("config/claims.yaml") == {"table", "plot", "page", "all"}
     assert after_editing("scwm/reporting/tables.py") == {"table", "plot", "page", "all"}
@@ -239,7 +260,8 @@ def test_edits_redo_what_depends_on_them(stubbed: Path) -> None:
 
 def test_killed_workflow_leaves_nothing_to_unlock(stubbed: Path) -> None:
     """A second run in the folder is refused while the first lives, and no longer."""
-    select = ["--cores", "1", "--configfile", "config/ci.yaml", "--config", "methods=[scwm]"]
+    one_run = ["--config", "methods=[scwm]", "seeds=[0]"]
+    select = ["--cores", "1", "--configfile", "config/ci.yaml", *one_run]
     stub, started = stubbed / "scwm/cli.py", stubbed / "started"
     stub.write_text(f"import time; open({str(started)!r}, 'w'); time.sleep(60)\n" + STUB)
     first = subprocess.Popen(

@@ -26,6 +26,10 @@ class Draws:
     shift: Tensor
     erased: Tensor
 
+    def __getitem__(self, rows: slice) -> "Draws":
+        """The draws of these images."""
+        return Draws(self.flip[rows], self.shift[rows], self.erased[rows])
+
     def to(self, device: torch.device) -> "Draws":
         """The same draws on another device."""
         moved = (t.to(device, non_blocking=True) for t in (self.flip, self.shift, self.erased))

@@ -53,6 +53,7 @@ class Entry:
     subset: Mapping[str, int] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     licence: str = ""
+    ethics: str = ""
     homepage: str = ""
     ask: str = ""
     note: str = ""

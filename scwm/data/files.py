@@ -89,7 +89,8 @@ def find_root(source: Path, needed: tuple[str, ...], title: str) -> Path:
         found = [
             root
             for root in sorted(roots)
-            if root.name != "__MACOSX" and all((root / name).exists() for name in needed)
+            if root.name not in ("__MACOSX", "masks")
+            and all((root / name).exists() for name in needed)
         ]
         if len(found) == 1:
             return found[0]

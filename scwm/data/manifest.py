@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from scwm.data.download import file_hash
+from scwm.data.files import read_text
 from scwm.data.types import Dataset
+from scwm.errors import ScwmError
 from scwm.progress import progress
 from scwm.writing import whole_file
 
@@ -53,6 +55,21 @@ def manifest_hash(entries: list[Entry]) -> str:
     """The one sha256 that stands for all of them."""
     lines = "".join(f"{one.path} {one.sha256}\n" for one in sorted(entries))
     return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def read_manifest(path: Path) -> list[Entry]:
+    """The entries of a manifest.
+
+    Raises:
+        ScwmError: it is not one that `write_manifest` wrote.
+    """
+    rows = list(csv.reader(read_text(path).splitlines()))
+    try:
+        if tuple(rows[0]) != Entry._fields:
+            raise ValueError(f"its columns are {rows[0]}")
+        return [Entry(name, int(size), sha256) for name, size, sha256 in rows[1:]]
+    except (IndexError, ValueError) as error:
+        raise ScwmError(f"Not a manifest: {error}", path, "run `scwm data get` again") from error
 
 
 def write_manifest(entries: list[Entry], folder: Path) -> Path:

@@ -19,6 +19,7 @@ from scwm.data import folder, market1501, msmt17
 from scwm.data.download import extract, fetch, is_archive, unpack
 from scwm.data.entries import Entry, Source, lookup
 from scwm.data.files import MARKS, new_folder
+from scwm.data.manifest import Entry as FileEntry
 from scwm.data.manifest import make_manifest, manifest_hash, write_manifest
 from scwm.data.types import Dataset
 from scwm.errors import ScwmError
@@ -52,7 +53,7 @@ def resolve_source(name: str, source: str | Path | None = None, raw: Path | None
     if given is None:
         raw = RAW / name if raw is None else raw
         if raw.is_dir() and any(raw.iterdir()):
-            return Source(path=str(_follow(raw)))
+            return Source(path=str(follow(raw)))
         if entry.source.urls or entry.source.preset:
             return entry.source
         given = entry.source.path
@@ -69,7 +70,7 @@ def resolve_source(name: str, source: str | Path | None = None, raw: Path | None
     if not os.path.exists(path):  # also of names that no disk could hold
         origin = "--source" if source else entry.env or "config/datasets.yaml"
         raise ScwmError(f"the source of {name} does not exist", path, f"correct {origin}")
-    return Source(path=str(_follow(path)))
+    return Source(path=str(follow(path)))
 
 
 def load_dataset(name: str, source: str | Path | None = None) -> Dataset:
@@ -186,7 +187,7 @@ def _cached(entry: Entry, source: Source) -> Path:
     return target
 
 
-def _follow(path: Path) -> Path:
+def follow(path: Path) -> Path:
     """The folder or CSV that a folder made by `get_dataset` points to, or the path itself."""
     pointer = path / SOURCE_FILE
     if not pointer.is_file():
@@ -234,6 +235,16 @@ def _wrong_counts(entry: Entry, dataset: Dataset) -> str:
 
 def _verify(entry: Entry, root: Path, out: Path) -> Path:
     """Check the data set at `root` against the registry and write `out/manifest.csv`."""
+    return write_manifest(check_files(entry, root), out)
+
+
+def check_files(entry: Entry, root: Path) -> list[FileEntry]:
+    """The files of the data set at `root`: of its layout, counts and, where the registry records
+    it, its hash.
+
+    Raises:
+        ScwmError: they are not; a split is empty, or no query has a match.
+    """
     dataset = _read(entry, root)
     if wrong := _wrong_counts(entry, _subset(entry, dataset)):
         raise ScwmError(f"{entry.name}: {wrong}", root, "unpack the data set again")
@@ -245,7 +256,7 @@ def _verify(entry: Entry, root: Path, out: Path) -> Path:
             root,
             "get the data set from another mirror, or use it under another name (`folder`)",
         )
-    return write_manifest(entries, out)
+    return entries
 
 
 def _check_queries(dataset: Dataset, root: Path) -> None:

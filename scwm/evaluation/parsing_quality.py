@@ -36,6 +36,22 @@ def parsing_scores(predicted: Array, truth: Array) -> dict[str, float]:
     }
 
 
+def training_scores(truth: Array, labels: Array, predicted: Array) -> dict[str, float]:
+    """Part labels that an epoch trains on, and what the classifier says, for the history.
+
+    Args:
+        truth: (N,H,W) true masks, as for `parsing_scores`.
+        labels, predicted: (N,h,w) integers, 0 background, 1.. parts.
+    """
+    truth = to_grid(truth, *labels.shape[1:])
+    of_labels = parsing_scores(labels, truth)
+    of_labels["misplaced_share"] = misplaced_share(labels, truth)
+    return {
+        **{f"label_{name}": value for name, value in of_labels.items()},
+        **{f"mask_{name}": value for name, value in parsing_scores(predicted, truth).items()},
+    }
+
+
 def misplaced_share(predicted: Array, truth: Array) -> float:
     """Share of foreground cells whose part lies out of its true vertical range.
 

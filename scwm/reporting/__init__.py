@@ -4,12 +4,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from scwm.errors import ScwmError
-from scwm.reporting.page import write_page
-from scwm.reporting.runs import load_runs
-from scwm.reporting.tables import write_files, write_table
+from scwm.reporting.names import PLOTS, TABLES, methods_of
 
-TABLES = ("claims", "main", "ablation")
-PLOTS = ("claims", "curves", "pseudo_labels", "ablation", "masks", "ranks")
+# The rest is imported where it is needed: the help of every command asks for the names alone.
+__all__ = ["PLOTS", "TABLES", "page", "plot", "table"]
 
 
 def table(
@@ -20,22 +18,45 @@ def table(
     seeds: Iterable[int],
     out: Path,
     partial: bool = False,
+    metrics: Path | None = None,
 ) -> list[Path]:
-    """Write the table `name` of `TABLES` to `out`.csv, .md, .html and .json.
+    """Write the table `name` of `TABLES` to `out`.csv, .md, .html and .tex.
+
+    Args:
+        metrics: a JSON file for the same figures, as `dvc metrics` reads them.
 
     Raises:
         ScwmError: where runs are missing and `partial` is false.
     """
-    runs = load_runs(root, datasets, methods, seeds, partial)
-    if name != "claims":
-        return write_table(name, runs, out)
-    # Imported here: statistics take long to load, and the other tables do without them.
-    from scwm.reporting import claim_table, claims
+    from scwm.reporting import tables
+    from scwm.reporting.runs import load_runs
 
-    outcomes = claims.evaluate_claims(claims.load_claims(), runs)
-    shown = claim_table.claim_table(outcomes, runs)
-    nested = claim_table.nested_effects(outcomes)
-    return write_files(shown, claim_table.claim_frame(outcomes), nested, out)
+    runs = load_runs(root, datasets, methods_of(name, methods), seeds, partial)
+    if name == "published":
+        from scwm.reporting import published as made
+
+        parts = (
+            made.published_table(runs),
+            made.published_frame(runs),
+            made.nested_scores(runs),
+        )
+    elif name == "claims":
+        # Imported here: statistics take long to load, and the other tables do without them.
+        from scwm.reporting import claim_table, claims
+
+        outcomes = claims.evaluate_claims(claims.load_claims(), runs)
+        parts = (
+            claim_table.claim_table(outcomes, runs),
+            claim_table.claim_frame(outcomes),
+            claim_table.nested_effects(outcomes),
+        )
+    else:
+        parts = (
+            tables.build_table(name, runs),
+            tables.summarise(name, runs),
+            tables.nested_means(name, runs),
+        )
+    return tables.write_files(*parts, out, metrics)
 
 
 def plot(
@@ -55,24 +76,12 @@ def plot(
     if name not in PLOTS:
         raise ScwmError(f"no plot named {name!r}", remedy=f"choose one of {', '.join(PLOTS)}")
     # Imported here: the plotting libraries take seconds to load, and tables do without them.
-    from scwm.reporting import bars, claims, curves, forest, galleries, style
+    from scwm.reporting import figures, style
+    from scwm.reporting.runs import load_runs
 
-    runs = load_runs(root, datasets, methods, seeds, partial)
+    runs = load_runs(root, datasets, methods_of(name, methods), seeds, partial)
     with style.figure_style():
-        if name == "claims":
-            outcomes = claims.evaluate_claims(claims.load_claims(), runs)
-            figure = forest.forest_plot(outcomes, runs)
-        elif name == "curves":
-            figure = curves.training_curves(runs)
-        elif name == "pseudo_labels":
-            figure = curves.pseudo_label_curves(runs)
-        elif name == "ablation":
-            figure = bars.ablation_bars(runs)
-        elif name == "masks":
-            figure = galleries.mask_gallery(runs, partial)
-        else:
-            figure = galleries.rank_lists(runs, partial)
-        return style.save(figure, out)
+        return style.save(figures.FIGURES[name](runs, partial), out)
 
 
 def page(
@@ -90,5 +99,8 @@ def page(
     Raises:
         ScwmError: where runs, tables or plots are missing and `partial` is false.
     """
+    from scwm.reporting.page import write_page
+    from scwm.reporting.runs import load_runs
+
     runs = load_runs(root, datasets, methods, seeds, partial)
     return [write_page(runs, tables, plots, out, partial)]

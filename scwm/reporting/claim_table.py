@@ -7,8 +7,8 @@ import pandas as pd
 from scwm.errors import ScwmError
 from scwm.reporting.claims import Outcome, bootstrap_interval
 from scwm.reporting.markup import UNKNOWN, Block, Cell, Table
+from scwm.reporting.measures import Measure
 from scwm.reporting.runs import Runs
-from scwm.reporting.tables import Measure
 
 HEADER = (
     *("Claim", "Statement", "Comparison", "Seeds", "Effect", "95 % interval", "Bootstrap"),
@@ -18,8 +18,9 @@ CAPTION = (
     "Effect: mean of the paired differences over the seeds, positive where it is in the claim's "
     "favour; in points (hundredths) but for ratios, rank correlations, numbers of masks and "
     "cosines. Held: the effect is at least what is asked for and Student's 95 % interval lies "
-    "above 0; not held: the interval lies below what is asked for; else undecided. The bootstrap's "
-    f"percentile interval is too narrow for so few seeds and decides nothing. {UNKNOWN}: unknown."
+    "above 0; not held: it reaches no higher than what is asked for; else undecided. The "
+    "bootstrap's percentile interval is too narrow for so few seeds and decides nothing. "
+    f"{UNKNOWN}: unknown."
 )
 LISTED = ("required", "informative")
 

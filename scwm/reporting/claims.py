@@ -26,9 +26,10 @@ KEYS: dict[str, type | tuple[type, ...] | tuple[str, ...]] = {
     "better": ("higher", "lower"),
     "unit": ("points", "plain"),
     "datasets": list,
+    "except": list,
     "kind": ("required", "informative"),
 }
-OPTIONAL = ("at_least", "better", "unit", "datasets")
+OPTIONAL = ("at_least", "better", "unit", "datasets", "except")
 AGAINST = {"method": str, "metric": str, "value": (int, float), "times": (int, float)}
 SOURCES = ("", "history", "study")
 
@@ -55,7 +56,7 @@ class Claim:
     at_least: float = 0.0
     sign: int = 1
     scale: float = 100.0
-    datasets: tuple[str, ...] | None = None
+    datasets: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         own, rival = self.side, self.rival
@@ -103,7 +104,8 @@ class Outcome:
         """held, not held, undecided, one seed or not run.
 
         Held: the mean effect is what the claim asks for and the interval lies above 0, or above
-        `at_least` where that is negative. Not held: the whole interval lies below `at_least`.
+        `at_least` where that is negative. Not held: the interval reaches no higher than
+        `at_least`; so it is where nothing is asked for but "more" and both sides are equal.
         """
         if self.effect is None:
             return "not run"
@@ -112,7 +114,7 @@ class Outcome:
         low, high = self.interval
         if self.effect >= self.claim.at_least and low > min(self.claim.at_least, 0.0):
             return "held"
-        return "not held" if high < self.claim.at_least else "undecided"
+        return "not held" if high <= self.claim.at_least else "undecided"
 
 
 def t_interval(effects: Sequence[float]) -> tuple[float, float]:
@@ -178,7 +180,8 @@ def _claim(entry: dict[str, Any], path: Path) -> Claim:
                 "give a path in metrics.json, history:COLUMN or study:PATH",
             )
     known_data = read_yaml(CONFIG_DIR / "datasets.yaml")
-    if unknown := [name for name in entry.get("datasets", ()) if name not in known_data]:
+    datasets, without = entry.get("datasets", list(known_data)), entry.get("except", [])
+    if unknown := [name for name in [*datasets, *without] if name not in known_data]:
         raise ScwmError(f"Unknown data set '{unknown[0]}'.", where, ", ".join(known_data))
     if side == rival and against.get("times", 1) == 1:
         raise ScwmError(f"The claim compares {side.metric} of {side.method} with itself.", where)
@@ -192,7 +195,7 @@ def _claim(entry: dict[str, Any], path: Path) -> Claim:
         at_least=entry.get("at_least", 0.0),
         sign=-1 if entry.get("better") == "lower" else 1,
         scale=1.0 if entry.get("unit") == "plain" else 100.0,
-        datasets=tuple(entry["datasets"]) if "datasets" in entry else None,
+        datasets=tuple(name for name in datasets if name not in without),
     )
 
 
@@ -217,7 +220,7 @@ def evaluate_claims(claims: Sequence[Claim], runs: Runs) -> list[Outcome]:
         _evaluate(claim, dataset, runs)
         for dataset in runs.datasets
         for claim in claims
-        if claim.datasets is None or dataset in claim.datasets
+        if dataset in claim.datasets
     ]
 
 

@@ -1,6 +1,7 @@
 """Pictures of what the methods predict: part masks and rank lists."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,7 +12,7 @@ from PIL import Image
 
 from scwm.errors import ScwmError
 from scwm.reporting.runs import Gap, Run, Runs
-from scwm.reporting.style import PARTS, RIGHT, WRONG, dataset_panels
+from scwm.reporting.style import PARTS, RIGHT, WRONG, dataset_panels, say
 
 COLUMNS = 10  # images of the mask gallery
 QUERIES = 4  # rank lists per method
@@ -19,6 +20,7 @@ WIDTH, HEIGHT = 100, 200  # pixels of a picture; pedestrian crops are twice as h
 GAP, HEAD = 10, 24  # pixels between pictures, and for a line of text above one
 MASKS_INCH, RANKS_INCH = 210, 165  # pixels
 Visuals = dict[str, np.ndarray]
+T = TypeVar("T")
 
 
 def _visuals(run: Run) -> Visuals:
@@ -31,16 +33,20 @@ def _visuals(run: Run) -> Visuals:
         return dict(stored)
 
 
-def _first_visuals(
-    runs: Runs, dataset: str, methods: Sequence[str], partial: bool
-) -> tuple[dict[str, Visuals], list[Gap]]:
-    """The pictures of each method's first seed, and the gaps where they are missing."""
-    found: dict[str, Visuals] = {}
+def first_found(
+    runs: Runs, dataset: str, methods: Sequence[str], read: Callable[[Run], T], partial: bool
+) -> tuple[dict[str, T], list[Gap]]:
+    """What `read` gives of each method's first seed, and the gaps where it finds nothing.
+
+    Raises:
+        ScwmError: that of `read`, where `partial` is false.
+    """
+    found: dict[str, T] = {}
     gaps = []
     for method in methods:
         for run in runs.of(dataset, method)[:1]:
             try:
-                found[method] = _visuals(run)
+                found[method] = read(run)
             except ScwmError as error:
                 if not partial:
                     raise
@@ -117,7 +123,7 @@ def mask_gallery(runs: Runs, partial: bool = False) -> Figure:
     sheets: list[tuple[list[str], list[list[np.ndarray]]]] = []
     gaps, parts = list(runs.gaps), 1
     for dataset in runs.datasets:
-        found, more = _first_visuals(runs, dataset, runs.methods, partial)
+        found, more = first_found(runs, dataset, runs.methods, _visuals, partial)
         gaps += more
         found = {method: v for method, v in found.items() if "mask_parts" in v}
         names: list[str] = []
@@ -143,7 +149,7 @@ def mask_gallery(runs: Runs, partial: bool = False) -> Figure:
     for strip, (names, rows) in zip(strips, sheets, strict=True):
         panel = strip.subplots()
         if not rows:
-            _nothing(panel, "no run shown here predicts parts")
+            say(panel, "no run shown here predicts parts")
             continue
         sheet(panel, rows, columns, 0)
         panel.set_yticks(np.arange(len(names)) + 0.5, names)
@@ -162,7 +168,7 @@ def rank_lists(runs: Runs, partial: bool = False) -> Figure:
     gaps = list(runs.gaps)
     sheets: list[dict[str, Visuals]] = []
     for dataset in runs.datasets:
-        found, more = _first_visuals(runs, dataset, methods, partial)
+        found, more = first_found(runs, dataset, methods, _visuals, partial)
         gaps += more
         sheets.append({m: v for m, v in found.items() if "rank_query" in v})
 
@@ -178,7 +184,7 @@ def rank_lists(runs: Runs, partial: bool = False) -> Figure:
     for strip, found in zip(strips, sheets, strict=True):
         panels = strip.subplots(max(len(found), 1), 1, squeeze=False)[:, 0]
         if not found:
-            _nothing(panels[0], "no run with rank lists")
+            say(panels[0], "no run with rank lists")
         for panel, (method, visuals) in zip(panels, found.items(), strict=False):
             _rank_sheet(panel, visuals, columns)
             panel.set_title(method, loc="left", fontweight="bold")
@@ -210,8 +216,3 @@ def _rank_sheet(panel: Axes, visuals: Visuals, columns: int) -> None:
         for column, (text, colour) in enumerate(texts):
             panel.text(column + 0.5, query + line, text, ha="center", fontsize=8, color=colour)
     sheet(panel, rows, columns, HEAD)
-
-
-def _nothing(panel: Axes, text: str) -> None:
-    panel.text(0.5, 0.5, text, ha="center", va="center", color="#606060")
-    panel.set_axis_off()

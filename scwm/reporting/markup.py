@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from html import escape
 
 UNKNOWN = "\N{EN DASH}"
+EMPTY = "The benchmark has no run for this table."
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,8 @@ def to_markdown(table: Table) -> str:
             if len(block.groups) > 1:
                 lines.append(_markdown_row([f"*{group}*"] + [""] * (len(block.header) - 1)))
             lines += [_markdown_row(map(_markdown_cell, cells)) for cells in rows]
+    if not table.blocks:
+        lines += ["", EMPTY]
     if table.gaps:
         lines += ["", "## Missing", "", *(f"- {escape(gap, quote=False)}" for gap in table.gaps)]
     return "\n".join(lines) + "\n"
@@ -111,6 +114,8 @@ def html_fragment(table: Table) -> str:
             parts += [_html_row(cells) for cells in rows]
             parts.append("</tbody>")
         parts.append("</table></div>")
+    if not table.blocks:
+        parts.append(f"<p>{EMPTY}</p>")
     if table.gaps:
         items = "\n".join(f"<li>{escape(gap)}</li>" for gap in table.gaps)
         parts.append(f'<div class="missing"><h3>Missing</h3><ul>\n{items}\n</ul></div>')
@@ -122,13 +127,17 @@ def to_html(table: Table) -> str:
     return html_page(table.title, html_fragment(table))
 
 
-def html_page(title: str, body: str) -> str:
-    """A self-contained page (no network) that follows the reader's light or dark setting."""
+def html_page(title: str, body: str, style: str = "") -> str:
+    """A self-contained page (no network) that follows the reader's light or dark setting.
+
+    Args:
+        style: rules of its own, after those of all pages.
+    """
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<title>{escape(title)}</title>\n<link rel="icon" href="data:,">\n'
-        f"<style>{STYLE}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
+        f"<style>{STYLE}{style}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
     )
 
 

@@ -9,25 +9,12 @@ from PIL import Image
 
 from scwm.errors import ScwmError
 from scwm.reporting.markup import UNKNOWN, html_page, html_rows
+from scwm.reporting.names import CAPTIONS, TABLES
 from scwm.reporting.runs import Gap, Run, Runs, beside
+from scwm.writing import whole_file
 
 CSS_DPI = 96  # pixels of a style sheet per inch
-TABLES = ("claims", "main", "ablation")
-CAPTIONS = {
-    "claims": "Effect of each claim: mean over the seeds and Student's 95 % interval, positive in "
-    "the claim's favour. Bold: required. Blue tick: what the claim asks for. An arrow: the "
-    "interval goes on.",
-    "ablation": "mAP of the full method, its ablations and the controls (grey): mean over the "
-    "seeds, error bar of one standard deviation, a point for each seed. Dashed: the full method.",
-    "curves": "Training, epoch by epoch: mean over the seeds, band of one standard deviation.",
-    "pseudo_labels": "Pseudo identities, pixel labels and memory weights against the truth, epoch "
-    "by epoch; weight of wrong samples: over what equal weights would give them. The truth is "
-    "reported and never used in training (but by the control oracle).",
-    "masks": "Part masks on the same images, first seed. Colours number the parts; the numbers "
-    "of the truth and of a method are each their own.",
-    "ranks": "Rank lists of the same queries, first seed. A tick and a green frame: the same "
-    "person under another camera; a cross and a red frame: someone else. Number: similarity.",
-}
+ANSWER = ("main", "ablation")  # the tables that come first
 QUESTION = """
 <p>Person re-identification without labels: given pedestrian crops from several cameras, find
 the same person again, with no identity known in training. SCWM (Spatial Cascaded Clustering and
@@ -36,6 +23,22 @@ pseudo identities found by clustering, from body parts found without part labels
 memories that weight hard and noisy samples.</p>
 <p>What does each of its components contribute? Each ablation below leaves out or replaces one of
 them; controls mark chance, no training and training with the true identities.</p>
+"""
+VERIFY = """
+<p>Every run keeps the features that its figures were computed from. In the folder that this
+benchmark ran in,</p>
+<div class="scroll"><pre><code>scwm verify {folder}
+scwm verify {folder} --dataset {dataset} --method {method} --seed {seed} --measure mAP</code></pre>
+</div>
+<p>ranks the gallery again by the stored features, takes each config's hash and the main table's
+means again, and names what does not match.</p>
+"""
+CITE = """
+<p>The method: J. Hong, J. Zuo, C. Han, R. Zheng, M. Tian, C. Gao, N. Sang. <i>Spatial Cascaded
+Clustering and Weighted Memory for Unsupervised Person Re-identification</i>. 2024,
+<a href="https://arxiv.org/abs/2403.00261">arXiv 2403.00261</a>.</p>
+<p>These figures: the SCWM benchmark, an independent suite, at commit {commits}; its figures are
+none of the paper's.</p>
 """
 
 
@@ -57,26 +60,51 @@ def write_page(runs: Runs, tables: Path, plots: Path, out: Path, partial: bool =
             where=out,
             remedy="make them first, or ask for a partial report (--partial)",
         )
-    sections = [
+    figures = [name for name in CAPTIONS if name != "claims"]
+    others = [name for name in TABLES if name not in (*ANSWER, "claims")]
+    sections = {
+        "Question": QUESTION,
+        "Answer": "\n".join(_table(tables / f"{name}.html") for name in ANSWER),
+        "Claims": _figure(plots / "claims.png", CAPTIONS["claims"])
+        + _table(tables / "claims.html"),
+        "Setting": _setting(runs),
+        "Figures": _links({f"plot-{name}": _title(name) for name in figures})
+        + "\n".join(
+            f"<h3>{_title(name)}</h3>" + _figure(plots / f"{name}.png", CAPTIONS[name])
+            for name in figures
+        ),
+        "Further tables": _links({f"table-{name}": _title(name) for name in others})
+        + "\n".join(_table(tables / f"{name}.html") for name in others),
+        "Provenance": _provenance(runs),
+        "How to verify": _verify(runs, out.parent),
+        "How to cite": CITE.format(commits=_commits(runs)),
+    }
+    anchors = {title: title.lower().replace(" ", "-") for title in sections}
+    body = [
         "<h1>Spatial cascaded clustering and weighted memory: a benchmark</h1>",
-        f"<h2>Question</h2>{QUESTION}",
-        "<h2>Answer</h2>",
-        *(_table(tables / f"{name}.html") for name in TABLES[1:]),
-        "<h2>Claims</h2>",
-        _figure(plots / "claims.png", CAPTIONS["claims"]),
-        _table(tables / "claims.html"),
-        f"<h2>Setting</h2>{_setting(runs)}",
-        "<h2>Figures</h2>",
-        *(_figure(plots / f"{name}.png", text) for name, text in list(CAPTIONS.items())[1:]),
-        f"<h2>Provenance</h2>{_provenance(runs)}",
+        _links({anchor: title for title, anchor in anchors.items()}),
+        *(f'<h2 id="{anchors[title]}">{title}</h2>{text}' for title, text in sections.items()),
     ]
     out = beside(out, "")
-    out.write_text(html_page("SCWM benchmark", "\n".join(sections)), encoding="utf-8")
+    with whole_file(out) as written:
+        written.write_text(html_page("SCWM benchmark", "\n".join(body)), encoding="utf-8")
     return out
 
 
+def _title(name: str) -> str:
+    return "t-SNE" if name == "tsne" else name.replace("_", " ").capitalize()
+
+
+def _links(titles: dict[str, str]) -> str:
+    """Links to anchors of the page, by their titles."""
+    links = (f'<a href="#{anchor}">{title}</a>' for anchor, title in titles.items())
+    return f"<nav>{' · '.join(links)}</nav>\n"
+
+
 def _missing(path: Path) -> str:
-    return f'<div class="missing"><p>Not built: {escape(path.name)}</p></div>'
+    kind = "plot" if path.suffix == ".png" else "table"
+    name = escape(path.name)
+    return f'<div class="missing" id="{kind}-{path.stem}"><p>Not built: {name}</p></div>'
 
 
 def _table(path: Path) -> str:
@@ -189,3 +217,15 @@ def _gaps(gaps: tuple[Gap, ...]) -> str:
         return ""
     items = "".join(f"<li>{escape(str(gap))}</li>" for gap in gaps)
     return f'<div class="missing"><h3>Missing runs</h3><ul>{items}</ul></div>'
+
+
+def _verify(runs: Runs, folder: Path) -> str:
+    one = runs.found[0] if runs.found else None
+    named = (one.dataset, one.method, one.seed) if one else ("DATASET", "METHOD", "SEED")
+    dataset, method, seed, place = (escape(str(name)) for name in (*named, folder))
+    return VERIFY.format(folder=place, dataset=dataset, method=method, seed=seed)
+
+
+def _commits(runs: Runs) -> str:
+    commits = dict.fromkeys(str(run.provenance.get("commit") or UNKNOWN) for run in runs.found)
+    return ", ".join(f"<code>{escape(commit)}</code>" for commit in commits) or UNKNOWN

@@ -71,7 +71,8 @@ def run_folder(root: Path, dataset: str, method: str, seed: int) -> Path:
     return Path(root) / dataset / method / f"seed{seed}"
 
 
-def _load(folder: Path, dataset: str, method: str, seed: int) -> Run:
+def read_run(folder: Path, dataset: str, method: str, seed: int) -> Run:
+    """The run in a folder; a ValueError says what is missing or cannot be read."""
     absent = [name for name in FILES if not (folder / name).is_file()]
     if absent:
         raise ValueError(f"no {', '.join(absent)}")
@@ -108,7 +109,7 @@ def load_runs(
             for seed in seeds:
                 try:
                     folder = run_folder(root, dataset, method, seed)
-                    found.append(_load(folder, dataset, method, seed))
+                    found.append(read_run(folder, dataset, method, seed))
                 except ValueError as error:
                     gaps.append(Gap(dataset, method, seed, str(error)))
     if gaps and not partial:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import matplotlib as mpl
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
 from scwm.reporting.runs import CONTROLS, Gap, beside
@@ -95,6 +96,12 @@ def dataset_panels(
     for strip, dataset in zip(strips, datasets, strict=True):
         strip.suptitle(dataset, fontsize=11, fontweight="bold", x=0.01, ha="left")
     return figure, strips
+
+
+def say(panel: Axes, text: str) -> None:
+    """Words in place of a panel that has nothing to show."""
+    panel.text(0.5, 0.5, text, ha="center", va="center", color="#606060", transform=panel.transAxes)
+    panel.set_axis_off()
 
 
 def save(figure: Figure, out: Path) -> list[Path]:

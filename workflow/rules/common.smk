@@ -11,27 +11,29 @@ from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.settings import DeploymentMethod
 
 sys.path.insert(0, str(Path(workflow.basedir).parent))
-from scwm.config import merge, read_yaml, resolve_config  # needs nothing but PyYAML
+# These need nothing but PyYAML.
+from scwm.config import merge, read_yaml, resolve_config, split_variant
 from scwm.errors import ScwmError
 from scwm.lock import Lock
+from scwm.reporting.names import PLOTS, REFERENCE, TABLES, methods_of
 
 NAME = "[a-z0-9_]+"
+VARIANT = rf"{NAME}(@{NAME}\.{NAME}=[A-Za-z0-9_.+-]+)?"
 # Relative, so that a moved checkout is not out of date; "." but for --directory.
 ROOT = Path(os.path.relpath(Path(workflow.basedir).parent))
 RUN = "results/runs/{dataset}/{method}/seed{seed}"
 # They join the steps together or talk to the user, and decide no result.
 GLUE = {
     "cli.py",
-    "commands.py",
+    *(f"commands/{path.name}" for path in (ROOT / "scwm/commands").glob("*.py")),
     "errors.py",
     "lock.py",
     "progress.py",
     "writing.py",
     "data/registry.py",
 }
-TABLES = ("claims", "main", "ablation")
-PLOTS = ("claims", "curves", "pseudo_labels", "ablation", "masks", "ranks")
-TABLE_FORMATS = ("csv", "md", "html", "json")
+READ_OF_RUNS = ("config.yaml", "metrics.json", "history.csv", "provenance.json")
+TABLE_FORMATS = ("csv", "md", "html", "tex")
 PLOT_FORMATS = ("png", "svg")
 
 
@@ -107,9 +109,15 @@ def overrides(dataset):
 
 
 @cache
+def settings_of(dataset, method):
+    """The resolved config of a run, without its name."""
+    resolved = resolve_config(method, dataset, 0, overrides(dataset))
+    return {key: value for key, value in resolved.items() if key not in ("method", "description")}
+
+
 def model_settings(dataset, method):
     """The model section of a run's resolved config."""
-    return resolve_config(method, dataset, 0, overrides(dataset))["model"]
+    return settings_of(dataset, method)["model"]
 
 
 def store_file(name):
@@ -161,23 +169,40 @@ def dataset_code(dataset):
     return sorted({*code("data/download.py", "data/manifest.py"), *loader_code(dataset)})
 
 
-def run_files(*names):
-    """These files of every run of the benchmark."""
+def all_methods():
+    """The methods of the benchmark and the variants of its sweep."""
+    sweep = config["sweep"].items()
+    variants = [f"{REFERENCE}@{key}={value}" for key, values in sweep for value in values]
+    return [*config["methods"], *variants]
+
+
+def run_files(methods, *names):
+    """These files of the runs of some methods, of every data set and seed."""
     return expand(
         f"{RUN}/{{name}}",
         dataset=config["datasets"],
-        method=config["methods"],
+        method=methods,
         seed=config["seeds"],
         name=names,
     )
 
 
-def claim_files(name):
-    """What the table or plot of the claims reads beside the runs; nothing for other names.
+def other_files(name):
+    """What a table or plot reads beside metrics, history and provenance of its runs.
 
-    That is the claims and, for those at one model's own features, the studies of these models. A
-    claim whose methods the config does not list asks for nothing: the table says "not run".
+    For the claims that is, beside their list, the studies of the models whose own features they
+    are about. A claim whose methods the config does not list asks for nothing: the table says "not
+    run".
     """
+    methods = config["methods"]
+    if name == "published":
+        return [str(ROOT / "config/published_results.csv")]
+    if name in ("masks", "ranks"):
+        return run_files(methods, "visuals.npz")
+    if name == "tsne":
+        return run_files(methods, "features.npz")
+    if name == "weights":
+        return run_files([REFERENCE] if REFERENCE in methods else [], "study.json")
     if name != "claims":
         return []
     files = [str(ROOT / "config/claims.yaml")]
@@ -198,6 +223,7 @@ def reported_outputs(config):
     return [
         f"{results}/report.html",
         *expand(f"{results}/tables/{{name}}.{{ext}}", name=TABLES, ext=TABLE_FORMATS),
+        *expand(f"{results}/metrics/{{name}}.json", name=TABLES),
         *expand(f"{results}/plots/{{name}}.{{ext}}", name=PLOTS, ext=PLOT_FORMATS),
     ]
 
@@ -214,11 +240,20 @@ def check_config(config):
             known = ", ".join(sorted(REGISTRY))
             raise WorkflowError(f"Unknown data set '{name}' in the config; known: {known}.")
     for dataset in config["datasets"]:
-        for method in config["methods"]:
+        for method in all_methods():
             try:
                 model_settings(dataset, method)
             except ScwmError as error:
                 raise WorkflowError(f"The config does not fit {method} on {dataset}: {error}")
+        for method in all_methods():
+            if split_variant(method)[1] and settings_of(dataset, method) == settings_of(
+                dataset, REFERENCE
+            ):
+                raise WorkflowError(
+                    f"Sweep: {method} is {REFERENCE} itself on {dataset}; leave the value out."
+                )
+    if config["sweep"] and REFERENCE not in config["methods"]:
+        raise WorkflowError(f"A sweep varies {REFERENCE}: list it among the methods.")
 
 
 def data_at_hand(dataset):

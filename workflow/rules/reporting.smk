@@ -1,8 +1,8 @@
 rule table:
-    """Mean and standard deviation over seeds, as CSV, Markdown, HTML and JSON."""
+    """Mean and standard deviation over seeds, as CSV, Markdown, HTML, LaTeX, and JSON for DVC."""
     input:
-        runs=run_files("config.yaml", "metrics.json", "history.csv", "provenance.json"),
-        claims=lambda wildcards: claim_files(wildcards.table),
+        runs=lambda wildcards: run_files(methods_of(wildcards.table, all_methods()), *READ_OF_RUNS),
+        others=lambda wildcards: other_files(wildcards.table),
         code=code("reporting/*.py"),
     output:
         csv=f"{config['results']}/tables/{{table}}.csv",
@@ -13,7 +13,8 @@ rule table:
             category="Tables",
             labels={"table": "{table}"},
         ),
-        json=f"{config['results']}/tables/{{table}}.json",
+        tex=f"{config['results']}/tables/{{table}}.tex",
+        metrics=f"{config['results']}/metrics/{{table}}.json",
     log:
         f"{config['results']}/logs/table/{{table}}.log",
     benchmark:
@@ -29,23 +30,21 @@ rule table:
     params:
         out=subpath(output.csv, strip_suffix=".csv"),
         datasets=config["datasets"],
-        methods=config["methods"],
+        methods=all_methods(),
         seeds=config["seeds"],
     message:
         "make table {wildcards.table}"
     shell:
         "python -m scwm table {wildcards.table:q} --runs results/runs"
         " --datasets {params.datasets:q} --methods {params.methods:q} --seeds {params.seeds:q}"
-        " --out {params.out:q} > {log:q} 2>&1"
+        " --out {params.out:q} --metrics {output.metrics:q} > {log:q} 2>&1"
 
 
 rule plot:
     """One figure of the benchmark, as PNG and SVG."""
     input:
-        runs=run_files(
-            "config.yaml", "metrics.json", "history.csv", "provenance.json", "visuals.npz"
-        ),
-        claims=lambda wildcards: claim_files(wildcards.plot),
+        runs=lambda wildcards: run_files(methods_of(wildcards.plot, all_methods()), *READ_OF_RUNS),
+        others=lambda wildcards: other_files(wildcards.plot),
         code=code("reporting/*.py"),
     output:
         png=report(
@@ -70,7 +69,7 @@ rule plot:
     params:
         out=subpath(output.png, strip_suffix=".png"),
         datasets=config["datasets"],
-        methods=config["methods"],
+        methods=all_methods(),
         seeds=config["seeds"],
     message:
         "draw plot {wildcards.plot}"
@@ -83,7 +82,7 @@ rule plot:
 rule page:
     """Tables, plots and provenance on one page that needs no network."""
     input:
-        runs=run_files("config.yaml", "metrics.json", "history.csv", "provenance.json"),
+        runs=run_files(all_methods(), *READ_OF_RUNS),
         tables=expand(f"{config['results']}/tables/{{name}}.html", name=TABLES),
         plots=expand(f"{config['results']}/plots/{{name}}.png", name=PLOTS),
         code=code("reporting/*.py"),
@@ -103,7 +102,7 @@ rule page:
         tables=lambda wildcards, input: str(Path(input.tables[0]).parent),
         plots=lambda wildcards, input: str(Path(input.plots[0]).parent),
         datasets=config["datasets"],
-        methods=config["methods"],
+        methods=all_methods(),
         seeds=config["seeds"],
     message:
         "write {output.page}"
@@ -130,7 +129,7 @@ rule partial:
         tables=TABLES,
         plots=PLOTS,
         datasets=config["datasets"],
-        methods=config["methods"],
+        methods=all_methods(),
         seeds=config["seeds"],
     message:
         "make tables and plots of what exists, in {params.out}"

@@ -2,7 +2,7 @@ rule resolve_config:
     """Write out every setting of one run."""
     input:
         base=ROOT / "config/base.yaml",
-        method=ROOT / "config/methods/{method}.yaml",
+        method=lambda wildcards: ROOT / f"config/methods/{split_variant(wildcards.method)[0]}.yaml",
         code=code("config.py"),
     output:
         config=f"{RUN}/config.yaml",
@@ -45,11 +45,12 @@ rule train:
         "results/benchmarks/train/{dataset}-{method}-{seed}.tsv"
     conda:
         rule_env()
-    threads: config["threads_per_run"]
+    threads: config["threads_per_run"] * config["processes"]
     resources:
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
         runtime=720,
-        gpu=int(config["gpu"]),
+        gpu=int(config["gpu"]) * config["processes"],
+        processes=config["processes"],
     params:
         run=subpath(output.model, parent=True),
         store=subpath(input.images, parent=True),
@@ -57,8 +58,9 @@ rule train:
     message:
         "train {wildcards.method} on {wildcards.dataset}, seed {wildcards.seed}"
     shell:
-        "OMP_NUM_THREADS={threads} python -m scwm train {params.run:q} --store {params.store:q}"
-        " {params.weights:q} > {log:q} 2>&1"
+        "OMP_NUM_THREADS=$((({threads} - 1) / {resources.processes} + 1)) python -m scwm launch"
+        " --processes {resources.processes} --gpus {resources.gpu} --"
+        " train {params.run:q} --store {params.store:q} {params.weights:q} > {log:q} 2>&1"
 
 
 rule evaluate:
@@ -75,6 +77,7 @@ rule evaluate:
     output:
         metrics=f"{RUN}/metrics.json",
         visuals=f"{RUN}/visuals.npz",
+        features=f"{RUN}/features.npz",
         provenance=f"{RUN}/provenance.json",
     log:
         "results/logs/evaluate/{dataset}-{method}-{seed}.log",
@@ -93,7 +96,8 @@ rule evaluate:
     message:
         "evaluate {wildcards.method} on {wildcards.dataset}, seed {wildcards.seed}"
     shell:
-        "OMP_NUM_THREADS={threads} python -m scwm evaluate {params.run:q} --store {params.store:q}"
+        "OMP_NUM_THREADS={threads} python -m scwm launch --gpus {resources.gpu} --"
+        " evaluate {params.run:q} --store {params.store:q}"
         " > {log:q} 2>&1"
 
 
@@ -127,5 +131,6 @@ rule study:
     message:
         "study {wildcards.method} on {wildcards.dataset}, seed {wildcards.seed}"
     shell:
-        "OMP_NUM_THREADS={threads} python -m scwm study {params.run:q} --store {params.store:q}"
+        "OMP_NUM_THREADS={threads} python -m scwm launch --gpus {resources.gpu} --"
+        " study {params.run:q} --store {params.store:q}"
         " {params.keypoints:q} > {log:q} 2>&1"

@@ -1,0 +1,70 @@
+"""Data sets as they are found on this machine: where, whether whole, and what is known of them."""
+
+from pathlib import Path
+from typing import Any
+
+from scwm.data.entries import lookup
+from scwm.data.manifest import NAME as MANIFEST
+from scwm.data.manifest import read_manifest
+from scwm.data.registry import check_files, follow, resolve_source
+from scwm.errors import ScwmError
+
+UNKNOWN = "–"
+
+
+def whereabouts(name: str) -> str:
+    """Where a data set's files would come from now; "not here" where that is not known."""
+    try:
+        source = resolve_source(name)
+    except ScwmError:
+        return "not here"
+    if source.path:
+        return source.path
+    return "rendered by the suite" if source.preset else "downloaded"
+
+
+def verify_dataset(name: str, root: Path) -> str:
+    """Check the files of a data set where they lie: layout, counts, matches, hashes.
+
+    Hashes are compared with the registry's, where it records them, and with those of the
+    manifest.csv that `scwm data get` wrote, where it is there.
+
+    Returns:
+        What was found, in words.
+
+    Raises:
+        ScwmError: telling what differs, and of the files the first that does.
+    """
+    entry = lookup(name)
+    found = check_files(entry, follow(root))
+    hashes = ["the registry's"] if entry.manifest else []
+    manifest = root / MANIFEST
+    if manifest.is_file():
+        listed, now = ({one.path: one for one in some} for some in (read_manifest(manifest), found))
+        for path in sorted(listed.keys() | now.keys()):
+            if listed.get(path) != now.get(path):
+                kind = "missing" if path not in now else "new" if path not in listed else "changed"
+                raise ScwmError(f"{name}: a file is {kind}: {path}", manifest, "get the data again")
+        hashes.append(str(manifest))
+    compared = f"hashes as in {' and '.join(hashes)}" if hashes else "no hashes to compare with"
+    return f"{len(found):,} files; layout and counts are right; {compared}"
+
+
+def data_card(name: str) -> dict[str, Any]:
+    """What the registry says of a data set, and where it is: title, counts, licence, how to get it,
+    what to respect."""
+    entry = lookup(name)
+    get = entry.ask or ("the suite renders it" if entry.source.preset else UNKNOWN)
+    return {
+        "name": name,
+        "title": entry.title,
+        "layout": entry.layout,
+        "counts": dict(entry.counts),
+        "protocol": entry.note or UNKNOWN,
+        "licence": entry.licence or UNKNOWN,
+        "homepage": entry.homepage or UNKNOWN,
+        "how to get it": get,
+        "variable": entry.env or UNKNOWN,
+        "here": whereabouts(name),
+        "ethics": entry.ethics or UNKNOWN,
+    }

@@ -1,0 +1,195 @@
+"""Processes that train one run together, each on its share of every batch.
+
+torchrun starts them and numbers them by RANK, WORLD_SIZE and LOCAL_RANK; without these there is one
+process, and nothing here does anything. All of them draw the same batches, compute the losses of
+the whole batch from gathered outputs, and sum the gradients that each finds for its own images: the
+gradient is then that of one process, whatever their number. What decides labels or writes files is
+done by the first process, and the others take its state over.
+"""
+
+import io
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from itertools import pairwise
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from scwm.errors import ScwmError
+
+TIMEOUT = timedelta(hours=1)  # the others wait for the pseudo labels of the first
+
+
+@contextmanager
+def together(device: torch.device) -> Iterator[None]:
+    """While inside, the processes that torchrun started exchange tensors; each has its own GPU.
+
+    Raises:
+        ScwmError: there are fewer GPUs than processes.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield
+        return
+    backend = "gloo"
+    if device.type == "cuda":
+        number, there = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+        if number >= there:
+            raise ScwmError(
+                f"Process {number + 1} of this machine finds {there} GPU(s).",
+                "CUDA_VISIBLE_DEVICES, torchrun --nproc_per_node",
+                "start as many processes as there are GPUs",
+            )
+        torch.cuda.set_device(number)
+        backend = "cpu:gloo,cuda:nccl"
+    dist.init_process_group(backend, timeout=TIMEOUT)
+    yield
+    dist.destroy_process_group()  # after an error the end of the process does it
+
+
+def count() -> int:
+    """How many processes train together."""
+    return dist.get_world_size() if _joined() else 1
+
+
+def rank() -> int:
+    """The number of this process, from 0."""
+    return dist.get_rank() if _joined() else 0
+
+
+def is_main() -> bool:
+    """Whether this is the first process, which decides and writes."""
+    return rank() == 0
+
+
+def shares(total: int) -> list[slice]:
+    """Consecutive parts of `total` things, one a process, as equal as can be; the first process
+    has one where there are any."""
+    edges = [-(-total * number // count()) for number in range(count() + 1)]
+    return [slice(*pair) for pair in pairwise(edges)]
+
+
+def highest(number: int) -> int:
+    """The largest of all processes' numbers; none goes on before all have come here."""
+    if count() == 1:
+        return number
+    numbers = torch.tensor([number])
+    _exchange(dist.all_reduce, numbers, dist.ReduceOp.MAX)
+    return int(numbers)
+
+
+def from_main(make: Callable[[], Any]) -> Any:
+    """What the first process makes, in all others, its tensors on the CPU; None in the first.
+
+    Args:
+        make: returns what `torch.load(weights_only=True)` takes.
+    """
+    if count() == 1:
+        return None
+    written = io.BytesIO()
+    if is_main():
+        torch.save(make(), written)
+    size = torch.tensor([written.tell()])
+    _exchange(dist.broadcast, size, 0)
+    content = torch.empty(int(size), dtype=torch.uint8)
+    if is_main():
+        content = torch.frombuffer(written.getbuffer(), dtype=torch.uint8)
+    _exchange(dist.broadcast, content, 0)
+    if is_main():
+        return None
+    read = io.BytesIO(content.numpy().tobytes())
+    return torch.load(read, map_location="cpu", weights_only=True)
+
+
+def to_main(own: Tensor, sizes: list[int]) -> Tensor:
+    """The rows of all processes one after the other, in the first process; elsewhere `own`.
+
+    Args:
+        own: rows of this process.
+        sizes: how many each has.
+    """
+    if not is_main():
+        if len(own):
+            _exchange(dist.send, own.contiguous(), 0)
+        return own
+    parts = [own, *(own.new_empty(size, *own.shape[1:]) for size in sizes[1:])]
+    for source, part in enumerate(parts):
+        if source and len(part):
+            _exchange(dist.recv, part, source)
+    return torch.cat(parts)
+
+
+def gather(own: Tensor, rows: slice, total: int) -> Tensor:
+    """The `total` rows of all processes, in every process.
+
+    The gradient of `own` is its rows of the gradient that arrives: each process computes the same
+    of the same rows.
+
+    Args:
+        own: rows of this process.
+        rows: where they stand in the whole.
+    """
+    return own if count() == 1 else _Gathered.apply(own, rows, total)
+
+
+def total(values: Tensor) -> Tensor:
+    """The sum over all processes; its gradient is the sum of all processes' gradients."""
+    return values if count() == 1 else _Summed.apply(values)
+
+
+@torch.no_grad()
+def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Replace every gradient by its sum over all processes."""
+    if count() == 1:
+        return
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    sums = torch.cat([gradient.flatten() for gradient in gradients])
+    _exchange(dist.all_reduce, sums)
+    for gradient, part in zip(gradients, sums.split([g.numel() for g in gradients]), strict=True):
+        gradient.copy_(part.view_as(gradient))
+
+
+class _Gathered(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, own: Tensor, rows: slice, total: int) -> Tensor:
+        ctx.rows = rows
+        whole = own.new_zeros(total, *own.shape[1:])
+        whole[rows] = own
+        _exchange(dist.all_reduce, whole)  # shares may differ in size, which all_gather refuses
+        return whole
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        return gradients[0][ctx.rows], None, None
+
+
+class _Summed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        summed = values.clone()
+        _exchange(dist.all_reduce, summed)
+        return summed
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        summed = gradients[0].clone()
+        _exchange(dist.all_reduce, summed)
+        return summed
+
+
+def _joined() -> bool:
+    return dist.is_available() and dist.is_initialized()
+
+
+def _exchange(call: Callable[..., Any], *arguments: Any) -> None:
+    try:
+        call(*arguments)
+    except RuntimeError as error:
+        raise ScwmError(
+            "Another process of this training was lost.",
+            f"process {rank() + 1} of {count()}, which waited for it",
+            "see what it says; the same command goes on from the last checkpoint",
+        ) from error

@@ -1,0 +1,47 @@
+"""Names of the tables and figures in the order in which they are shown; nothing is imported."""
+
+from collections.abc import Iterable
+
+REFERENCE = "scwm"
+
+TABLES = (
+    *("claims", "main", "ablation", "published"),
+    *("corrections", "memories", "sweeps", "features", "controls", "cost"),
+)
+
+CAPTIONS = {
+    "claims": "Effect of each claim: mean over the seeds and Student's 95 % interval, positive in "
+    "the claim's favour. Bold: required. Blue tick: what the claim asks for. An arrow: the "
+    "interval goes on.",
+    "ablation": "mAP of the full method, its ablations and the controls (grey): mean over the "
+    "seeds, error bar of one standard deviation, a point for each seed. Dashed: the full method.",
+    "sweeps": "mAP of the full method with one setting changed: mean over the seeds, band of one "
+    "standard deviation, a point for each seed. Orange: the value of the method as it is.",
+    "weights": "What the memories' weights do at one model's features, against their temperature: "
+    "weight of wrong samples over what equal weights give them (1: neither way), and Spearman's "
+    "rank correlation of weight and true difficulty. Mean over the seeds and each seed's point.",
+    "curves": "Training, epoch by epoch: mean over the seeds, band of one standard deviation.",
+    "pseudo_labels": "Pseudo identities, pixel labels and memory weights against the truth, epoch "
+    "by epoch; weight of wrong samples: over what equal weights would give them. The truth is "
+    "reported and never used in training (but by the control oracle).",
+    "masks": "Part masks on the same images, first seed. Colours number the parts; the numbers "
+    "of the truth and of a method are each their own.",
+    "ranks": "Rank lists of the same queries, first seed. A tick and a green frame: the same "
+    "person under another camera; a cross and a red frame: someone else. Number: similarity.",
+    "tsne": "t-SNE of the test features of the twelve identities with most gallery images, first "
+    "seed: above a colour and shape for each identity, below for each camera. Good features group "
+    "identities and mix cameras.",
+    "time": "Time of a run by stage: mean over the seeds, its total at the end. Rest: start, "
+    "reading and writing. Figures of the machine that ran them, beside whatever else it ran.",
+}
+"""What each figure shows, in the order of the report."""
+
+PLOTS = tuple(CAPTIONS)
+
+
+def methods_of(name: str, methods: Iterable[str]) -> list[str]:
+    """The methods that a table or figure reads: for `sweeps` the reference and its variants, else
+    all but variants."""
+    if name == "sweeps":
+        return [method for method in methods if method.partition("@")[0] == REFERENCE]
+    return [method for method in methods if "@" not in method]

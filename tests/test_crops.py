@@ -1,0 +1,286 @@
+"""`scwm extract`, `rank`, `cluster` and `parse --masks`: their files beside the library's calls."""
+
+import csv
+import importlib.util
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import scwm
+from scwm.crops import pages
+from scwm.crops.clusters import cluster_crops
+from scwm.crops.features import CropFeatures, find_crops
+from scwm.crops.rank_lists import rank_crops
+from scwm.errors import ScwmError
+from scwm.evaluation import evaluate_ranking
+
+RUN = "results/runs/mannequins/scwm/seed0"
+RAW = "data/raw/toy"
+
+
+@pytest.fixture
+def call(trained, scwm, toy_folder, tmp_path):
+    """``call("extract RUN {query} --out x")``: a command on the toy crops; returns its status."""
+    places = {"query": toy_folder / "query", "gallery": toy_folder / "bounding_box_test"}
+
+    def run(words: str) -> int:
+        return scwm(words.format(**places, tmp=tmp_path, run=trained / RUN))
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def model(trained):
+    return scwm.load_model(trained / RUN)
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+# Features
+
+
+def test_features_are_the_librarys(call, model, toy_folder, tmp_path):
+    """Also where batches are smaller than the folder."""
+    model.config["evaluation"]["batch"], batch = 3, model.config["evaluation"]["batch"]
+    files = sorted((toy_folder / "query").iterdir())
+    expected = scwm.extract(model, files, "parts")
+    model.config["evaluation"]["batch"] = batch
+    assert call("extract {run} {query} --feature parts --out {tmp}/f.npz") == 0
+    found = np.load(tmp_path / "f.npz")
+    assert found["names"].tolist() == [str(file) for file in files]
+    assert str(found["feature"]) == "parts"
+    np.testing.assert_allclose(found["features"], expected, atol=1e-5)
+
+
+def test_folders_are_searched_through(tmp_path, toy_folder):
+    image = next((toy_folder / "query").iterdir())
+    names = ["b/2.jpg", "b/a/1.png", "a.jpg", ".hidden/3.jpg", "b/.4.jpg", "notes.txt"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(image.read_bytes())
+    found = find_crops([tmp_path, image])
+    assert found == [tmp_path / "a.jpg", tmp_path / "b/2.jpg", tmp_path / "b/a/1.png", image]
+
+
+def test_unreadable_crops_are_named_and_passed_over(call, toy_folder, tmp_path, capsys):
+    folder = tmp_path / "crops"
+    folder.mkdir()
+    (folder / "b.jpg").write_text("no image")
+    assert call("extract {run} {tmp}/crops --out {tmp}/f.npz") == 1
+    assert "None of 1 images" in capsys.readouterr().err
+    (folder / "a.jpg").symlink_to(next((toy_folder / "query").iterdir()))
+    assert call("extract {run} {tmp}/crops --json --out {tmp}/f.npz") == 0
+    out, err = capsys.readouterr()
+    report = json.loads(out)
+    assert report["crops"] == 1 and report["unreadable"] == [str(folder / "b.jpg")]
+    assert "b.jpg" in err and "1 of 2 images could not be read" in err
+    assert np.load(tmp_path / "f.npz")["names"].tolist() == [str(folder / "a.jpg")]
+    assert call("extract {run} {tmp}/crops --strict --out {tmp}/strict.npz") == 1
+    assert "b.jpg" in capsys.readouterr().err and not (tmp_path / "strict.npz").exists()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("pyarrow") is not None, reason="pyarrow is there")
+def test_parquet_without_its_package_is_told(call, tmp_path, capsys):
+    assert call("extract {run} {query} --out {tmp}/f.parquet") == 1
+    assert "pip install pyarrow" in capsys.readouterr().err
+
+
+def test_parquet_holds_the_same(call, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    for suffix in ("npz", "parquet"):
+        assert call("extract {run} {query} --out {tmp}/f." + suffix) == 0
+    table, expected = parquet.read_table(tmp_path / "f.parquet"), np.load(tmp_path / "f.npz")
+    assert table["name"].to_pylist() == expected["names"].tolist()
+    assert np.array_equal(np.array(table["feature"].to_pylist(), np.float32), expected["features"])
+    assert table.schema.metadata[b"feature"] == str(expected["feature"]).encode()
+
+
+# Rank lists
+
+
+def test_ranks_are_the_protocols(call, model, toy_folder, tmp_path):
+    """Names of Market-1501's pattern: its protocol, by a plain sort, with right and wrong."""
+    out = tmp_path / "ranks"
+    assert call("rank {run} --queries {query} --gallery {gallery} --top 5 --out {tmp}/ranks") == 0
+    queries, gallery = (
+        sorted((toy_folder / name).iterdir()) for name in ("query", "bounding_box_test")
+    )
+    similarity = scwm.extract(model, queries) @ scwm.extract(model, gallery).T
+    found = rows(out / "ranks.csv")
+    assert len(found) == 5 * len(queries)
+    listed = json.loads((out / "ranks.json").read_text())
+    for number, query in enumerate(queries):
+        own = query.name[:4], query.name[5:7]
+        allowed = [i for i, f in enumerate(gallery) if (f.name[:4], f.name[5:7]) != own]
+        best = sorted(allowed, key=lambda i: -similarity[number, i])[:5]
+        mine = [row for row in found if row["query"] == str(query)]
+        assert [row["file"] for row in mine] == [str(gallery[i]) for i in best]
+        assert [row["rank"] for row in mine] == list("12345")
+        right = [gallery[i].name[:4] == own[0] for i in best]
+        assert [row["correct"] == "1" for row in mine] == right
+        assert listed["queries"][number]["gallery"][0]["file"] == str(gallery[best[0]])
+    labels = [
+        np.array([[int(f.name[:4]), int(f.name[6])] for f in s]).T.copy()
+        for s in (queries, gallery)
+    ]
+    expected = evaluate_ranking(
+        *(scwm.extract(model, queries), *labels[0], scwm.extract(model, gallery), *labels[1])
+    )
+    assert listed["scores"]["mAP"] == pytest.approx(expected["mAP"], abs=1e-5)
+
+
+def test_mere_names_have_no_right_and_wrong(tmp_path):
+    """Then only the query's own file is left out; a short gallery gives a short list."""
+    files = [tmp_path / f"{name}.jpg" for name in "abc"]
+    features = np.eye(3, dtype=np.float32)
+    features[1] = features[0]
+    crops = CropFeatures(files, features, "global")
+    lists = rank_crops(crops, crops, top=5)
+    assert lists.correct is None and not lists.scores
+    assert [[row[1] for row in lists.rows(q)] for q in range(3)] == [
+        [files[1], files[2]],
+        [files[0], files[2]],
+        [files[0], files[1]],
+    ]
+    with pytest.raises(ScwmError, match="without identity and camera"):
+        rank_crops(crops, crops, names="market")
+    market = CropFeatures([tmp_path / f"000{i}_c{i}.jpg" for i in range(1, 4)], features, "global")
+    assert rank_crops(market, market, names="none").correct is None
+    assert rank_crops(market, market).correct is not None
+    assert not rank_crops(market, market).scores, "no query has a match"
+
+
+# Identities
+
+
+def test_clusters_are_the_pseudo_labels(call, tmp_path, toy_folder, model):
+    words = "cluster {run} {gallery} {query} --k1 4 --k2 1 --min-samples 2 --eps 0.7 --out {tmp}/c"
+    assert call(words) == 0
+    found = rows(tmp_path / "c/clusters.csv")
+    files = find_crops([toy_folder / "bounding_box_test", toy_folder / "query"])
+    assert [row["file"] for row in found] == [str(file) for file in files]
+    from scwm.pseudo_labels import pseudo_labels
+
+    expected = pseudo_labels(scwm.extract(model, files), 0.7, 2, 4, 1)
+    assert [int(row["identity"]) for row in found] == expected.tolist()
+
+
+def test_neighbours_shrink_with_the_folder(model):
+    """Well parted groups are found also where k1 is larger than the folder, and it is told."""
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(5, 32)).repeat(5, 0)
+    features = centres + 0.1 * rng.normal(size=centres.shape)
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    crops = CropFeatures([Path(f"{i}.jpg") for i in range(25)], features.astype(np.float32), "both")
+    clusters = cluster_crops(crops, model.config, k1=30, k2=6, min_samples=2)
+    assert clusters.labels.tolist() == np.arange(5).repeat(5).tolist() and clusters.count == 5
+    assert "25 crops are few for k1 = 30, k2 = 6: k1 = 6, k2 = 2" in clusters.message
+    assert not cluster_crops(crops, model.config, k1=5, k2=2, min_samples=2).message
+    with pytest.raises(ScwmError, match="One crop"):
+        cluster_crops(CropFeatures([Path("a")], features[:1], "both"), model.config)
+
+
+# Masks
+
+
+def test_masks_are_the_librarys(call, model, toy_folder, tmp_path):
+    assert call("parse {run} {query} {gallery} --masks {tmp}/masks") == 0
+    for folder in ("query", "bounding_box_test"):
+        files = sorted((toy_folder / folder).iterdir())
+        for file, cells in zip(files, scwm.parse(model, files), strict=True):
+            mask = Image.open(tmp_path / "masks" / folder / f"{file.stem}.png")
+            assert mask.size == Image.open(file).size and mask.mode == "P"
+            tall, wide = (a // b for a, b in zip(mask.size[::-1], cells.shape, strict=True))
+            assert np.array_equal(np.asarray(mask), cells.repeat(tall, 0).repeat(wide, 1))
+
+
+def test_masks_of_one_name_are_refused(call, toy_folder, tmp_path, capsys):
+    (tmp_path / "crops").mkdir()
+    for suffix in ("jpg", "png"):
+        (tmp_path / f"crops/a.{suffix}").write_bytes(b"")
+    assert call("parse {run} {tmp}/crops --masks {tmp}/masks") == 1
+    assert "a.png" in capsys.readouterr().err and not (tmp_path / "masks").exists()
+
+
+# Pages
+
+
+class Page(HTMLParser):
+    """What a page links to, its images, and whether its elements are closed in order."""
+
+    VOID = ("meta", "link", "img", "br")
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.sources: list[str] = []
+        self.images: list[dict[str, str | None]] = []
+        self.anchors: list[str] = []
+        self.targets: set[str] = set()
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        own = dict(attrs)
+        if tag not in self.VOID:
+            self.open.append(tag)
+        if tag == "img":
+            self.images.append(own)
+        self.targets |= {own["id"]} if "id" in own else set()
+        for key in ("src", "href"):
+            if key in own:
+                (self.anchors if own[key].startswith("#") else self.sources).append(own[key])
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ("rank {run} --queries {query} --gallery {gallery} --top 3 --out {tmp}", "ranks.html"),
+        ("cluster {run} {gallery} --out {tmp}", "clusters.html"),
+    ],
+)
+def test_page_needs_nothing_else(call, tmp_path, words, name):
+    """No network and no other file; a text for each image; links that lead somewhere."""
+    assert call(words) == 0
+    text = (tmp_path / name).read_text()
+    page = Page(text)
+    assert page.images and all(image["alt"] for image in page.images)
+    assert all(source.startswith("data:") for source in page.sources)
+    assert not re.search(r"url\(|@import|<script|https?://", text)
+    assert page.anchors and {anchor[1:] for anchor in page.anchors} <= page.targets
+    assert "prefers-color-scheme: dark" in text and "width=device-width" in text
+
+
+def test_names_of_files_are_no_markup(tmp_path, toy_folder):
+    evil = tmp_path / "<img src=x onerror=alert(1)>.jpg"
+    evil.symlink_to(next((toy_folder / "query").iterdir()))
+    crops = CropFeatures([evil, evil], np.eye(2, dtype=np.float32), "global")
+    lists = rank_crops(crops, crops)
+    assert "<img src=x" not in pages.rank_page(lists, "a")
+
+
+def test_large_results_are_shown_in_part(model, monkeypatch, toy_folder):
+    """All queries count; of the page's limits, it tells."""
+    file = next((toy_folder / "query").iterdir())
+    features = np.ones((40, 1), np.float32)
+    crops = CropFeatures([file] * 40, features, "global")
+    monkeypatch.setattr(pages, "QUERIES", 4)
+    text = pages.rank_page(rank_crops(crops, crops, names="none"), "a")
+    assert text.count("<section") == 4 and "4 of 40 queries are shown" in text
+    monkeypatch.setattr(pages, "CROPS", 24)
+    clusters = cluster_crops(crops, model.config)
+    many = type(clusters)(clusters.files, np.repeat([0, 1, 2, -1], [20, 13, 6, 1]))
+    text = pages.cluster_page(many, "a")
+    assert text.count("<section") == 2 and text.count("<img") == 24
+    assert "The 2 largest identities" in text and "At most 12 crops" in text

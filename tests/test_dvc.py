@@ -1,0 +1,94 @@
+"""DVC's stages against the workflow, and the recorded results."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from made_up_runs import DATASETS, METHODS, SEEDS, write_runs
+from PIL import Image
+
+from scwm import reporting
+from scwm.errors import ScwmError
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tools"))
+from record import record  # noqa: E402
+
+STAGE = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["benchmark"]
+RESULTS = "${item.results}"
+
+
+@pytest.mark.parametrize("name", STAGE["foreach"])
+def test_a_stage_names_what_its_benchmark_makes(name: str) -> None:
+    item = STAGE["foreach"][name]
+    config = yaml.safe_load((ROOT / item["config"]).read_text())
+    folder = item["results"] if item["options"] else config.get("results", "results")
+    assert item["results"] == folder
+    assert item["dataset"] in config["datasets"] and "scwm" in config["methods"]
+    if item["options"]:
+        assert item["options"] == f"--config 'datasets=[{item['dataset']}]' results={folder}"
+
+
+def test_every_table_is_a_metric_but_the_cost() -> None:
+    """Times differ from run to run, and `dvc metrics diff` is to show what a change did."""
+    declared = [next(iter(metric)) for metric in STAGE["do"]["metrics"]]
+    names = [table for table in reporting.TABLES if table != "cost"]
+    assert declared == [f"{RESULTS}/metrics/{name}.json" for name in names]
+
+
+def test_dvc_deletes_nothing_and_owns_no_run() -> None:
+    stage = STAGE["do"]
+    for kind in ("outs", "metrics", "plots"):
+        for entry in stage[kind]:
+            ((path, options),) = entry.items()
+            assert options["persist"] is True
+            assert "runs" not in path or path.endswith("history.csv")
+
+
+def test_what_a_stage_depends_on_is_there() -> None:
+    stage = STAGE["do"]
+    settings = [next(iter(entry)) for entry in stage["params"] if "$" not in str(entry)]
+    assert all((ROOT / path).exists() for path in (*stage["deps"], *settings))
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """Tables and (blank) figures of made-up runs, as the workflow lays them out."""
+    folder = tmp_path / "results"
+    write_runs(folder / "runs", DATASETS[:1], METHODS[:2])
+    for name in reporting.TABLES:
+        names = DATASETS[:1], METHODS[:2], SEEDS
+        reporting.table(name, folder / "runs", *names, folder / "tables" / name)
+    for name in reporting.PLOTS:
+        (folder / "plots").mkdir(exist_ok=True)
+        Image.new("RGB", (8, 8), "white").save(folder / f"plots/{name}.png")
+    return folder
+
+
+def test_results_are_recorded_with_their_provenance(results: Path, tmp_path: Path) -> None:
+    out = tmp_path / "recorded"
+    (out / "old").mkdir(parents=True)
+    write_runs(results / "runs", ["another"], METHODS[:1])  # not of these tables
+    record(results, out)
+    assert not (out / "old").exists()
+    for name in reporting.TABLES:
+        for ending in ("csv", "md"):
+            copy, made = (f / f"{name}.{ending}" for f in (out / "tables", results / "tables"))
+            assert copy.read_bytes() == made.read_bytes()
+    provenance = json.loads((out / "provenance.json").read_text())
+    assert provenance["commit"] == "0123456789abcdef" and provenance["dirty"] is False
+    assert len(provenance["runs"]) == len(METHODS[:2]) * len(SEEDS)
+    page = (out / "README.md").read_text()
+    assert all(f"(plots/{name}.png)" in page for name in reporting.PLOTS)
+    assert all(f"(tables/{name}.md)" in page for name in reporting.TABLES)
+
+
+@pytest.mark.parametrize("change", [{"dirty": True}, {"commit": "fedcba9876543210"}])
+def test_runs_of_other_code_are_not_recorded(change: dict, results: Path, tmp_path: Path) -> None:
+    path = results / "runs/mannequins/scwm/seed1/provenance.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(ScwmError, match="not of one commit"):
+        record(results, tmp_path / "recorded")
+    assert not (tmp_path / "recorded").exists()

@@ -1,0 +1,98 @@
+"""`scwm export`: the file gives what the model gives, also where nothing of the suite is."""
+
+import importlib.util
+
+import numpy as np
+import pytest
+import torch
+
+import scwm
+from scwm import export as module
+from scwm.cli import main
+from scwm.errors import ScwmError
+
+RUN = "results/runs/mannequins/scwm/seed0"
+
+
+@pytest.fixture(scope="module")
+def crops(toy_store) -> np.ndarray:
+    return np.array(toy_store.split("query").images)
+
+
+def needs(*packages: str) -> pytest.MarkDecorator:
+    absent = [name for name in packages if importlib.util.find_spec(name) is None]
+    return pytest.mark.skipif(bool(absent), reason=f"not installed: {', '.join(absent)}")
+
+
+def as_input(crops: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 255
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning")
+@pytest.mark.parametrize("feature", ["global", "parts", "both"])
+def test_torchscript_gives_the_librarys_features(trained, crops, tmp_path, feature):
+    out = tmp_path / "model.pt"
+    assert main(["export", str(trained / RUN), "--feature", feature, "--out", str(out)]) == 0
+    found = torch.jit.load(out)(as_input(crops)).detach().numpy()
+    expected = scwm.extract(scwm.load_model(trained / RUN), crops, feature)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@needs("onnx", "onnxscript", "onnxruntime")
+def test_onnx_gives_the_librarys_features(trained, crops, tmp_path):
+    import onnxruntime
+
+    out = tmp_path / "model.onnx"
+    assert main(["export", str(trained / RUN), "--out", str(out)]) == 0
+    session = onnxruntime.InferenceSession(str(out), providers=["CPUExecutionProvider"])
+    found = session.run(None, {"crops": as_input(crops).numpy()})[0]
+    expected = scwm.extract(scwm.load_model(trained / RUN), crops)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@needs("safetensors")
+def test_safetensors_is_a_model_again(trained, crops, tmp_path):
+    out = tmp_path / "model.safetensors"
+    assert main(["export", str(trained / RUN), "--out", str(out)]) == 0
+    model, again = scwm.load_model(trained / RUN), scwm.load_model(out)
+    assert again.config == model.config
+    assert np.array_equal(scwm.extract(again, crops), scwm.extract(model, crops))
+    assert np.array_equal(scwm.parse(again, crops), scwm.parse(model, crops))
+    for damaged in (b"", out.read_bytes()[:100]):
+        out.write_bytes(damaged)
+        with pytest.raises(ScwmError, match="Not a model of this suite"):
+            scwm.load_model(out)
+
+
+@pytest.mark.parametrize(("package", "suffix"), [("onnx", "onnx"), ("safetensors", "safetensors")])
+def test_absent_package_is_told(trained, tmp_path, capsys, package, suffix):
+    if importlib.util.find_spec(package):
+        pytest.skip(f"{package} is there")
+    out = tmp_path / f"model.{suffix}"
+    assert main(["export", str(trained / RUN), "--out", str(out)]) == 1
+    assert f"package {package}" in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+def test_file_that_says_something_else_is_not_kept(trained, tmp_path, monkeypatch):
+    model = scwm.load_model(trained / RUN)
+    wrong = {".pt": lambda crops, *_: lambda batch: crops(batch) + 0.01}
+    monkeypatch.setattr(module, "WRITERS", wrong)
+    with pytest.raises(ScwmError, match=r"differ by up to 0\.01"):
+        module.export(model, trained / RUN, tmp_path / "model.pt")
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(ScwmError, match=r"use \.pt"):
+        module.export(model, trained / RUN, tmp_path / "model.tflite")
+
+
+def test_card_tells_what_is_known(trained, tmp_path):
+    main(["export", str(trained / RUN), "--out", str(tmp_path / "model.pt")])
+    card = (tmp_path / "model.md").read_text()
+    metrics = scwm.provenance.read_json(trained / RUN / "metrics.json")
+    assert f"{100 * metrics['features']['global']['mAP']:.1f}" in card
+    record = scwm.provenance.read_json(trained / RUN / "provenance.json")
+    for wanted in (record["config_hash"], "Mannequins", "(B,3,64,32)", "## Limits", "mobilenet_v2"):
+        assert wanted in card
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    module.export(scwm.load_model(trained / RUN), bare, tmp_path / "bare.pt")
+    assert "It was not evaluated." in (tmp_path / "bare.md").read_text()

@@ -1,0 +1,313 @@
+"""Tables of made-up runs: figures against plain pandas, marks, gaps, every layout, LaTeX."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from made_up_runs import (
+    DATASETS,
+    METHODS,
+    NAMES,
+    SCORES,
+    SEEDS,
+    write_gapped,
+    write_run,
+    write_runs,
+)
+
+from scwm import reporting
+from scwm.errors import ScwmError
+from scwm.reporting.latex import PACKAGES, escaped
+from scwm.reporting.layouts import LAYOUTS
+from scwm.reporting.markup import UNKNOWN
+from scwm.reporting.measures import CLUSTERS, MAP, Measure
+from scwm.reporting.published import PUBLISHED, published_frame, read_published
+from scwm.reporting.runs import load_runs, run_folder
+from scwm.reporting.tables import build_table, nested_means, summarise
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_runs(tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture
+def gapped(tmp_path: Path) -> Path:
+    return write_gapped(tmp_path)
+
+
+def _plain(root: Path) -> pd.DataFrame:
+    """All metrics by pandas' own reader, one row per run."""
+    runs = [json.loads(path.read_text()) for path in root.glob("*/*/seed*/metrics.json")]
+    return pd.json_normalize(runs)
+
+
+def test_main_csv_equals_plain_pandas(root: Path, tmp_path: Path) -> None:
+    reporting.table("main", root, *NAMES, tmp_path / "main")
+    table = pd.read_csv(tmp_path / "main.csv").set_index(["dataset", "method"])
+    plain = _plain(root).groupby(["dataset", "method"])
+    for score in SCORES:
+        np.testing.assert_allclose(table[f"{score}_mean"], plain[score].mean()[table.index])
+        np.testing.assert_allclose(
+            table[f"{score}_std"], plain[score].std()[table.index], atol=1e-8
+        )
+    parsed = table.loc[("mannequins", "scwm"), "part_miou_mean"]
+    expected = plain["parsing.part_miou"].mean()[("mannequins", "scwm")]
+    assert parsed == pytest.approx(expected)
+    assert list(table.loc["mannequins"].index) == list(METHODS)
+    assert (table.seeds == 3).all() and (table.seeds_missing == 0).all()
+
+
+def test_ablation_is_paired_with_scwm_and_has_no_controls(root: Path, tmp_path: Path) -> None:
+    reporting.table("ablation", root, *NAMES, tmp_path / "ablation")
+    table = pd.read_csv(tmp_path / "ablation.csv").set_index(["dataset", "method"])
+    assert list(table.loc["market1501"].index) == list(METHODS[:4])
+    plain = _plain(root).set_index(["dataset", "method", "seed"])["mAP"].sort_index()
+    for dataset in DATASETS:
+        delta = plain[dataset, "no_space"] - plain[dataset, "scwm"]
+        row = table.loc[(dataset, "no_space")]
+        assert row.difference_mean == pytest.approx(delta.mean(), abs=1e-8)
+        assert row.difference_std == pytest.approx(delta.std(), abs=1e-8)
+        assert np.isnan(table.loc[(dataset, "scwm"), "difference_mean"])
+
+
+def test_json_holds_rounded_means_and_leaves_unknown_values_out(root: Path, tmp_path: Path) -> None:
+    written = tmp_path / "metrics/main.json"
+    reporting.table("main", root, *NAMES, tmp_path / "main", metrics=written)
+    text = written.read_text()
+    nested = json.loads(text)
+    assert text == json.dumps(nested, indent=2, sort_keys=True) + "\n"
+    plain = _plain(root).groupby(["dataset", "method"])["mAP"].mean()
+    for (dataset, method), value in plain.items():
+        assert nested[dataset][method]["mAP"] == round(value, 6)
+    assert "foreground_iou" in nested["mannequins"]["scwm"]
+    assert "foreground_iou" not in nested["market1501"]["scwm"]
+    assert "clusters" not in nested["mannequins"]["pretrained"]
+
+
+def test_best_and_second_are_marked_among_methods_only(tmp_path: Path) -> None:
+    write_runs(tmp_path, DATASETS[:1], ("scwm", "no_space", "global_only", "oracle"))
+    for method, value in {"scwm": 0.6, "no_space": 0.70004, "global_only": 0.7}.items():
+        _set_map(tmp_path, method, value)
+    _set_map(tmp_path, "oracle", 0.99)
+    methods = ("oracle", "scwm", "no_space", "global_only")
+    block = build_table("main", load_runs(tmp_path, DATASETS[:1], methods, SEEDS)).blocks[0]
+    column = block.header.index("mAP")
+    rows = [row for group in block.groups.values() for row in group]
+    marks = {row[0].text: (row[column].text, row[column].mark) for row in rows}
+    assert marks == {
+        "scwm": ("60.0 ± 0.0", "second"),
+        "no_space": ("70.0 ± 0.0", "best"),  # equal as displayed: both are best
+        "global_only": ("70.0 ± 0.0", "best"),
+        "oracle": ("99.0 ± 0.0", ""),
+    }
+    assert list(block.groups) == ["methods", "controls"]
+
+
+def _set_map(root: Path, method: str, value: float) -> None:
+    for seed in SEEDS:
+        path = run_folder(root, "mannequins", method, seed) / "metrics.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"mAP": value}))
+
+
+def test_one_seed_has_no_deviation(root: Path) -> None:
+    runs = load_runs(root, DATASETS, METHODS, [0])
+    assert summarise("main", runs)["mAP_std"].isna().all()
+    cells = build_table("main", runs).blocks[0].groups["methods"][0]
+    assert "±" not in cells[-1].text
+
+
+@pytest.mark.parametrize(
+    ("measure", "value", "text"),
+    [
+        (MAP, 0.12345, "12.3"),
+        (Measure("d", "d", signed=True), 0.0042, "+0.4"),
+        (Measure("d", "d", signed=True), -0.0042, "\N{MINUS SIGN}0.4"),
+        (Measure("d", "d", signed=True), -0.0001, "0.0"),
+        (Measure("s", "s", scale=1, digits=0), 12345.6, "12,346"),
+        (CLUSTERS, 117.0, "117"),
+    ],
+)
+def test_numbers_are_shown(measure: Measure, value: float, text: str) -> None:
+    assert measure.show(value) == text
+
+
+def test_partial_table_shows_gaps_and_no_zero(gapped: Path, tmp_path: Path) -> None:
+    reporting.table("main", gapped, DATASETS[:1], METHODS[:3], SEEDS, tmp_path / "main", True)
+    markdown = (tmp_path / "main.md").read_text()
+    row = next(line for line in markdown.splitlines() if line.startswith("| `no_space`"))
+    assert [cell.strip() for cell in row.strip("|").split("|")][1:] == [
+        UNKNOWN,
+        "0 of 3",
+        *[UNKNOWN] * 10,
+    ]
+    assert "2 of 3" in next(line for line in markdown.splitlines() if "`scwm`" in line)
+    assert "- mannequins / scwm / seed 1: no metrics.json" in markdown
+    assert "mannequins / no_space / seed 0" in (tmp_path / "main.html").read_text()
+    table = pd.read_csv(tmp_path / "main.csv").set_index("method")
+    assert np.isnan(table.loc["no_space", "mAP_mean"])
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_lost_run_marks_its_own_cells_alone(name: str, root: Path, tmp_path: Path) -> None:
+    lost = tmp_path / "runs"
+    shutil.copytree(root, lost)
+    (run_folder(lost, "mannequins", "uniform_memory", 1) / "metrics.json").unlink()
+    whole = build_table(name, load_runs(root, *NAMES))
+    partial = build_table(name, load_runs(lost, *NAMES, partial=True))
+    for before, after in zip(whole.blocks, partial.blocks, strict=True):
+        for group in before.groups:
+            for old, new in zip(before.groups[group], after.groups[group], strict=True):
+                if (before.dataset, old[0].text) == ("mannequins", "uniform_memory"):
+                    assert "2 of 3" in [cell.text for cell in new]
+                else:
+                    assert [cell.text for cell in old] == [cell.text for cell in new]
+    listed = ("mannequins / uniform_memory / seed 1: no metrics.json",)
+    assert partial.gaps == (listed if "uniform_memory" in str(whole.blocks) else ())
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """scwm, at four parts, and three variants of it, each with an mAP of its own."""
+    root = tmp_path_factory.mktemp("sweep")
+    for method, value in zip(SWEEP, (0.6, 0.5, 0.7, 0.65), strict=True):
+        for seed in SEEDS:
+            folder = write_run(root, "mannequins", method, seed)
+            metrics = json.loads((folder / "metrics.json").read_text())
+            metrics["mAP"] = value + seed / 100
+            (folder / "metrics.json").write_text(json.dumps(metrics))
+            config = yaml.safe_load((folder / "config.yaml").read_text())
+            config["losses"] = {"part": 1.0}
+            (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    return root
+
+
+SWEEP = ("scwm", "scwm@model.parts=10", "scwm@model.parts=3", "scwm@losses.part=0.5")
+
+
+def test_a_sweep_holds_the_values_in_order_with_the_methods_own(swept: Path) -> None:
+    table = summarise("sweeps", load_runs(swept, DATASETS[:1], SWEEP, SEEDS))
+    shown = table[["group", "value", "method"]].to_numpy().tolist()
+    assert shown == [
+        ["model.parts", "3", "scwm@model.parts=3"],
+        ["model.parts", "4", "scwm"],
+        ["model.parts", "10", "scwm@model.parts=10"],
+        ["losses.part", "0.5", "scwm@losses.part=0.5"],
+        ["losses.part", "1.0", "scwm"],
+    ]
+    np.testing.assert_allclose(table.mAP_mean, [0.71, 0.61, 0.51, 0.66, 0.61])
+    np.testing.assert_allclose(table.difference_mean, [0.1, np.nan, -0.1, 0.05, np.nan])
+
+
+def test_variants_stand_in_the_sweep_alone(swept: Path, tmp_path: Path) -> None:
+    for name in reporting.TABLES:
+        reporting.table(name, swept, DATASETS[:1], SWEEP, SEEDS, tmp_path / name)
+        assert ("model.parts=3" in (tmp_path / f"{name}.md").read_text()) == (name == "sweeps")
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_every_figure_of_a_table_is_the_mean_over_the_runs(name: str, root: Path) -> None:
+    runs = load_runs(root, *NAMES)
+    table = summarise(name, runs).set_index(["dataset", "method"])
+    for measure in LAYOUTS[name].measures:
+        if measure.key == "difference":
+            continue
+        for key, row in table.iterrows():
+            values = [measure.read(run) for run in runs.of(*key)]
+            known = [value for value in values if value is not None]
+            assert row[f"{measure.key}_count"] == len(known)
+            expected = np.mean(known) if known else np.nan
+            np.testing.assert_allclose(row[f"{measure.key}_mean"], expected)
+
+
+def test_measures_are_read_from_where_they_stand(root: Path) -> None:
+    run = load_runs(root, DATASETS[:1], METHODS[:1], [0]).found[0]
+    assert Measure("s", "s", ("provenance", "peak_memory_mib")).read(run) == 900
+    scores = run.metrics["features"]["global"]
+    both = Measure("d", "d", ("features", "global", "rank1"), ("features", "global", "mAP"))
+    assert both.read(run) == scores["rank1"] - scores["mAP"]
+    assert Measure("x", "x", ("features", "elsewhere", "mAP")).read(run) is None
+
+
+def test_the_lower_cost_is_the_better(root: Path) -> None:
+    block = build_table("cost", load_runs(root, *NAMES)).blocks[0]
+    means = nested_means("cost", load_runs(root, *NAMES))["mannequins"]
+    column = block.header.index("Training (s)")
+    best = next(row for row in block.groups["methods"] if row[column].mark == "best")
+    ranked = [row[0].text for row in block.groups["methods"]]
+    assert best[0].text == min(ranked, key=lambda method: means[method]["seconds_train"])
+
+
+def test_published_rows_have_a_source_and_scwm_no_figures() -> None:
+    table = read_published()
+    assert set(table.dataset) == {"market1501", "msmt17"}
+    assert (table.source != "").all() and not table.duplicated(["dataset", "method"]).any()
+    own = table[table.method == "SCWM"]
+    assert len(own) == 2 and (own[["mAP", "rank1", "rank5", "rank10"]] == "").all(axis=None)
+
+
+def test_ours_stands_beside_the_published(root: Path, tmp_path: Path) -> None:
+    runs = load_runs(root, *NAMES)
+    table = published_frame(runs)
+    market = table[table.dataset == "market1501"]
+    assert "Cluster Contrast (DBSCAN)" in set(market.method)
+    ours = market[market.group == "ours"].set_index("method")
+    assert list(ours.index) == ["scwm", "global_only", "pretrained"]
+    mean = _plain(root).groupby(["dataset", "method"])["mAP"].mean()["market1501", "scwm"]
+    assert float(ours.loc["scwm", "mAP"]) == pytest.approx(100 * mean, abs=0.05)
+    assert set(table[table.dataset == "mannequins"].group) == {"ours"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("dataset,method", "data,method", "Other columns"),
+        ("github.com/yxgeee/SpCL figs/results.png", "", "without a source"),
+        ("73.1", "731", "mAP is '731'"),
+        ("73.1", "high", "mAP is 'high'"),
+    ],
+)
+def test_a_wrong_list_of_published_results_is_refused(
+    old: str, new: str, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "published.csv"
+    path.write_text(PUBLISHED.read_text().replace(old, new))
+    with pytest.raises(ScwmError, match=message):
+        read_published(path)
+
+
+def test_latex_has_a_cell_for_every_column(root: Path, tmp_path: Path) -> None:
+    for name in reporting.TABLES:
+        reporting.table(name, root, *NAMES, tmp_path / name)
+        lines = (tmp_path / f"{name}.tex").read_text().splitlines()
+        for begin in [i for i, line in enumerate(lines) if line.startswith(r"\begin{tabular}")]:
+            end = lines.index(r"\end{tabular}}", begin)
+            rows = [line for line in lines[begin:end] if line.endswith(r"\\")]
+            columns = {len(re.findall(r"(?<!\\)&", row)) for row in rows if "multicol" not in row}
+            assert len(columns) == 1 and len(rows) > 1
+        assert all(ord(sign) < 128 for line in lines if line[0] != "%" for sign in line)
+
+
+def test_latex_signs_are_escaped() -> None:
+    assert escaped(r"a_b & 5 % of $x^2$ \ {±}") == (
+        r"a\_b \& 5 \% of \$x\textasciicircum{}2\$ \textbackslash{} \{$\pm$\}"
+    )
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no LaTeX on this machine")
+def test_latex_compiles(root: Path, swept: Path, tmp_path: Path) -> None:
+    for name in reporting.TABLES:
+        source = (swept, DATASETS[:1], SWEEP, SEEDS) if name == "sweeps" else (root, *NAMES)
+        reporting.table(name, *source, tmp_path / name)
+    inputs = "\n".join(rf"\input{{{name}}}" for name in reporting.TABLES)
+    document = rf"\documentclass{{article}}{PACKAGES}\begin{{document}}{inputs}\end{{document}}"
+    (tmp_path / "all.tex").write_text(document)
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]

@@ -1,0 +1,187 @@
+"""`scwm verify`: silent on what is right, and naming every figure that is changed."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from made_up_runs import write_run
+
+from scwm import reporting
+from scwm.cli import main
+from scwm.scoring import rank_features, read_features
+
+METHODS, SEEDS = ("scwm", "global_only", "scwm@model.parts=3"), (0, 1)
+RUN = "runs/mannequins/scwm/seed0"
+
+
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs whose metrics are those of their features, and their main table."""
+    root = tmp_path_factory.mktemp("results")
+    for method in METHODS:
+        for seed in SEEDS:
+            folder = write_run(root / "runs", "mannequins", method, seed)
+            change(folder / "metrics.json", **_scores(folder))
+    reporting.table("main", root / "runs", ["mannequins"], METHODS, SEEDS, root / "tables" / "main")
+    return root
+
+
+@pytest.fixture
+def results(untouched: Path, tmp_path: Path) -> Path:
+    """A copy to be changed."""
+    return shutil.copytree(untouched, tmp_path / "results")
+
+
+def _scores(folder: Path) -> dict[str, object]:
+    ranking = {
+        feature: {name: round(value, 6) for name, value in scores.items()}
+        for feature, scores in rank_features(read_features(folder / "features.npz")).items()
+    }
+    default = json.loads((folder / "metrics.json").read_text())["default_feature"]
+    return {"features": ranking, **ranking[default]}
+
+
+def change(path: Path, **values: object) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def outcome(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
+    status = main(["verify", *map(str, words)])
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+def test_stored_features_give_the_average_precision_of_a_plain_loop(results: Path) -> None:
+    stored = np.load(results / RUN / "features.npz")
+    sides = []
+    for side in ("query", "gallery"):
+        parts = stored[f"{side}_parts"] * (stored[f"{side}_visibility"] > 0)[..., None]
+        parts = parts.reshape(len(parts), -1).astype(float)
+        parts /= np.maximum(np.linalg.norm(parts, axis=1, keepdims=True), 1e-12)
+        both = np.hstack([stored[f"{side}_global"], parts])
+        sides.append(both / np.linalg.norm(both, axis=1, keepdims=True))
+    precisions = []
+    for query, row in enumerate(sides[0] @ sides[1].T):
+        same = stored["gallery_ids"] == stored["query_ids"][query]
+        kept = ~(same & (stored["gallery_cameras"] == stored["query_cameras"][query]))
+        right = same[kept][np.argsort(-row[kept], kind="stable")]
+        precisions.append((np.cumsum(right) / np.arange(1, len(right) + 1))[right].mean())
+    metrics = json.loads((results / RUN / "metrics.json").read_text())
+    assert metrics["features"]["both"]["mAP"] == pytest.approx(np.mean(precisions), abs=1e-6)
+
+
+def test_untouched_results_match(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = outcome(capsys, results)
+    assert (status, err) == (0, "")
+    lines = out.splitlines()
+    assert len(lines) == 1 + len(METHODS) * len(SEEDS) + 2 + 1  # head, runs, main.csv's rows, sum
+    mean = 6 * 4 + 1  # measures of the default and of each test feature, and the config
+    row = next(line for line in lines if line.startswith("mannequins  scwm  ")).split()
+    stored = json.loads((results / RUN / "metrics.json").read_text())["mAP"]
+    assert row[2:6] == ["0", "mAP", f"{stored:.6f}", f"{stored:.6f}"]
+    assert row[6:] == f"{mean} of {mean} match".split()
+
+
+def test_one_cell_is_chosen(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    chosen = ["--dataset", "mannequins", "--method", "scwm", "--seed", 1, "--measure", "rank1"]
+    status, out, _ = outcome(capsys, results, *chosen)
+    assert status == 0
+    for name in ("rank1", "both: rank1", "global: rank1", "parts: rank1", "config_hash"):
+        assert sum(f"  {name} " in line for line in out.splitlines()) == 1
+    assert len(out.splitlines()) == 1 + 5 + 1
+    assert outcome(capsys, results, "--method", "best")[0] == 1
+    assert "mAP_trapezoid" in outcome(capsys, results, "--measure", "map")[2]
+
+
+@pytest.mark.parametrize("measure", ["mAP", "mINP", "rank10"])
+def test_a_changed_metric_is_named(
+    results: Path, capsys: pytest.CaptureFixture[str], measure: str
+) -> None:
+    path = results / RUN / "metrics.json"
+    value = json.loads(path.read_text())[measure]
+    change(path, **{measure: value + 2e-6})
+    status, out, err = outcome(capsys, results, "--seed", 0)
+    assert status == 1
+    told = f"mannequins / scwm / 0: {measure} is {value + 2e-6:.6f}, recomputed {value:.6f}"
+    assert told in err and err.count("recomputed") == 1
+    assert "24 of 25 match" in out
+
+
+def test_a_changed_score_of_another_test_feature_is_named(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = results / RUN / "metrics.json"
+    features = json.loads(path.read_text())["features"]
+    features["parts"]["rank5"] = 0.123456
+    change(path, features=features)
+    status, _, err = outcome(capsys, results)
+    assert status == 1 and "mannequins / scwm / 0: parts: rank5 is 0.123456" in err
+    assert err.count("recomputed") == 1
+
+
+def test_changed_features_are_named(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = results / RUN / "features.npz"
+    arrays = dict(np.load(path))
+    arrays["gallery_global"][:24] = arrays["query_global"][0]
+    np.savez(path, **arrays)
+    status, _, err = outcome(capsys, results)
+    assert status == 1 and "mannequins / scwm / 0: global: mAP is" in err
+    assert "seed1" not in err and "/ 1:" not in err
+
+
+@pytest.mark.parametrize(
+    ("column", "place"), [("mAP_mean", "mAP"), ("part_miou_mean", "part_miou"), ("ari_std", "ari")]
+)
+def test_a_changed_cell_of_the_table_is_named(
+    results: Path, capsys: pytest.CaptureFixture[str], column: str, place: str
+) -> None:
+    path = results / "tables" / "main.csv"
+    head, *rows = (line.split(",") for line in path.read_text().splitlines())
+    row = next(row for row in rows if row[2] == "scwm")
+    row[head.index(column)] = "0.5"
+    path.write_text("\n".join(",".join(line) for line in (head, *rows)) + "\n")
+    status, _, err = outcome(capsys, results)
+    assert status == 1 and err.count("recomputed") == 1
+    assert f"mannequins / scwm / main.csv, 2 seeds: {column} is 0.500000" in err
+    unaffected = outcome(capsys, results, "--method", "global_only")
+    assert unaffected[0] == 0
+
+
+def test_a_changed_config_is_named(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = results / RUN / "config.yaml"
+    config = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump(config | {"training": {"epochs": 99}}))
+    status, _, err = outcome(capsys, results)
+    assert status == 1 and "mannequins / scwm / 0: config_hash is" in err
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no archive"])
+def test_missing_and_broken_features_are_named(
+    results: Path, capsys: pytest.CaptureFixture[str], content: bytes | None
+) -> None:
+    path = results / RUN / "features.npz"
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    status, out, err = outcome(capsys, results)
+    assert status == 1 and str(path) in err and "scwm evaluate" in err
+    assert "mannequins  global_only" in out  # the others are checked all the same
+
+
+def test_runs_may_be_shared_by_benchmarks(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (results / "ci").mkdir()
+    (results / "tables").rename(results / "ci/tables")
+    status, out, _ = outcome(capsys, results / "ci")
+    assert status == 0 and out.count("main.csv, 2 seeds") == 2
+
+
+def test_results_without_runs_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, out, err = outcome(capsys, tmp_path)
+    assert (status, out) == (1, "") and "no evaluated run" in err

@@ -1,0 +1,108 @@
+"""Keep a benchmark's tables and figures, with their provenance, in results/recorded.
+
+    python tools/record.py [--results results] [--out results/recorded]
+
+The folder is committed, so that a clone shows results before it runs anything; nothing else
+writes there. Runs must all be of one commit without changes. Exit status 1 where they are not.
+"""
+
+import argparse
+import json
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from PIL import Image
+
+from scwm.errors import ScwmError
+from scwm.reporting.names import CAPTIONS, PLOTS, TABLES
+
+ROOT = Path(__file__).parents[1]
+SAME = ("commit", "dirty", "data_hash", "weights_hash", "versions", "hardware")
+COLOURS = 128  # of a kept picture: a third of the bytes, and no difference to the eye
+
+
+def shared(records: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """Provenance that runs have in common; each value that occurs, where they differ.
+
+    Raises:
+        ScwmError: there are no runs, or they are not of one commit without changes.
+    """
+    records = list(records)
+    found: dict[str, Any] = {}
+    for key in SAME:
+        texts = dict.fromkeys(json.dumps(record.get(key), sort_keys=True) for record in records)
+        values = [json.loads(text) for text in texts]
+        found[key] = values[0] if len(values) == 1 else values
+    if not records or found["dirty"] is not False or not isinstance(found["commit"], str):
+        raise ScwmError(
+            f"The {len(records)} runs are not of one commit without changes: {found['commit']}.",
+            remedy="commit, run the whole benchmark anew, and record that",
+        )
+    return found
+
+
+def record(results: Path, out: Path) -> None:
+    """Replace `out` by the tables, figures and provenance of `results`.
+
+    Raises:
+        ScwmError: a table or figure is missing; see also `shared`.
+    """
+    tables = [results / f"tables/{name}.{ending}" for name in TABLES for ending in ("csv", "md")]
+    plots = [results / f"plots/{name}.png" for name in PLOTS]
+    absent = [path for path in (*tables, *plots) if not path.is_file()]
+    if absent:
+        raise ScwmError("Tables or figures are missing.", absent[0], "make the benchmark first")
+    datasets = sorted(set(pd.read_csv(results / "tables/main.csv")["dataset"]))
+    runs = [p for d in datasets for p in sorted(results.glob(f"runs/{d}/*/seed*/provenance.json"))]
+    provenance = shared(json.loads(run.read_text()) for run in runs)
+    provenance["runs"] = [str(run.parent.relative_to(results)) for run in runs]
+    shutil.rmtree(out, ignore_errors=True)
+    for path in tables:
+        copy = out / "tables" / path.name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
+    for path in plots:
+        copy = out / "plots" / path.name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        with Image.open(path) as picture:
+            picture.convert("RGB").quantize(COLOURS).save(copy, optimize=True)
+    (out / "provenance.json").write_text(json.dumps(provenance, indent=2, sort_keys=True) + "\n")
+    (out / "README.md").write_text(index(provenance))
+
+
+def index(provenance: dict[str, Any]) -> str:
+    """The page that GitHub shows of the folder."""
+    hardware = provenance["hardware"]
+    machines = hardware if isinstance(hardware, list) else [hardware]
+    lines = [
+        "# Recorded results",
+        "",
+        f"{len(provenance['runs'])} runs at commit `{provenance['commit'][:10]}`, on "
+        + "; ".join(f"{m['processor']}, {m['cores']} cores, GPU: {m['gpu']}" for m in machines)
+        + ". Written by `make record`; [provenance.json](provenance.json) has versions and hashes.",
+        "",
+        *(f"- [{name}](tables/{name}.md) ([CSV](tables/{name}.csv))" for name in TABLES),
+        "",
+    ]
+    for name in PLOTS:
+        lines += [f"![{CAPTIONS[name]}](plots/{name}.png)", "", CAPTIONS[name], ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--results", type=Path, default=ROOT / "results")
+    parser.add_argument("--out", type=Path, default=ROOT / "results/recorded")
+    arguments = parser.parse_args()
+    try:
+        record(arguments.results, arguments.out)
+    except ScwmError as error:
+        raise SystemExit(f"error: {error}") from error
+    print(arguments.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -9,11 +9,12 @@ DEMO_STAMP := $(VENV)/.installed-demo
 DEV_STAMP := $(VENV)/.installed-dev
 INSTALL = $(BIN)/python -m pip install --quiet --no-compile -c constraints.txt -e
 WORKFLOW_REPORT := results/workflow_report.html
-COMPONENT_TESTS := parsing foreground pixels memory objective losses pseudo_labels ranking measures \
+COMPONENT_TESTS := memory objective losses ranking parsing foreground pixels pseudo_labels measures \
   quality
 
 .DEFAULT_GOAL := help
-.PHONY: help demo claims report record partial ablation-check component-tests dag dry-run bench test lint \
+.PHONY: help demo claims report record partial ablation-check component-tests slurm-check dag dry-run bench test \
+  lint \
   format pins clean distclean
 
 help:  ## list the targets
@@ -41,12 +42,15 @@ record: $(DEMO_STAMP)  ## keep tables and figures of a finished benchmark in res
 partial: $(DEMO_STAMP)  ## tables and plots of the runs that exist, in results/partial
 	snakemake --cores 1 partial
 
-ablation-check: component-tests  ## and the claims on a tiny data set: every component does its work
+ablation-check: component-tests  ## say in minutes whether every component does its work, else fail
 	snakemake --cores all --configfile config/ci.yaml
 	python -m scwm check results/ci/tables/claims.csv
 
-component-tests: $(DEV_STAMP)  ## the tests of what the ablation takes away, and of how it is scored
+component-tests: $(DEV_STAMP)  ## run its tests alone: of what ablations take away and of the scores
 	OMP_NUM_THREADS=1 pytest -q $(COMPONENT_TESTS:%=tests/test_%.py)
+
+slurm-check: $(DEV_STAMP)  ## run the workflow through SLURM, on a cluster of this machine alone
+	python tests/slurm/check.py
 
 dag: $(DEMO_STAMP)  ## print the graph of rules in Graphviz's dot language
 	@snakemake --quiet all --rulegraph

@@ -2,14 +2,15 @@
 
 Example::
 
-    from scwm import load_model, rank
+    from scwm import extract, load_model, rank
 
-    model = load_model("results/runs/mannequins/scwm/seed0/model.pt")
+    model = load_model("results/runs/mannequins/scwm/seed0")
+    features = extract(model, ["a.jpg", "b.jpg", "c.jpg"])
     order, similarity = rank(model, ["query.jpg"], ["a.jpg", "b.jpg", "c.jpg"])
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +68,7 @@ def extract(model: Model, images: Images, feature: str | None = None) -> np.ndar
         (N,D) float32; cosine similarity is their inner product.
     """
     name = default_feature(model, feature)
-    return _joined([e.features()[name].float() for e in described(model, images)])
+    return stacked(extracted(model, images, name), len(images))
 
 
 def parse(model: Model, images: Images) -> np.ndarray:
@@ -80,8 +81,8 @@ def parse(model: Model, images: Images) -> np.ndarray:
     """
     if not model.config["model"]["parts"] or model.config["model"]["part_source"] != "parsed":
         raise ScwmError("This model has no parsed parts.", model.config["method"])
-    labels = [e.part_labels for e in described(model, images)]
-    return _joined([one for one in labels if one is not None])
+    found = (e.part_labels for e in described(model, images))
+    return stacked((labels.cpu().numpy() for labels in found if labels is not None), len(images))
 
 
 def rank(model: Model, queries: Images, gallery: Images) -> tuple[np.ndarray, np.ndarray]:
@@ -172,8 +173,23 @@ def described(
             yield collect([output])
 
 
-def _joined(batches: list[torch.Tensor]) -> np.ndarray:
-    return torch.cat(batches).cpu().numpy()
+def extracted(
+    model: Model, images: Images, feature: str, unreadable: dict[int, ScwmError] | None = None
+) -> Iterator[np.ndarray]:
+    """A feature of the images, (B,D) float32 for each batch; arguments as for `described`."""
+    for embedding in described(model, images, unreadable):
+        yield embedding.features()[feature].float().cpu().numpy()
+
+
+def stacked(batches: Iterable[np.ndarray], most: int) -> np.ndarray:
+    """Batches of at most `most` rows in all as one array, never held twice; empty for none."""
+    rows, filled = np.empty(0), 0
+    for batch in batches:
+        if not filled:
+            rows = np.empty((most, *batch.shape[1:]), batch.dtype)
+        rows[filled : filled + len(batch)] = batch
+        filled += len(batch)
+    return rows[:filled]
 
 
 def _read(image: str | Path | Image.Image | np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -1,9 +1,12 @@
 """Features, masks and pixel features of many images, in batches, without gradients."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -16,6 +19,7 @@ from scwm.errors import ScwmError
 from scwm.models import Network, Output
 from scwm.progress import progress
 
+T = TypeVar("T")
 HALF_MAX = torch.finfo(torch.float16).max
 
 
@@ -113,24 +117,61 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=wanted)
 
 
+def fits(size: int, free: int) -> bool:
+    """Whether images of `size` bytes may live on a GPU with `free` bytes, half for the training."""
+    return size <= free // 2
+
+
 class ImageBatches:
-    """Random access to (N,H,W,3) uint8 images as batches on a device; on a GPU they live there."""
+    """Random access to (N,H,W,3) uint8 images as batches on a device.
+
+    On a GPU they live there where they fit; else each batch is copied, out of pinned memory and
+    read ahead in `along`.
+    """
 
     def __init__(self, images: np.ndarray, device: torch.device) -> None:
         self.device = device
         self._array = images
-        resident = device.type == "cuda"
+        gpu = device.type == "cuda"
+        resident = gpu and fits(images.nbytes, torch.cuda.mem_get_info()[0])
         self._resident = torch.from_numpy(np.array(images)).to(device) if resident else None
+        self.reads_ahead = gpu and not resident
 
     def __len__(self) -> int:
         return len(self._array)
 
     def __getitem__(self, rows: np.ndarray | slice) -> Tensor:
         if self._resident is None:
-            return torch.from_numpy(np.array(self._array[rows]))
+            return self._read(rows).to(self.device, non_blocking=True)
         if isinstance(rows, slice):
             return self._resident[rows]
         return self._resident[torch.from_numpy(rows).to(self.device, non_blocking=True)]
+
+    def along(
+        self, items: Iterable[T], rows: Callable[[T], np.ndarray | slice]
+    ) -> Iterator[tuple[T, Tensor]]:
+        """Each item with the images of its rows, read while the item before is worked on where
+        they have to come to a GPU."""
+        if not self.reads_ahead:
+            for item in items:
+                yield item, self[rows(item)]
+            return
+        with ThreadPoolExecutor(1) as reader:
+            coming: deque[tuple[T, Future[Tensor]]] = deque()
+            for item in items:
+                coming.append((item, reader.submit(self._read, rows(item))))
+                if len(coming) > 1:
+                    yield _arrived(*coming.popleft(), self.device)
+            if coming:
+                yield _arrived(*coming.popleft(), self.device)
+
+    def _read(self, rows: np.ndarray | slice) -> Tensor:
+        images = torch.from_numpy(np.array(self._array[rows]))
+        return images.pin_memory() if self.device.type == "cuda" else images
+
+
+def _arrived(item: T, read: "Future[Tensor]", device: torch.device) -> tuple[T, Tensor]:
+    return item, read.result().to(device, non_blocking=True)
 
 
 @torch.inference_mode()
@@ -164,9 +205,10 @@ def embed(
     own = starts[shares[distributed.rank()]]
 
     def outputs() -> Iterator[Output]:
-        for start in progress(own, title):
+        rows = (slice(start, start + batch) for start in progress(own, title))
+        for _, group in images.along(rows, lambda rows: rows):
             with autocast(images.device, precision):
-                yield network(normalise(images[slice(start, start + batch)]))
+                yield network(normalise(group))
 
     if not own:
         return Embedding(torch.empty(0))

@@ -56,6 +56,11 @@ def peak_memory_mib() -> int:
     return peak // 1024 if sys.platform != "darwin" else peak // 1024**2
 
 
+def peak_gpu_memory_mib() -> int | None:
+    """Most memory of its GPU that this process had tensors in so far, in MiB; None on a CPU."""
+    return torch.cuda.max_memory_allocated() // 2**20 if torch.cuda.is_available() else None
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object; an empty one where there is no file."""
     return dict(json.loads(path.read_text())) if path.exists() else {}

@@ -162,8 +162,9 @@ class Trainer:
         row: dict[str, Any] = label_scores(labels.cpu().numpy(), self.split.ids)
         if again:
             self.cells = self.parse_images(embedding, labels, number)
-        if self.split.masks is not None and self.cells is not None:
-            row |= training_scores(self.split.masks, self.cells, embedding.part_labels)
+        masks, predicted = self.split.masks, embedding.part_labels
+        if masks is not None and self.cells is not None and predicted is not None:
+            row |= training_scores(masks, self.cells, predicted)
         objective = Objective.of(self.config, embedding, labels)
         monitor = StepMonitor.of(objective, embedding, labels, self.split)
         clock.append(time.perf_counter())
@@ -238,19 +239,17 @@ class Trainer:
     def run_steps(self, epoch: Epoch, checkpoints: Checkpoints | None = None) -> None:
         """The optimiser steps of an epoch that are still to come; saves now and then."""
         self.network.train()
-        objective, total = epoch.objective, self.config["training"]["iterations"]
-        batches = epoch.batches(self.split.cameras)
+        settings, (height, width) = self.config["training"], self.split.images.shape[1:3]
+        objective, total = epoch.objective, settings["iterations"]
         title, left = f"epoch {epoch.number + 1}: steps", total - len(epoch.losses)
-        for rows in progress(batches, title, left):
-            index = torch.from_numpy(rows).to(self.device, non_blocking=True)
-            batch = VirtualBatch(len(rows), self.config["training"]["virtual_batch"])
-            own = batch.rows
-            draws = self.augment.draw(len(rows), *self.split.images.shape[1:3], epoch.draws)
+        batches = progress(epoch.batches(self.split.cameras), title, left)
+        steps = ((rows, VirtualBatch(len(rows), settings["virtual_batch"])) for rows in batches)
+        for (rows, batch), images in self.images.along(steps, lambda step: step[0][step[1].rows]):
+            index, own = torch.from_numpy(rows).to(self.device, non_blocking=True), batch.rows
+            draws = self.augment.draw(len(rows), height, width, epoch.draws)
             cells = None if self.cells is None else self.cells[index[own]]
-            images, cells = self.augment.apply(self.images[rows[own]], cells, draws[own])
-            output = batch.gather(self.forward(images, batch))
-            if cells is not None:
-                cells = distributed.gather(cells, own, len(rows))
+            images, cells = self.augment.apply(images, cells, draws[own])
+            output, cells = batch.gather(self.forward(images, batch), cells)
             losses = objective.losses(output, cells, epoch.labels[index])
             self.optimizer.zero_grad()
             losses[0].backward()

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -52,16 +53,16 @@ class VirtualBatch:
         with self._one(network) if self.groups == 1 else self._many(network):
             return self._groups(network, images)
 
-    def gather(self, output: Output) -> Output:
-        """The whole batch's output in every process; without the pixel features, which no loss
-        needs, where there are several."""
+    def gather(self, output: Output, cells: Tensor | None) -> tuple[Output, Tensor | None]:
+        """Output and part labels of the whole batch in every process; where there are several,
+        without the pixel features, which no loss needs."""
         if distributed.count() == 1:
-            return output
-        fields = (
+            return output, cells
+        whole: list[Any] = [
             None if field is None else distributed.gather(field, self.rows, self.images)
-            for field in output._replace(pixels=None)
-        )
-        return Output(*fields)  # type: ignore[arg-type]
+            for field in (*output._replace(pixels=None), cells)
+        ]
+        return Output(*whole[:-1]), whole[-1]
 
     def _groups(self, network: Network, images: Tensor) -> Output:
         outputs = [network(group) for group in images.split(self.size)]
@@ -77,7 +78,7 @@ class VirtualBatch:
         """Batch normalisations take their statistics over all processes."""
         layers = _layers(network)
         for layer in layers:
-            layer.forward = partial(normalise_across, layer)  # type: ignore[method-assign]
+            layer.forward = partial(normalise_across, layer)
         try:
             yield
         finally:
@@ -104,11 +105,9 @@ class VirtualBatch:
             layer.num_batches_tracked += self.groups - own
 
 
-def normalise_across(layer: _BatchNorm, images: Tensor) -> Tensor:
-    """`layer` in training mode, its mean and variance taken over all processes' images (B,C,…).
-
-    torch's SyncBatchNorm does the same on GPUs alone.
-    """
+def normalise_across(layer: Any, images: Tensor) -> Tensor:
+    """A batch normalisation in training mode of images (B,C,…), its mean and variance taken over
+    those of all processes; torch's SyncBatchNorm does the same on GPUs alone."""
     values = images.float()
     rest = [axis for axis in range(values.ndim) if axis != 1]
     shape = [1, -1, *[1] * (values.ndim - 2)]
@@ -126,11 +125,12 @@ def normalise_across(layer: _BatchNorm, images: Tensor) -> Tensor:
     return (centred * scale.view(shape) + layer.bias.view(shape)).to(images.dtype)
 
 
-def _layers(network: nn.Module) -> list[_BatchNorm]:
+def _layers(network: nn.Module) -> list[Any]:
+    # Not list[_BatchNorm]: what torch declares optional is there in all of ours.
     return [module for module in network.modules() if isinstance(module, _BatchNorm)]
 
 
-def _running(layers: list[_BatchNorm]) -> Tensor:
+def _running(layers: list[Any]) -> Tensor:
     """Running means and variances of all layers, one after the other."""
     return torch.cat(
         [values for layer in layers for values in (layer.running_mean, layer.running_var)]

@@ -73,7 +73,7 @@ def test_table_says_what_caught_each_mutant(project, capsys):
     out = project / "table.md"
     assert mutants.main(["--only", "a", "b", "--out", str(out)]) == 0
     cells = [line.strip("| ").split(" | ") for line in out.read_text().splitlines()[4:]]
-    assert cells[0] == ["`a`", "component", "slip", "`code.py::test_a`", "not run"]
+    assert cells[0] == ["`a`", "component", "slip", "`test_code.py::test_a`", "not run"]
     assert cells[1] == ["`b`", "component", "slip", "none", "`b_is_one`"]
     assert "2 of 2 mutants are caught" in capsys.readouterr().out
 
@@ -90,7 +90,7 @@ def test_unchanged_copy_must_pass(project, monkeypatch, capsys):
         mutants, "copy_tree", lambda target: (copy(target), (target / "code.py").write_text(""))
     )
     assert mutants.main(["--tests-only"]) == 1
-    assert "Without any change fail: code.py::test_a" in capsys.readouterr().err
+    assert "Without any change fail: test_code.py::test_a" in capsys.readouterr().err
 
 
 def test_copy_holds_what_git_does_not_ignore(tmp_path, monkeypatch):

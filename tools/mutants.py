@@ -106,7 +106,7 @@ def make(folder: Path, *words: str) -> tuple[bool, str]:
 def failed_tests(folder: Path) -> list[str]:
     """The component tests that fail first, by name; [] where all pass."""
     passed, output = make(folder, TESTS)
-    names = re.findall(r"^(?:FAILED|ERROR) tests/test_(.+?)(?: - |$)", output, re.M)
+    names = re.findall(r"^(?:FAILED|ERROR) tests/(.+?)(?: - |$)", output, re.M)
     return [] if passed else names or [_last(output)]
 
 

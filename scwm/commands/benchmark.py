@@ -24,7 +24,7 @@ def add(parsers: Parsers) -> None:
         "make all runs of a benchmark, or go on with it, without Snakemake",
         "scwm benchmark config/market1501.yaml",
         "scwm benchmark config/market1501.yaml --results results/recorded/short \\",
-        "    --weights mobilenet_v2.pt --set model.backbone=mobilenet_v2 training.epochs=20",
+        "    --weights resnet50.pt --set training.epochs=20",
     )
     whole.add_argument("config", type=Path, help="a benchmark's config, as for Snakemake")
     whole.add_argument("--results", type=Path, default=Path("results"), help="default: results")

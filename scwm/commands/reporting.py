@@ -1,7 +1,7 @@
 """Commands on finished runs: tables, plots, the report and its claims."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ def add(parsers: Parsers) -> None:
         "scwm table main --datasets mannequins --methods scwm global_only \\",
         "    --seeds 0 --out results/tables/main",
     )
-    made.add_argument("name", choices=reporting.TABLES)
+    _add_name(made, reporting.TABLES)
     made.add_argument("--metrics", type=Path, help="JSON for the figures, as dvc metrics reads it")
     made = _add_report(
         parsers,
@@ -30,7 +30,7 @@ def add(parsers: Parsers) -> None:
         "scwm plot curves --datasets mannequins --methods scwm global_only \\",
         "    --seeds 0 --out results/plots/curves",
     )
-    made.add_argument("name", choices=reporting.PLOTS)
+    _add_name(made, reporting.PLOTS)
     made = _add_report(
         parsers,
         "page",
@@ -74,6 +74,10 @@ def add(parsers: Parsers) -> None:
     verifying.add_argument("--method", help="this one alone")
     verifying.add_argument("--seed", type=int, help="this one alone, and no table")
     verifying.add_argument("--measure", help="this one alone, each value on a line: mAP, rank1 …")
+
+
+def _add_name(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
+    parser.add_argument("name", choices=names, metavar="NAME", help=", ".join(names))
 
 
 def _add_report(parsers: Parsers, *words: Any) -> argparse.ArgumentParser:

@@ -10,7 +10,7 @@ from typing import Any
 from scwm.commands import Parsers, command, open_run
 from scwm.errors import ScwmError
 
-RUN = "results/by_hand/mannequins/scwm/seed0"
+RUN = "results/mine"
 STORE = "data/stores/mannequins/128x64"
 
 
@@ -21,8 +21,8 @@ def add(parsers: Parsers) -> None:
         "config",
         config,
         "write out every setting of one run",
-        f"scwm config --method scwm --dataset mannequins --out {RUN}/config.yaml \\",
-        "    --set training.epochs=5 model.image_size=[128,64]",
+        "scwm config --method scwm --dataset mannequins --set training.epochs=5 \\",
+        f"    --out {RUN}/config.yaml",
     )
     settings.add_argument("--method", required=True, help="a name in config/methods")
     settings.add_argument("--dataset", required=True)
@@ -60,7 +60,8 @@ def add(parsers: Parsers) -> None:
         "launch",
         launch,
         "run a command in several processes, on GPUs that no other job has",
-        f"scwm launch --processes 4 --gpus 4 -- train {RUN} --store {STORE}",
+        f"scwm launch --processes 4 --gpus 4 -- train {RUN} \\",
+        f"    --store {STORE}",
     )
     launching.add_argument("--processes", type=int, default=1, help="of a training (default 1)")
     launching.add_argument(
@@ -132,7 +133,7 @@ def _train(options: argparse.Namespace) -> None:
     record = provenance.describe_run(config, data_hash, weights_hash)
     history, written = options.run / "history.csv", options.run / "train.json"
     state = Path(".scwm/state", state_name(config, options.run))
-    lock = Lock(state.with_suffix(".lock"))
+    lock = Lock(state.with_name(f"{state.name}.lock"))
     finished = False
     if distributed.is_main() and not lock.acquire():
         print(f"waiting for process {lock.holder()}, which trains this run", file=sys.stderr)
@@ -148,6 +149,7 @@ def _train(options: argparse.Namespace) -> None:
     record["seconds_train"] = max(spent, training_seconds(history))  # earlier processes' too
     record["images_per_second"] = training_speed(config, history)
     record["peak_memory_mib"] = provenance.peak_memory_mib()
+    record["peak_gpu_memory_mib"] = provenance.peak_gpu_memory_mib()
     record["processes"] = distributed.count()
     write_json(record, written)
 

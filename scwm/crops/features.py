@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scwm.api import Model, default_feature, described
+from scwm.api import Model, default_feature, extracted, stacked
 from scwm.data.files import IMAGE_SUFFIXES, list_images
 from scwm.errors import ScwmError
 from scwm.optional import optional_module
@@ -73,17 +73,15 @@ def crop_features(
     """
     feature = default_feature(model, feature)
     unreadable: dict[int, ScwmError] = {}
-    found = [
-        embedding.features()[feature].float().cpu().numpy()
-        for embedding in described(model, files, None if strict else unreadable)
-    ]
-    if not found:
+    kept = None if strict else unreadable
+    features = stacked(extracted(model, files, feature, kept), len(files))
+    if not len(features):
         raise ScwmError(
             f"None of {len(files)} images could be read. The first:\n{unreadable[0]}",
             remedy="give files that Pillow can open",
         )
     read = [file for row, file in enumerate(files) if row not in unreadable]
-    return CropFeatures(read, np.concatenate(found), feature, tuple(unreadable.values()))
+    return CropFeatures(read, features, feature, tuple(unreadable.values()))
 
 
 def save_features(found: CropFeatures, path: Path) -> None:

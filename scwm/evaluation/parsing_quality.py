@@ -36,7 +36,7 @@ def parsing_scores(predicted: Array, truth: Array) -> dict[str, float]:
     }
 
 
-def training_scores(truth: Array, labels: Array, predicted: Array) -> dict[str, float]:
+def training_scores(truth: np.ndarray, labels: Array, predicted: Array) -> dict[str, float]:
     """Part labels that an epoch trains on, and what the classifier says, for the history.
 
     Args:

@@ -99,7 +99,7 @@ def page(
     Raises:
         ScwmError: where runs, tables or plots are missing and `partial` is false.
     """
-    from scwm.reporting.page import write_page
+    from scwm.reporting.report import write_page
     from scwm.reporting.runs import load_runs
 
     runs = load_runs(root, datasets, methods, seeds, partial)

@@ -8,6 +8,7 @@ from scwm.errors import ScwmError
 from scwm.reporting.claims import Outcome, bootstrap_interval
 from scwm.reporting.markup import UNKNOWN, Block, Cell, Table
 from scwm.reporting.measures import Measure
+from scwm.reporting.names import TITLES
 from scwm.reporting.runs import Runs
 
 HEADER = (
@@ -94,7 +95,7 @@ def claim_table(outcomes: list[Outcome], runs: Runs) -> Table:
         if groups:
             blocks.append(Block(dataset, tuple(filter(None, notes)), HEADER, groups))
     gaps = tuple(map(str, runs.gaps))
-    return Table("claims", "Claims", CAPTION, tuple(blocks), gaps)
+    return Table("claims", TITLES["claims"], CAPTION, tuple(blocks), gaps)
 
 
 def nested_effects(outcomes: list[Outcome]) -> dict[str, dict[str, dict[str, float]]]:

@@ -44,7 +44,6 @@ def _among(*wanted: str) -> Callable[[tuple[str, ...]], list[str]]:
 class Layout:
     """What a table shows: its rows from the methods asked for, columns of text, measures."""
 
-    title: str
     rows: Callable[[tuple[str, ...]], list[str]]
     texts: tuple[str, ...]
     measures: tuple[Measure, ...]
@@ -53,21 +52,18 @@ class Layout:
 
 LAYOUTS = {
     "main": Layout(
-        "Methods and controls",
         _all,
         ("test_feature",),
         (m.MAP, m.RANK1, m.RANK5, m.RANK10, m.MINP, m.TRAPEZOID, *m.PARSING, m.ARI, m.CLUSTERS),
         "Clusters: a count.",
     ),
     "ablation": Layout(
-        "Ablation of the components",
         _ablations,
         ("description", "test_feature"),
         (m.MAP, m.DIFFERENCE, m.RANK1, *m.PARSING),
         f"Δ mAP: difference to {REFERENCE} in percentage points, paired by seed.",
     ),
     "corrections": Layout(
-        "Foreground and space correction",
         _among(*CORRECTIONS),
         (),
         (*m.PARSING, m.MISPLACED, m.MASKS, m.MAP, m.DIFFERENCE, m.RANK1),
@@ -75,21 +71,18 @@ LAYOUTS = {
         f"number of parts. Δ mAP: difference to {REFERENCE}, paired by seed.",
     ),
     "memories": Layout(
-        "Memory strategies, global and part",
         _among(*MEMORIES),
         ("global_memory", "part_memory"),
         (m.MAP, m.DIFFERENCE, m.RANK1, m.RANK5, m.ARI),
         f"Δ mAP: difference to {REFERENCE} in percentage points, paired by seed.",
     ),
     "sweeps": Layout(
-        "One setting at a time",
         lambda methods: [method for method in methods if split_variant(method)[0] == REFERENCE],
         ("value",),
         (m.MAP, m.DIFFERENCE, m.RANK1, *m.PARSING, m.ARI, m.CLUSTERS),
         f"{REFERENCE} with one setting changed, and as it is. Δ mAP: to it, paired by seed.",
     ),
     "cost": Layout(
-        "Cost",
         _all,
         (),
         m.COST,
@@ -97,14 +90,12 @@ LAYOUTS = {
         "of all epochs. Images/s: of optimiser steps. Parameters: of the network that is tested.",
     ),
     "controls": Layout(
-        "Controls",
         _among("random_features", "colour_histogram", "pretrained", REFERENCE, "oracle"),
         ("description",),
         (m.MAP, m.RANK1, m.RANK5, m.MINP),
         "Chance, colour alone, no training, the method, and training with the true identities.",
     ),
     "features": Layout(
-        "Test features and definitions of average precision",
         _all,
         ("test_feature",),
         m.FEATURES,

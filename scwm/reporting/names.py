@@ -4,10 +4,21 @@ from collections.abc import Iterable
 
 REFERENCE = "scwm"
 
-TABLES = (
-    *("claims", "main", "ablation", "published"),
-    *("corrections", "memories", "sweeps", "features", "controls", "cost"),
-)
+TITLES = {
+    "claims": "Claims",
+    "main": "Methods and controls",
+    "ablation": "Ablation of the components",
+    "published": "Published methods and ours",
+    "corrections": "Foreground and space correction",
+    "memories": "Memory strategies, global and part",
+    "sweeps": "One setting at a time",
+    "features": "Test features and definitions of average precision",
+    "controls": "Controls",
+    "cost": "Cost",
+}
+"""Titles of the tables, in the order of the report."""
+
+TABLES = tuple(TITLES)
 
 CAPTIONS = {
     "claims": "Effect of each claim: mean over the seeds and Student's 95 % interval, positive in "

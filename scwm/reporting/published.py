@@ -9,6 +9,7 @@ from scwm.config import CONFIG_DIR
 from scwm.errors import ScwmError
 from scwm.reporting.markup import UNKNOWN, Block, Cell, Table
 from scwm.reporting.measures import MAP, RANK1, RANK5, RANK10
+from scwm.reporting.names import TITLES
 from scwm.reporting.runs import Runs
 from scwm.reporting.tables import summarise, summary_cell
 
@@ -88,7 +89,7 @@ def published_table(runs: Runs) -> Table:
         if groups:
             blocks.append(Block(dataset, tuple(filter(None, notes)), header, groups))
     gaps = tuple(str(gap) for gap in runs.gaps if gap.method in OURS)
-    return Table("published", "Published methods and ours", CAPTION, tuple(blocks), gaps)
+    return Table("published", TITLES["published"], CAPTION, tuple(blocks), gaps)
 
 
 def nested_scores(runs: Runs) -> dict[str, dict[str, dict[str, float]]]:

@@ -13,7 +13,7 @@ from scwm.reporting.latex import to_latex
 from scwm.reporting.layouts import LAYOUTS, TEXTS
 from scwm.reporting.markup import UNKNOWN, Block, Cell, Table, to_html, to_markdown
 from scwm.reporting.measures import DIFFERENCE, Measure
-from scwm.reporting.names import REFERENCE
+from scwm.reporting.names import REFERENCE, TITLES
 from scwm.reporting.runs import CONTROLS, Runs, beside
 from scwm.writing import whole_file
 
@@ -161,7 +161,7 @@ def build_table(name: str, runs: Runs) -> Table:
     caption = f"{READING} {layout.note}".strip()
     shown = set(summary.method)
     gaps = tuple(str(gap) for gap in runs.gaps if gap.method in shown)
-    return Table(name, layout.title, caption, tuple(blocks), gaps)
+    return Table(name, TITLES[name], caption, tuple(blocks), gaps)
 
 
 def nested_means(name: str, runs: Runs) -> dict[str, dict[str, dict[str, float]]]:

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(workflow.basedir).parent))
 from scwm.config import merge, read_yaml, resolve_config, split_variant
 from scwm.errors import ScwmError
 from scwm.lock import Lock
-from scwm.reporting.names import PLOTS, REFERENCE, TABLES, methods_of
+from scwm.reporting.names import CAPTIONS, PLOTS, REFERENCE, TABLES, TITLES, methods_of
 
 NAME = "[a-z0-9_]+"
 VARIANT = rf"{NAME}(@{NAME}\.{NAME}=[A-Za-z0-9_.+-]+)?"

@@ -29,6 +29,7 @@ rule table:
         runtime=10,
     params:
         out=subpath(output.csv, strip_suffix=".csv"),
+        caption=lambda wildcards: TITLES[wildcards.table],
         datasets=config["datasets"],
         methods=all_methods(),
         seeds=config["seeds"],
@@ -68,6 +69,7 @@ rule plot:
         runtime=10,
     params:
         out=subpath(output.png, strip_suffix=".png"),
+        caption=lambda wildcards: CAPTIONS[wildcards.plot],
         datasets=config["datasets"],
         methods=all_methods(),
         seeds=config["seeds"],

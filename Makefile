@@ -13,9 +13,8 @@ COMPONENT_TESTS := memory objective losses ranking parsing foreground pixels pse
   quality
 
 .DEFAULT_GOAL := help
-.PHONY: help demo claims report record partial ablation-check component-tests slurm-check dag dry-run bench test \
-  lint \
-  format pins clean distclean
+.PHONY: help demo claims report record partial ablation-check component-tests slurm-check dag dry-run \
+  bench test lint format pins clean distclean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

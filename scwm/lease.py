@@ -91,7 +91,16 @@ def launch(gpus: int, processes: int, arguments: list[str]) -> None:
     """Become `scwm` with these arguments, in so many processes and on GPUs leased for it.
 
     SLURM gives each job GPUs of its own: there nothing is leased.
+
+    Raises:
+        ScwmError: there are too few GPUs, or the command is no training and cannot be shared.
     """
+    if gpus < 0 or processes < 1 or (processes > 1 and arguments[:1] != ["train"]):
+        raise ScwmError(
+            f"Cannot launch '{' '.join(arguments)}' in {processes} process(es) on {gpus} GPU(s).",
+            "--processes, --gpus",
+            "give counts; only `train` takes several processes",
+        )
     command = [sys.executable, "-m"]
     if processes > 1:
         command += ["torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", "-m"]

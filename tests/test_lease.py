@@ -145,3 +145,9 @@ def test_launch_becomes_the_command(tmp_path, monkeypatch):
         ([*torchrun, "train", "RUN"], "4,5"),
         (["-m", "scwm", "train", "RUN"], "0"),
     ]
+
+
+@pytest.mark.parametrize("counts", [(0, 0), (-1, 1), (0, 2)])
+def test_only_a_training_is_shared(counts):
+    with pytest.raises(ScwmError, match=r"(?s)Cannot launch 'evaluate RUN'.*--processes"):
+        module.launch(*counts, ["evaluate", "RUN"])

@@ -1,0 +1,86 @@
+"""`scwm benchmark`: the steps it takes, in which order, and what it does not do twice."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from scwm import cli
+from scwm.commands import benchmark
+from scwm.config import CONFIG_DIR, config_hash, load_config, read_yaml
+from scwm.errors import ScwmError
+
+
+@pytest.fixture
+def steps(tmp_path, monkeypatch):
+    """The commands that are called, in an empty folder; each writes what it promises."""
+    called: list[str] = []
+
+    def call(*words: str) -> None:
+        called.append(" ".join(words))
+        if "evaluate" in words:
+            run = Path(words[words.index("evaluate") + 1])
+            record = {"config_hash": config_hash(load_config(run / "config.yaml")), "seconds": 2.0}
+            (run / "provenance.json").write_text(json.dumps(record))
+            (run / "metrics.json").write_text('{"mAP": 0.5, "rank1": 0.6}')
+        elif "--out" in words:
+            out = Path(words[words.index("--out") + 1])
+            file = out / {"get": "manifest.csv", "store": "store.json"}.get(words[1], "")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text("")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(benchmark, "_scwm", call)
+    return called
+
+
+def test_benchmark_takes_the_workflows_steps_once(steps, capsys):
+    Path("small.yaml").write_text(
+        "{datasets: [mannequins_tiny], methods: [scwm, global_only], seeds: [1], processes: 2,"
+        " settings: {training: {epochs: 3}}}"
+    )
+    words = ["benchmark", "small.yaml", "--set", "training.iterations=7"]
+    assert cli.main(words) == 0
+    size, weights = "256x128", "data/weights/resnet50-imagenet.pt"
+    store, runs = f"data/stores/mannequins_tiny/{size}", "results/runs/mannequins_tiny"
+    expected = [
+        "data get mannequins_tiny --out data/raw/mannequins_tiny",
+        f"data store mannequins_tiny --root data/raw/mannequins_tiny --size {size} --out {store}",
+        f"weights resnet50 imagenet --out {weights}",
+    ]
+    for method in ("scwm", "global_only"):
+        run = f"{runs}/{method}/seed1"
+        train = f"train {run} --store {store} --weights {weights}"
+        expected.append(f"launch --processes=2 --gpus=0 -- {train}")
+        expected.append(f"launch --gpus=0 -- evaluate {run} --store {store}")
+        training = load_config(Path(run, "config.yaml"))["training"]
+        assert (training["epochs"], training["iterations"]) == (3, 7)
+    assert steps == expected
+    line = json.loads(capsys.readouterr().out.splitlines()[0])
+    assert line == {"run": f"{runs}/scwm/seed1", "mAP": 0.5, "rank1": 0.6, "seconds": 2.0}
+
+    steps.clear()
+    assert cli.main(words) == 0 and steps == []
+    assert cli.main([*words[:-1], "training.iterations=8"]) == 0
+    assert [step.split(" -- ")[1].split()[0] for step in steps] == ["train", "evaluate"] * 2
+
+
+def test_shipped_config_for_a_gpu_asks_for_one(steps, monkeypatch):
+    monkeypatch.delenv("SCWM_DEVICE", raising=False)
+    path = CONFIG_DIR / "market1501.yaml"
+    assert read_yaml(path)["gpu"] is True
+    words = ["benchmark", str(path), "--weights", "own.pt", "--results", "recorded"]
+    assert cli.main([*words, "--set", "model.backbone=mobilenet_v2"]) == 0
+    assert not any(step.startswith("weights") for step in steps)
+    trains = [step for step in steps if " train " in step]
+    assert len(trains) == 2 and all("--gpus=1" in step for step in trains)
+    assert all(step.endswith("--weights own.pt") for step in trains)
+    assert benchmark.os.environ["SCWM_DEVICE"] == "cuda"
+    benchmark.os.environ.pop("SCWM_DEVICE")
+
+
+def test_config_of_something_else_is_an_error(tmp_path):
+    (tmp_path / "run.yaml").write_text("seed: 3")
+    options = cli.build_parser().parse_args(["benchmark", str(tmp_path / "run.yaml")])
+    with pytest.raises(ScwmError, match="No datasets, methods, seeds"):
+        options.run_command(options)

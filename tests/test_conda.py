@@ -30,6 +30,8 @@ elif arguments[0] == "info":
     print(json.dumps({{"conda_prefix": str(home), "platform": "linux-64"}}))
 elif arguments[0] == "config":
     print(json.dumps({{"get": {{"channel_priority": "strict"}}}}))
+elif arguments[0] == "clean":
+    pass
 elif arguments[:2] == ["env", "create"]:
     prefix = Path(arguments[arguments.index("--prefix") + 1])
     (prefix / "bin").mkdir(parents=True)

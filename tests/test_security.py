@@ -137,7 +137,7 @@ def test_workflow_refuses_a_command_in_a_name(key):
 
 def test_rules_quote_whatever_a_config_decides():
     """In every shell command, what is no number has the format `:q`."""
-    numbers = {"threads"}
+    numbers = {"threads", "resources.gpu", "resources.processes"}
     seen = 0
     for path in (ROOT / "workflow/rules").glob("*.smk"):
         for block in re.findall(r"^    shell:\n((?:        .*\n)+)", path.read_text(), re.M):

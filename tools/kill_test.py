@@ -95,7 +95,8 @@ def kill_workflow(workflow: Workflow, delay: float) -> bool:
     called = workflow.start()
     time.sleep(delay)
     hit = called.poll() is None
-    called.kill()
+    if hit:
+        called.kill()
     called.wait()
     return hit
 
@@ -138,7 +139,7 @@ def main() -> int:
         )
     workflow.clear()
     for number in range(options.workflow_kills):
-        delay = chance.uniform(3, whole / 2)
+        delay = chance.uniform(3, max(3, whole / 4))
         hit = kill_workflow(workflow, delay)
         print(
             f"workflow {number + 1}: {'killed' if hit else 'over'} after {delay:.1f} s", flush=True

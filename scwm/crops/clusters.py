@@ -13,8 +13,10 @@ from scwm.errors import ScwmError
 from scwm.pseudo_labels import pseudo_labels
 from scwm.writing import whole_file
 
-SHARE = 4  # a neighbour list holds at most the N-th part of the crops: all else is like all
-LEAST = 4  # neighbours, the crop itself included
+# A neighbour list holds at most the eighth part of the crops, or ten. Of five kinds of folders of
+# 40 to 212 crops of Market-1501 this agreed best with the identities in four, among a fourth to a
+# sixteenth; with four crops each of 40 people shorter lists did.
+SHARE, LEAST = 8, 10
 
 
 @dataclass(frozen=True, eq=False)

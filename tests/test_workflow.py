@@ -225,7 +225,8 @@ def test_edits_redo_what_depends_on_them(stubbed: Path) -> None:
     """One run of the whole graph with a stand-in command line, then one edit after another."""
     source = "data/it's here; $HOME"
     select = [
-        *("--configfile", "config/ci.yaml", "--config", "methods=[scwm]", "seeds=[0]"),
+        *("--configfile", "config/ci.yaml", "--config", "seeds=[0]"),
+        "methods=[scwm,no_separation]",
         f'sources={{mannequins_tiny: "{source}"}}',
     ]
 
@@ -244,6 +245,12 @@ def test_edits_redo_what_depends_on_them(stubbed: Path) -> None:
         return jobs - {"total"}
 
     assert after_editing("config/methods/stripes.yaml", "scwm/data/msmt17.py") == set()
+    assert after_editing("config/base.yaml", "config/methods/scwm.yaml") == set()
+    base = stubbed / "config/base.yaml"
+    text = base.read_text()
+    base.write_text(text.replace("separation: 0.5", "separation: 0.8"))
+    assert planned(stubbed, *select)["train"] == 1  # `no_separation` has a weight of its own: 0
+    base.write_text(text)
     after_training = {"evaluate", "study", "table", "plot", "page", "all"}
     assert after_editing("config/published_results.csv") == {"table", "page", "all"}
     assert after_editing("scwm/losses.py") == {"train", *after_training}

@@ -1,9 +1,6 @@
 rule resolve_config:
-    """Write out every setting of one run."""
-    input:
-        base=ROOT / "config/base.yaml",
-        method=lambda wildcards: ROOT / f"config/methods/{split_variant(wildcards.method)[0]}.yaml",
-        code=code("config.py"),
+    """Write out every setting of one run. It depends on these alone, by a parameter: an edit of base
+    or method that leaves them as they are redoes nothing."""
     output:
         config=f"{RUN}/config.yaml",
     log:
@@ -18,6 +15,15 @@ rule resolve_config:
         runtime=5,
     params:
         overrides=lambda wildcards: json.dumps(overrides(wildcards.dataset), sort_keys=True),
+        resolved=lambda wildcards: json.dumps(
+            resolve_config(
+                wildcards.method,
+                wildcards.dataset,
+                int(wildcards.seed),
+                overrides(wildcards.dataset),
+            ),
+            sort_keys=True,
+        ),
     message:
         "resolve config of {wildcards.method} on {wildcards.dataset}, seed {wildcards.seed}"
     shell:

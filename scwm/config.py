@@ -149,7 +149,7 @@ def read_yaml(path: Path) -> Config:
     return content
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """Refuses a key that stands twice: YAML would silently keep the last."""
 
 

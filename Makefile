@@ -14,7 +14,7 @@ COMPONENT_TESTS := memory objective losses ranking parsing foreground pixels pse
 
 .DEFAULT_GOAL := help
 .PHONY: help demo claims report record partial ablation-check component-tests slurm-check dag dry-run \
-  bench test lint format pins clean distclean
+  bench test lint docs format pins clean distclean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,9 @@ lint: $(DEV_STAMP)  ## check style, types and workflow
 	snakefmt --check workflow
 	snakemake --lint
 
+docs: $(DEV_STAMP)  ## build the site of README and docs/ in build/docs; a warning fails
+	OMP_NUM_THREADS=1 sphinx-build -W --keep-going -q docs build/docs
+
 format: $(DEV_STAMP)  ## rewrite the code in the project's style
 	ruff check --fix .
 	ruff format .
@@ -78,9 +81,9 @@ format: $(DEV_STAMP)  ## rewrite the code in the project's style
 pins: $(DEV_STAMP)  ## write constraints.txt anew from what is installed
 	$(BIN)/python -m pip freeze --exclude-editable | LC_ALL=C sort -f > constraints.txt
 
-clean:  ## remove results, training state and the workflow's records; keep data
+clean:  ## remove results, training state, the workflow's records and the site; keep data
 	find results -mindepth 1 -maxdepth 1 ! -name recorded -exec rm -rf {} +
-	rm -rf .scwm .snakemake
+	rm -rf .scwm .snakemake build
 
 distclean: clean  ## also remove data and the environment
 	rm -rf data $(VENV) *.egg-info

@@ -24,10 +24,10 @@ from torch import Tensor
 
 from scwm.allocator import keep_freed_memory
 from scwm.config import CONFIG_DIR, read_yaml, resolve_config
+from scwm.data.layouts.market1501 import load
 from scwm.data.mannequins import PARTS, PRESETS, render
 from scwm.data.mannequins.protocol import choose, plan
 from scwm.data.mannequins.studio import Studio
-from scwm.data.market1501 import load
 from scwm.data.store import ImageStore, StoreSplit, build_store
 from scwm.evaluation import evaluate_ranking
 from scwm.models import read_state

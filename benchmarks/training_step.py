@@ -32,37 +32,40 @@ def inputs(batch: int) -> Data:
     keep_freed_memory()
     settings = read_yaml(CONFIG_DIR / "market1501_small.yaml")["settings"]
     settings["training"] |= {"identities": batch // 4, "learning_rate": 0}
-    return {method: _prepared(method, settings) for method in ("scwm", "global_only")}
+    return {method: prepared(method, settings) for method in ("scwm", "global_only")}
 
 
-def _prepared(method: str, settings: dict[str, Any]) -> tuple[Trainer, Epoch]:
+def prepared(
+    method: str, settings: dict[str, Any], images: int = IMAGES, count: int = STEPS
+) -> tuple[Trainer, Epoch]:
+    """A trainer on random images that has made a step, and an epoch of `count` steps to come."""
     config = resolve_config(method, "none", 0, settings)
     network = build_network(config, None)
     chance, generator = np.random.default_rng(0), torch.Generator().manual_seed(0)
     height, width = config["model"]["image_size"]
-    pixels = chance.integers(0, 256, (IMAGES, height, width, 3), dtype=np.uint8)
-    ids = np.arange(IMAGES) % IDENTITIES
-    split = StoreSplit(pixels, ids, ids, [str(i) for i in range(IMAGES)])
+    pixels = chance.integers(0, 256, (images, height, width, 3), dtype=np.uint8)
+    ids = np.arange(images) % IDENTITIES
+    split = StoreSplit(pixels, ids, ids, [str(i) for i in range(images)])
     trainer = Trainer(config, network, split)
     labels = torch.from_numpy(ids).to(trainer.device)
 
     def unit(*shape: int) -> torch.Tensor:
         return F.normalize(torch.randn(*shape, generator=generator), dim=-1).to(trainer.device)
 
-    embedding = Embedding(unit(IMAGES, network.backbone.channels[-1]))
+    embedding = Embedding(unit(images, network.backbone.channels[-1]))
     if network.parts:
-        parts = unit(IMAGES, network.parts, config["model"]["part_channels"])
+        parts = unit(images, network.parts, config["model"]["part_channels"])
         seen = torch.rand(parts.shape[:2], generator=generator).to(trainer.device)
         embedding = Embedding(embedding.global_feature, parts, seen)
         masks = network(trainer.augment.normalise(trainer.images[slice(2)])).masks
         assert masks is not None
-        cells = torch.randint(masks.shape[1], (IMAGES, *masks.shape[2:]), generator=generator)
+        cells = torch.randint(masks.shape[1], (images, *masks.shape[2:]), generator=generator)
         trainer.cells = cells.to(trainer.device, torch.uint8)
     objective = Objective.of(config, embedding, labels)
     monitor = StepMonitor.of(objective, embedding, labels, split)
     config["training"]["iterations"] = 1
     trainer.run_steps(Epoch(config, 0, labels, objective, monitor, {}))
-    config["training"]["iterations"] = STEPS
+    config["training"]["iterations"] = count
     return trainer, Epoch(config, 1, labels, objective, monitor, {})
 
 

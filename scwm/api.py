@@ -182,7 +182,7 @@ def extracted(
 
 
 def stacked(batches: Iterable[np.ndarray], most: int) -> np.ndarray:
-    """Batches of at most `most` rows in all as one array, never held twice; empty for none."""
+    """Batches (B,…) of at most `most` rows in all as one (N,…), never held twice; (0,) for none."""
     rows, filled = np.empty(0), 0
     for batch in batches:
         if not filled:

@@ -15,8 +15,9 @@ from typing import Any
 import torch
 
 from scwm import distributed
-from scwm.config import Config
+from scwm.config import Config, named_modules
 from scwm.errors import Interrupted, ScwmError
+from scwm.named import KINDS
 
 PACKAGE = Path(__file__).parent
 SECONDS = 120.0  # between two checkpoints within an epoch
@@ -32,11 +33,13 @@ Key = dict[str, Any]
 
 def training_key(config: Config, data_hash: str, weights_hash: str) -> Key:
     """What a checkpoint belongs to: the config, the images, the starting weights and the code that
-    trains, file by file."""
+    trains, file by file; of the modules that are found by name, those that the config names."""
     key = {f"config {name}": value for name, value in _flat(config)}
+    own, folders = named_modules(config), {kind.folder for kind in KINDS}
     for path in sorted(PACKAGE.rglob("*.py")):
         relative = path.relative_to(PACKAGE)
-        if not _NOT_TRAINING & set(relative.parts):
+        other = relative.parent.as_posix() in folders and relative.as_posix() not in own
+        if not other and not _NOT_TRAINING & set(relative.parts):
             key[f"code {relative.as_posix()}"] = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
     return key | {"images": data_hash, "weights": weights_hash}
 

@@ -2,12 +2,14 @@
 
 import argparse
 import os
+import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
 from importlib import metadata
 from typing import Any
 
+from scwm.budget import VARIABLE, bound_memory
 from scwm.commands import benchmark, data, library, machine, reporting, runs
 from scwm.errors import Interrupted, ScwmError
 from scwm.optional import optional_module
@@ -30,13 +32,22 @@ example:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status: 0 done, 1 an error of the user's, 75 (EX_TEMPFAIL)
-    stopped with its state saved, 130 stopped."""
+    stopped with its state saved, 130 stopped by Ctrl-C, 141 (SIGPIPE) nobody reads its output."""
     parser = build_parser()
     if "_ARGCOMPLETE" in os.environ:  # the shell asks what could come next
         optional_module("argcomplete", "argcomplete").autocomplete(parser)
-    options = parser.parse_args(arguments)
     try:
-        options.run_command(options)
+        try:
+            options = parser.parse_args(arguments)
+            if options.memory_budget:
+                os.environ[VARIABLE] = options.memory_budget
+            bound_memory()
+            options.run_command(options)
+        finally:
+            sys.stdout.flush()  # what fails at Python's own end is told without sense
+    except BrokenPipeError:  # the reader, `head` for one, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except KeyboardInterrupt:
         print("scwm: stopped; a training goes on from its last checkpoint", file=sys.stderr)
         return 130
@@ -44,9 +55,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         known = _explained(error)
         if known is None:
             raise
-        print(f"scwm: error: {known}", file=sys.stderr)
+        print(_folded(f"scwm: error: {known}"), file=sys.stderr)
         return 75 if isinstance(known, Interrupted) else 1
     return 0
+
+
+def _folded(text: str) -> str:
+    """The text, its lines folded between words at a terminal's width."""
+    if not sys.stderr.isatty():
+        return text
+    width = shutil.get_terminal_size().columns
+    fold = textwrap.TextWrapper(
+        width, subsequent_indent=" " * 10, break_long_words=False, break_on_hyphens=False
+    )
+    return "\n".join(fold.fill(line) for line in text.split("\n"))
 
 
 def _explained(error: Exception) -> ScwmError | None:
@@ -81,11 +103,14 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
     parser = argparse.ArgumentParser(
         "scwm",
-        usage="scwm [-h] [--version] COMMAND ...",
+        usage="scwm [-h] [--version] [--memory-budget SIZE] COMMAND ...",
         description="Benchmark suite for unsupervised person re-identification (SCWM).",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
+    parser.add_argument(
+        "--memory-budget", metavar="SIZE", help="of GPU or host, as in 8G: stop beyond it"
+    )
     parsers = parser.add_subparsers(
         prog="scwm", required=True, metavar="COMMAND", help=argparse.SUPPRESS
     )
@@ -96,7 +121,7 @@ def build_parser() -> argparse.ArgumentParser:
             module.add(parsers)
         lines.append(f"{title}:")
         lines += [_line(name, p) for name, p in parsers.choices.items() if name not in before]
-    parser.epilog = "\n".join([*lines, "", EXIT_STATUS, "", EXAMPLE])
+    parser.epilog = "\n".join([*lines, "", EXIT_STATUS, EXAMPLE])
     return parser
 
 

@@ -1,6 +1,5 @@
 """The resolved configuration of one run: base, method and overrides merged, checked, hashed."""
 
-import difflib
 import hashlib
 import json
 import re
@@ -11,25 +10,27 @@ from typing import Any
 
 import yaml
 
-from scwm.errors import ScwmError
+from scwm import named
+from scwm.errors import ScwmError, suggest
 from scwm.writing import whole_file
 
 CONFIG_DIR = Path(__file__).resolve().parents[1] / "config"
 Config = dict[str, Any]
 NUMBER = (int, float)
-STRATEGIES = ("uniform", "hardest", "hard_mining", "noise_suppression")
 FEATURES = ("global", "parts", "both")
 NAME = re.compile(r"[a-z0-9_]+")  # of a data set or method: it becomes a folder's name
 VARIANT = re.compile(r"([a-z0-9_]+)@([a-z0-9_]+\.[a-z0-9_]+)=([A-Za-z0-9_.+-]+)")
 
-# key path -> allowed values: a tuple of choices, or (types, lowest, highest).
-RULES: dict[str, tuple[str, ...] | tuple[type | tuple[type, ...], float, float] | type] = {
+Range = tuple[type | tuple[type, ...], float, float]
+
+# key path -> allowed values: a tuple of choices, a kind of modules, or (types, lowest, highest).
+RULES: dict[str, tuple[str, ...] | Range | type | named.Kind] = {
     "dataset": str,
     "method": str,
     "description": str,
     "seed": (int, 0, 2**31 - 1),
     "kind": ("trained", "untrained", "random_features", "colour_histogram"),
-    "model.backbone": ("resnet50", "resnet18", "mobilenet_v2"),
+    "model.backbone": named.BACKBONES,
     "model.weights": str,
     "model.batch_norm": ("batch", "frozen"),
     "model.pooling": ("gem", "average"),
@@ -43,13 +44,13 @@ RULES: dict[str, tuple[str, ...] | tuple[type | tuple[type, ...], float, float] 
     "pseudo_labels.k2": (int, 1, 1000),
     "pseudo_labels.eps": (NUMBER, 0.001, 0.999),
     "pseudo_labels.min_samples": (int, 1, 1000),
-    "parsing.foreground_correction": bool,
-    "parsing.space_correction": bool,
+    "parsing.foreground_correction": named.FOREGROUND_CORRECTIONS,
+    "parsing.space_correction": named.SPACE_CORRECTIONS,
     "parsing.every": (int, 0, 10**6),
     "memory.momentum": (NUMBER, 0, 1),
     "memory.temperature": (NUMBER, 1e-4, 100),
-    "memory.global_strategy": STRATEGIES,
-    "memory.part_strategy": STRATEGIES,
+    "memory.global_strategy": named.STRATEGIES,
+    "memory.part_strategy": named.STRATEGIES,
     "memory.global_tau": (NUMBER, 1e-4, 1e6),
     "memory.part_tau": (NUMBER, 1e-4, 1e6),
     "losses.part": (NUMBER, 0, 1e6),
@@ -68,7 +69,7 @@ RULES: dict[str, tuple[str, ...] | tuple[type | tuple[type, ...], float, float] 
     "training.decay": (NUMBER, 0, 1),
     "training.average": (NUMBER, 0, 1),
     "training.virtual_batch": (int, 0, 10**6),
-    "training.precision": ("auto", "float32", "bfloat16"),
+    "training.precision": ("auto", "float32", "tf32", "bfloat16"),
     "training.deterministic": bool,
     "augment.flip": (NUMBER, 0, 1),
     "augment.pad": (int, 0, 10**4),
@@ -105,7 +106,7 @@ def resolve_config(
     plain, key, value = split_variant(method)
     if plain not in method_names():
         raise ScwmError(
-            f"Unknown method '{plain}'.{_suggest(plain, method_names())}",
+            f"Unknown method '{plain}'.{suggest(plain, method_names())}",
             CONFIG_DIR / "methods",
             "choose one of: " + ", ".join(method_names()),
         )
@@ -161,7 +162,8 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
             raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
         seen.add(str(key.value))
     loader.flatten_mapping(node)
-    return loader.construct_mapping(node, deep=True)
+    mapping: dict[Any, Any] = loader.construct_mapping(node, deep=True)
+    return mapping
 
 
 _Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
@@ -187,7 +189,11 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> Config:
 
 
 def parse_assignments(assignments: list[str]) -> Config:
-    """``["training.epochs=5"]`` -> ``{"training": {"epochs": 5}}``; values are read as YAML."""
+    """``["training.epochs=5"]`` -> ``{"training": {"epochs": 5}}``; values are read as YAML.
+
+    Raises:
+        ScwmError: a text that is no assignment.
+    """
     result: Config = {}
     for text in assignments:
         key, sign, value = text.partition("=")
@@ -222,7 +228,7 @@ def validate(config: Mapping[str, Any], where: object = None) -> None:
     values = dict(_flatten(config))
     for key in values:
         if key not in RULES:
-            hint = _suggest(key, RULES)
+            hint = suggest(key, RULES)
             raise ScwmError(
                 f"Unknown key '{key}' in the run's configuration.{hint}",
                 where,
@@ -255,9 +261,20 @@ def validate(config: Mapping[str, Any], where: object = None) -> None:
         )
 
 
+def named_modules(config: Mapping[str, Any]) -> list[str]:
+    """Files, below scwm/, of the modules that a valid config names: of those that are found by
+    name, its run uses these and no other."""
+    kinds = ((rule, value) for key, value in _flatten(config) if (rule := RULES[key]))
+    return sorted({r.file(value) for r, value in kinds if isinstance(r, named.Kind) and value})
+
+
 def _check(key: str, value: Any, rule: Any, where: object) -> None:
+    hint = ""
     if isinstance(rule, type):
         good, wanted = isinstance(value, rule), rule.__name__
+    elif isinstance(rule, named.Kind):
+        good, wanted = rule.allows(value), "one of " + ", ".join(rule.choices())
+        hint = suggest(value, rule.choices())
     elif all(isinstance(choice, str) for choice in rule):
         good, wanted = value in rule, "one of " + ", ".join(rule)
     else:
@@ -265,7 +282,7 @@ def _check(key: str, value: Any, rule: Any, where: object) -> None:
         number = isinstance(value, kind) and not isinstance(value, bool)
         good, wanted = number and low <= value <= high, f"a number from {low} to {high}"
     if not good:
-        raise ScwmError(f"{key} is {value!r}.", where, f"give {wanted}")
+        raise ScwmError(f"{key} is {value!r}.{hint}", where, f"give {wanted}")
 
 
 def _flatten(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
@@ -277,8 +294,3 @@ def _flatten(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any
         inner = isinstance(value, Mapping) and value
         pairs += _flatten(value, path + ".") if inner else [(path, value)]
     return pairs
-
-
-def _suggest(name: str, known: Any) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f" Did you mean '{close[0]}'?" if close else ""

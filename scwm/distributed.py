@@ -108,7 +108,7 @@ def to_main(own: Tensor, sizes: list[int]) -> Tensor:
     """The rows of all processes one after the other, in the first process; elsewhere `own`.
 
     Args:
-        own: rows of this process.
+        own: (n,…), rows of this process.
         sizes: how many each has.
     """
     if not is_main():
@@ -129,14 +129,14 @@ def gather(own: Tensor, rows: slice, total: int) -> Tensor:
     of the same rows.
 
     Args:
-        own: rows of this process.
+        own: (n,…), rows of this process.
         rows: where they stand in the whole.
     """
     return own if count() == 1 else _Gathered.apply(own, rows, total)
 
 
 def total(values: Tensor) -> Tensor:
-    """The sum over all processes; its gradient is the sum of all processes' gradients."""
+    """The sum over all processes, of the same shape; its gradient is that of all processes'."""
     return values if count() == 1 else _Summed.apply(values)
 
 

@@ -1,5 +1,8 @@
 """The errors that end a command without a traceback."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class ScwmError(RuntimeError):
     """Something that the user can mend; the command line prints it without a traceback.
@@ -22,3 +25,9 @@ class ScwmError(RuntimeError):
 
 class Interrupted(ScwmError):
     """A training that was asked to stop and has saved its state; the same call goes on from it."""
+
+
+def suggest(name: object, known: Iterable[str]) -> str:
+    """A question with the known name that is nearest to a wrong one, " Did you mean …?", or ""."""
+    close = difflib.get_close_matches(str(name), list(known), n=1)
+    return f" Did you mean '{close[0]}'?" if close else ""

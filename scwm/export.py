@@ -99,7 +99,8 @@ def _torchscript(crops: Crops, config: Config, path: Path) -> Features:
         warnings.simplefilter("ignore")
         traced = torch.jit.trace(crops, _random_crops(config, 2), check_trace=False)
         torch.jit.save(traced, path)
-        return torch.jit.load(path)
+        loaded: Features = torch.jit.load(path)
+        return loaded
 
 
 def _onnx(crops: Crops, config: Config, path: Path) -> Features:

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from scwm import distributed
+from scwm.budget import memory_budget
 from scwm.data.augment import Augment
 from scwm.errors import ScwmError
 from scwm.models import Network, Output
@@ -106,20 +107,25 @@ def calibrating(*necks: nn.BatchNorm1d) -> Iterator[None]:
 def bfloat16_pays(device: torch.device) -> bool:
     """Whether the hardware computes in bfloat16; emulated, it is far slower than float32."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(getattr(torch.cpu, check, lambda: False)() for check in checks)
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """Mixed precision by name: auto | float32 | bfloat16."""
+    """Mixed precision by name: auto | float32 | tf32 | bfloat16. On a GPU float32 is that: torch
+    would leave convolutions to TF32."""
+    if device.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = precision == "tf32"
+        torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
     wanted = precision == "bfloat16" or (precision == "auto" and bfloat16_pays(device))
     return torch.autocast(device.type, torch.bfloat16, enabled=wanted)
 
 
 def fits(size: int, free: int) -> bool:
-    """Whether images of `size` bytes may live on a GPU with `free` bytes, half for the training."""
-    return size <= free // 2
+    """Whether images of `size` bytes may live on a GPU with `free` bytes, or a smaller budget; half
+    is for the training."""
+    return size <= min(free, memory_budget() or free) // 2
 
 
 class ImageBatches:

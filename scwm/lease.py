@@ -74,7 +74,11 @@ def visible_gpus() -> list[str]:
 
 
 def private_folder() -> Path:
-    """A folder for locks that no other user can write to or lead elsewhere."""
+    """A folder for locks that no other user can write to or lead elsewhere.
+
+    Raises:
+        ScwmError: what stands there is another user's, or open to others.
+    """
     folder = Path(tempfile.gettempdir(), f"scwm-gpus-{os.getuid()}")
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()

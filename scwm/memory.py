@@ -1,4 +1,8 @@
-"""The weighted memory: one prototype for each pseudo identity, moved by weighted samples."""
+"""The weighted memory: one prototype for each pseudo identity, moved by weighted samples.
+
+Prototypes and loss are Cluster Contrast's (Dai et al., ACCV 2022); the weights are for SCWM's
+purposes (Hong et al., 2024), by formulas of ours.
+"""
 
 import numpy as np
 import torch
@@ -6,10 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from scwm.errors import ScwmError
+from scwm.named import STRATEGIES
+from scwm.weighting import Samples
 
 Array = Tensor | np.ndarray
-
-STRATEGIES = ("uniform", "hardest", "hard_mining", "noise_suppression")
 
 
 class WeightedMemory(nn.Module):
@@ -24,17 +28,8 @@ class WeightedMemory(nn.Module):
 
         m_c <- normalise(momentum * m_c + (1 - momentum) * sum_i w_i f_i),   sum_i w_i = 1
 
-    with the difficulty ``alpha_i = 1 - <f_i, m_c>``, the visibility ``s_i`` and ``w_i``
-    proportional to
-
-    ================= ============================== =====================================
-    strategy          weight                         what it does
-    ================= ============================== =====================================
-    uniform           s_i                            the mean of the batch's samples
-    hardest           s_i > 0 and alpha_i largest    Cluster Contrast's "hard" memory
-    hard_mining       s_i * exp(+alpha_i / tau)      hard samples first; tau -> 0: hardest
-    noise_suppression s_i * exp(-alpha_i / tau)      samples that disagree are played down
-    ================= ============================== =====================================
+    The weights ``w_i``, of the difficulty ``alpha_i = 1 - <f_i, m_c>`` and the visibility ``s_i``,
+    are the strategy's, a module of scwm/strategies.
 
     A cluster whose samples are all invisible does not move. Where the difficulty is judged
     elsewhere (of parts together, `mean_difficulty`), it is given.
@@ -43,7 +38,7 @@ class WeightedMemory(nn.Module):
         centroids: (M,D) or (M,K,D), normalised here.
         momentum: share of the old prototype that stays, 0 to 1.
         temperature: of the loss.
-        strategy: one of STRATEGIES.
+        strategy: name of a module of scwm/strategies.
         tau: temperature of the weights, in units of the difficulty.
 
     Raises:
@@ -61,8 +56,6 @@ class WeightedMemory(nn.Module):
         tau: float = 0.3,
     ) -> None:
         super().__init__()
-        if strategy not in STRATEGIES:
-            raise ScwmError(f"Unknown memory strategy '{strategy}'.", remedy=f"use {STRATEGIES}")
         centroids = torch.as_tensor(centroids)
         if centroids.ndim not in (2, 3) or not len(centroids):
             shape = tuple(centroids.shape)
@@ -70,6 +63,7 @@ class WeightedMemory(nn.Module):
         self.register_buffer("centroids", F.normalize(centroids.detach().float(), dim=-1))
         self.momentum, self.temperature = momentum, temperature
         self.strategy, self.tau = strategy, tau
+        self.weigh = STRATEGIES.load(strategy).weights
 
     def forward(self, features: Array, labels: Array, visibility: Array | None = None) -> Tensor:
         """Contrastive loss of a batch.
@@ -111,18 +105,9 @@ class WeightedMemory(nn.Module):
         visible = torch.ones_like(difficulty)
         if visibility is not None:
             visible = torch.as_tensor(visibility).to(difficulty)
-        sign = {"hardest": 1, "hard_mining": 1, "noise_suppression": -1, "uniform": 0}
-        score = sign[self.strategy] * difficulty
-        score = score.masked_fill(visible <= 0, -torch.inf)
-        highest = self._of_cluster(score, labels, "amax")
-        if self.strategy == "hardest":
-            # Of equally hard samples the first one counts.
-            place = _places(labels).view(-1, *(1,) * (score.ndim - 1)).expand_as(score)
-            candidates = place.masked_fill((score < highest) | (visible <= 0), len(labels))
-            weight = (self._of_cluster(candidates, labels, "amin") == place).float()
-        else:
-            weight = visible * torch.exp((score - highest.clamp(min=-2)) / self.tau)
-        total = self._of_cluster(weight, labels, "sum")
+        samples = Samples(difficulty, visible, labels, len(self.centroids))
+        weight: Tensor = self.weigh(samples, self.tau)
+        total = samples.of_cluster(weight, "sum")
         return torch.where(total > 0, weight / total.clamp(min=1e-30), torch.zeros_like(weight))
 
     @torch.no_grad()
@@ -155,16 +140,6 @@ class WeightedMemory(nn.Module):
         """Both as tensors of the memory's type and device."""
         index = torch.as_tensor(labels).long().to(self.centroids.device)
         return torch.as_tensor(features).to(self.centroids), index
-
-    def _of_cluster(self, values: Tensor, labels: Tensor, how: str) -> Tensor:
-        """For each sample, (B,·) values reduced over the samples of its cluster."""
-        index = labels.view(-1, *(1,) * (values.ndim - 1)).expand_as(values)
-        empty = values.new_zeros(len(self.centroids), *values.shape[1:])
-        return empty.scatter_reduce(0, index, values, how, include_self=False)[labels]
-
-
-def _places(labels: Tensor) -> Tensor:
-    return torch.arange(len(labels), device=labels.device)
 
 
 def cluster_means(features: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:

@@ -1,4 +1,7 @@
-"""What a training step minimises: the memories of one epoch and the weighted sum of all losses."""
+"""What a training step minimises: the memories of one epoch and the weighted sum of all losses.
+
+The terms are SCWM's (Hong et al., 2024), their weights ours; docs/method.md, §5 and §9.
+"""
 
 from typing import Any
 
@@ -10,6 +13,7 @@ from scwm.inference import Embedding
 from scwm.losses import diversity_loss, parsing_loss, separation_loss
 from scwm.memory import WeightedMemory, cluster_means, mean_difficulty
 from scwm.models import Output
+from scwm.named import STRATEGIES
 
 LOSSES = ("loss", "loss_global", "loss_part", "loss_parsing", "loss_diversity", "loss_separation")
 
@@ -42,12 +46,12 @@ class Objective(nn.Module):
         if features is None or seen is None:
             return cls(config, whole)
         objective = cls(config, whole, cluster_means(features, labels, seen))
-        if objective.settings["part_strategy"] == "noise_suppression":
-            # The start plays down what the updates will play down.
+        strategy = STRATEGIES.load(objective.settings["part_strategy"])
+        if hasattr(strategy, "start"):
             kept = labels >= 0
             difficulty = torch.zeros_like(seen)
             difficulty[kept] = objective.part_difficulty(features[kept], seen[kept], labels[kept])
-            weights = seen * torch.exp(-difficulty / objective.settings["part_tau"])
+            weights = strategy.start(difficulty, seen, objective.settings["part_tau"])
             objective.parts = objective._memory("part", cluster_means(features, labels, weights))
         return objective
 

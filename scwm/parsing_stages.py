@@ -22,7 +22,7 @@ from scwm.inference import Embedding
 from scwm.parsing import activation, cascaded_clustering
 from scwm.progress import progress
 from scwm.seeding import derived_seed, numpy_generator
-from scwm.study import SETTINGS, embed_parsed
+from scwm.study import corrections, embed_parsed
 from scwm.training import Trainer
 
 MOST = 100  # images of one picture
@@ -90,8 +90,9 @@ def parsing_stages(
     assert pixels is not None and masks is not None
     index = torch.from_numpy(rows).to(labels.device)
     seed = derived_seed(config["seed"], "clustering", 0)
+    settings = corrections(config)
     isp, corrected = (
-        cascaded_clustering(pixels, labels, config["model"]["parts"], *SETTINGS[name], seed)[index]
+        cascaded_clustering(pixels, labels, config["model"]["parts"], *settings[name], seed)[index]
         for name in progress(("isp", "both"), "parsing")
     )
     shown = {

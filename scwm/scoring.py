@@ -42,7 +42,11 @@ class Side(NamedTuple):
 
 
 def load_network(path: Path) -> tuple[Network, Config]:
-    """The network and config in a run's model.pt; no code in the file is run."""
+    """The network and config in a run's model.pt; no code in the file is run.
+
+    Raises:
+        ScwmError: no such file, or it is no model of this suite.
+    """
     try:
         payload = torch.load(path, map_location="cpu", weights_only=True)
         network = Network(payload["config"])
@@ -200,7 +204,7 @@ def last_labels(history: Path) -> dict[str, int | float] | None:
 def rank_examples(
     query: StoreSplit, gallery: StoreSplit, query_features: Tensor, gallery_features: Tensor
 ) -> dict[str, np.ndarray]:
-    """Rank lists of queries spread evenly over the query split."""
+    """Rank lists of queries spread evenly over the query split, by features (Q,D) and (G,D)."""
     rows = np.unique(np.linspace(0, len(query) - 1, EXAMPLE_QUERIES).astype(int))
     index, score, correct = ranked_lists(
         query_features[torch.from_numpy(rows).to(query_features.device)],

@@ -28,10 +28,10 @@ from scwm.evaluation import (
     to_grid,
 )
 from scwm.inference import Embedding, embed
-from scwm.memory import STRATEGIES
 from scwm.models import Output
 from scwm.models.part_head import pool_parts
 from scwm.monitor import StepMonitor
+from scwm.named import STRATEGIES
 from scwm.objective import Objective
 from scwm.parsing import activation, cascaded_clustering
 from scwm.progress import progress
@@ -39,12 +39,6 @@ from scwm.scoring import load_network, write_json
 from scwm.seeding import derived_seed, numpy_generator
 from scwm.training import Trainer
 
-SETTINGS = {
-    "isp": (False, False),
-    "foreground": (True, False),
-    "space": (False, True),
-    "both": (True, True),
-}
 SCORES = (
     *("foreground_share", "foreground_iou", "part_miou", "misplaced_share"),
     *("cut_foreground_iou", "cut_part_miou"),
@@ -100,6 +94,19 @@ def embed_parsed(run: Path, split: StoreSplit) -> tuple[Trainer, Embedding]:
     return trainer, embed(network, trainer.images, evaluation["batch"], training["precision"], True)
 
 
+def corrections(config: Config) -> dict[str, tuple[bool | str, bool | str]]:
+    """The foreground and the space correction of the four settings: none, one or both of those that
+    the config names, and the suite's own where it has none."""
+    parsing = config["parsing"]
+    foreground, space = (parsing[f"{kind}_correction"] or True for kind in ("foreground", "space"))
+    return {
+        "isp": (False, False),
+        "foreground": (foreground, False),
+        "space": (False, space),
+        "both": (foreground, space),
+    }
+
+
 def study_parsing(
     config: Config,
     embedding: Embedding,
@@ -115,6 +122,10 @@ def study_parsing(
     has there; and of the boxes alone that cut the person or have it off the middle (`cut_…`). mAP
     is of the pixel features pooled under the labels, by `pooled_features`; beside the four
     settings also under horizontal stripes and under the true masks.
+
+    Args:
+        labels: (N,) pseudo identities of the split's images, -1 = unclustered.
+        points: (N,J,2), as of `read_keypoints`.
     """
     pixels = embedding.pixels
     assert pixels is not None
@@ -127,9 +138,10 @@ def study_parsing(
         cut = cut_or_shifted(split.masks[rows])
         truth = to_grid(split.masks[rows], *maps.shape[2:])
     found: dict[str, dict[str, float | None]] = {}
-    for name, corrections in progress(SETTINGS.items(), "parsing", len(SETTINGS)):
+    settings = corrections(config)
+    for name, own in progress(settings.items(), "parsing", len(settings)):
         seed = derived_seed(config["seed"], "clustering", 0)
-        cells = cascaded_clustering(maps, groups, config["model"]["parts"], *corrections, seed)
+        cells = cascaded_clustering(maps, groups, config["model"]["parts"], *own, seed)
         predicted = cells.cpu().numpy()
         scores: dict[str, float | None] = dict.fromkeys(SCORES)
         scores["foreground_share"] = float((predicted > 0).mean())
@@ -219,6 +231,9 @@ def study_memory(
 
     Batches are drawn as in training; the features are those of whole images, the prototypes those
     of an epoch's start.
+
+    Args:
+        labels: (N,) pseudo identities of the split's images, -1 = unclustered.
     """
     settings = config["training"]
     draws = numpy_generator(config["seed"], "study")
@@ -244,7 +259,7 @@ def study_memory(
         return {key: value for key, value in found.items() if key.endswith(WEIGHT_SCORES)}
 
     return {
-        "strategies": {strategy: score(strategy) for strategy in STRATEGIES},
+        "strategies": {strategy: score(strategy) for strategy in STRATEGIES.names()},
         "sweep": [
             {"strategy": strategy, "tau": tau, **score(strategy, tau)}
             for strategy, tau in progress(list(product(TEMPERED, TAUS)), "memory weights")

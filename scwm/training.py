@@ -175,7 +175,11 @@ class Trainer:
 
     def label_images(self, embedding: Embedding, feature: str | None = None) -> Tensor:
         """Pseudo identity of each training image, (N,) on the device, -1 = unclustered; by the
-        config's feature unless another is named. A model without parts has the global one."""
+        config's feature unless another is named. A model without parts has the global one.
+
+        Raises:
+            ScwmError: fewer than two clusters.
+        """
         settings = self.config["pseudo_labels"]
         if settings["source"] == "truth":
             found = np.unique(self.split.ids, return_inverse=True)[1]
@@ -263,7 +267,7 @@ class Trainer:
                 checkpoints.save(self.state(epoch))
 
     def forward(self, images: Tensor, batch: VirtualBatch) -> Output:
-        """The network's output of this process's images of `batch`."""
+        """The network's output of this process's images (B,3,H,W) of `batch`."""
         with autocast(self.device, self.config["training"]["precision"]):
             return batch.forward(self.network, images)
 

@@ -54,8 +54,8 @@ class VirtualBatch:
             return self._groups(network, images)
 
     def gather(self, output: Output, cells: Tensor | None) -> tuple[Output, Tensor | None]:
-        """Output and part labels of the whole batch in every process; where there are several,
-        without the pixel features, which no loss needs."""
+        """Output and part labels (B,h,w) of the whole batch in every process; where there are
+        several, without the pixel features, which no loss needs."""
         if distributed.count() == 1:
             return output, cells
         whole: list[Any] = [
@@ -65,7 +65,7 @@ class VirtualBatch:
         return Output(*whole[:-1]), whole[-1]
 
     def _groups(self, network: Network, images: Tensor) -> Output:
-        outputs = [network(group) for group in images.split(self.size)]
+        outputs: list[Output] = [network(group) for group in images.split(self.size)]
         if len(outputs) == 1:
             return outputs[0]
         whole, *optional = zip(*outputs, strict=True)
@@ -121,8 +121,9 @@ def normalise_across(layer: Any, images: Tensor) -> Tensor:
         layer.running_mean.lerp_(mean, layer.momentum)
         layer.running_var.lerp_(variance * size / (size - 1), layer.momentum)
         layer.num_batches_tracked += 1
-    scale = layer.weight * (variance + layer.eps).rsqrt()
-    return (centred * scale.view(shape) + layer.bias.view(shape)).to(images.dtype)
+    scale: Tensor = layer.weight * (variance + layer.eps).rsqrt()
+    shift: Tensor = layer.bias
+    return (centred * scale.view(shape) + shift.view(shape)).to(images.dtype)
 
 
 def _layers(network: nn.Module) -> list[Any]:

@@ -148,7 +148,8 @@ def finished_run(content: str) -> Prepare:
 def registry(text: str) -> Prepare:
     def prepare(patch: pytest.MonkeyPatch) -> None:
         tree()(patch)
-        write("datasets.yaml", f"toy:\n  title: Toy\n  layout: market1501\n{text}")
+        write("datasets/toy.yaml", f"title: Toy\nlayout: market1501\n{text}")
+        write("datasets/b.yaml", "title: B")
         patch.setattr(entries, "CONFIG_DIR", Path().absolute())
 
     return prepare

@@ -132,7 +132,7 @@ CASES = {
     ),
     "no claims": Case("check a.csv", ["a.csv", "scwm table"], file("a.csv", "a\n1\n")),
     # Weights
-    "weights absent": Case("weights resnet50 a.pt --out x", ["a.pt", "Cannot read"]),
+    "weights absent": Case("weights resnet50 a.pt --out x", ["'a.pt'", "no such file"]),
     "weights damaged": Case("weights resnet50 a.pt --out x", ["a.pt"], file("a.pt", b"PK\3\4")),
     "weights with code": Case(
         "weights resnet50 a.pt --out x", ["a.pt"], file("a.pt", pickle.dumps(Ran(), 2))
@@ -180,21 +180,21 @@ CASES = {
         "data store folder --root x --size 64x32 --out y", ["x/source.json", "scwm data get"],
         file("x/source.json", "{"),
     ),
-    "registry key": Case(TOY, ["'licens'", "'licence'?"], registry("  licens: a")),
-    "registry type": Case(TOY, ["env is 5", "a text"], registry("  env: 5")),
-    "registry url a text": Case(TOY, ["urls is", "a list"], registry("  source: {urls: a}")),
-    "registry two sources": Case(TOY, ["several"], registry("  source: {path: a, preset: demo}")),
-    "registry no layout": Case("data get b --out x", ["'layout'"], registry("b: {title: B}")),
+    "registry key": Case(TOY, ["'licens'", "'licence'?"], registry("licens: a")),
+    "registry type": Case(TOY, ["env is 5", "a text"], registry("env: 5")),
+    "registry url a text": Case(TOY, ["urls is", "a list"], registry("source: {urls: a}")),
+    "registry two sources": Case(TOY, ["several"], registry("source: {path: a, preset: demo}")),
+    "registry no layout": Case("data get b --out x", ["'layout'"], registry("")),
     "registry layout": Case(
-        "data get b --out x --source tree", ["unknown layout 'zip'"],
-        registry("b: {title: B, layout: zip}"),
+        "data get c --out x --source tree", ["Unknown layout 'zip'", "market1501"],
+        lambda patch: (registry("")(patch), write("datasets/c.yaml", "{title: C, layout: zip}")),
     ),
-    "registry name": Case(TOY, ["../b"], registry("../b: {title: B, layout: a}")),
+    "registry name": Case("data get ../b --out x", ["unknown data set '../b'"], registry("")),
     "registry option": Case(
-        "data get toy --out x --source tree", ["options of toy"], registry("  options: {parts: 3}")
+        "data get toy --out x --source tree", ["options of toy"], registry("options: {parts: 3}")
     ),
-    "registry not YAML": Case(TOY, ["datasets.yaml"], registry("  - [")),
-    "unknown preset": Case(TOY, ["'huge'"], registry("  source: {preset: huge}")),
+    "registry not YAML": Case(TOY, ["toy.yaml"], registry("- [")),
+    "unknown preset": Case(TOY, ["'huge'"], registry("source: {preset: huge}")),
     # What the data are
     "wrong names": Case(f"{GET} tree", ["a.png", "<identity>_c"], rename(FIRST, "query/a.png")),
     "label too large": Case(

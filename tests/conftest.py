@@ -15,7 +15,7 @@ from scwm.cli import main
 from scwm.config import Config, merge, resolve_config
 from scwm.data import ImageStore, build_store
 from scwm.data.augment import Augment
-from scwm.data.market1501 import load
+from scwm.data.layouts.market1501 import load
 from scwm.models.backbone import build_backbone
 
 Scwm = Callable[..., int]

@@ -27,7 +27,6 @@ from scwm.reporting.claims import (
 from scwm.reporting.runs import load_runs, run_folder
 
 BASE = {
-    "name": "parts",
     "statement": "parts help",
     "metric": "mAP",
     "method": "scwm",
@@ -43,13 +42,16 @@ def claim(at_least: float = 0.0) -> Claim:
 
 @pytest.fixture
 def write(tmp_path, monkeypatch):
-    """``write({key: value}, ...)``: a claims file, each claim the base with these changes."""
+    """``write({key: value}, name={key: value})``: a folder of claims, each the base with these
+    changes; the one without a name is `parts`."""
 
-    def make(*changes: dict) -> Path:
-        path = tmp_path / "claims.yaml"
-        path.write_text(yaml.safe_dump({"claims": [BASE | change for change in changes]}))
-        monkeypatch.setattr(load_claims, "__defaults__", (path,))
-        return path
+    def make(change: dict, **named: dict) -> Path:
+        folder = tmp_path / "claims"
+        folder.mkdir(exist_ok=True)
+        for name, own in ({"parts": change} | named).items():
+            (folder / f"{name}.yaml").write_text(yaml.safe_dump(BASE | own))
+        monkeypatch.setattr(load_claims, "__defaults__", (folder,))
+        return folder
 
     return make
 
@@ -157,12 +159,12 @@ def test_one_missing_seed_leaves_the_others(root, write):
 def test_claims_of_other_data_sets_are_left_out(root, write):
     path = write(
         {"datasets": ["market1501"]},
-        {"name": "two", "datasets": ["mannequins"]},
-        {"name": "three", "except": ["mannequins"]},
-        {"name": "four", "except": ["msmt17"]},
+        a={"datasets": ["mannequins"]},
+        b={"except": ["mannequins"]},
+        c={"except": ["msmt17"]},
     )
     runs = load_runs(root, ["mannequins"], METHODS, SEEDS)
-    assert [o.claim.name for o in evaluate_claims(load_claims(path), runs)] == ["two", "four"]
+    assert [o.claim.name for o in evaluate_claims(load_claims(path), runs)] == ["a", "c"]
 
 
 # Mistakes
@@ -192,17 +194,14 @@ def test_mistake_in_a_claim_is_named(write, change, messages):
     assert all(message in str(caught.value) for message in messages), caught.value
 
 
-def test_mistakes_of_the_file_are_named(write, tmp_path):
-    with pytest.raises(ScwmError, match="Two claims are named 'parts'"):
-        load_claims(write({}, {"metric": "rank1"}))
-    entry = {key: value for key, value in BASE.items() if key != "statement"}
-    path = tmp_path / "short.yaml"
-    path.write_text(yaml.safe_dump({"claims": [entry]}))
-    with pytest.raises(ScwmError, match="lacks 'statement'"):
-        load_claims(path)
-    path.write_text("claims: {a: b}")
-    with pytest.raises(ScwmError, match="list of claims"):
-        load_claims(path)
+def test_mistakes_of_the_file_are_named(write):
+    path = write({}) / "short.yaml"
+    path.write_text(yaml.safe_dump({key: BASE[key] for key in BASE if key != "statement"}))
+    with pytest.raises(ScwmError, match=r"(?s)lacks 'statement'.*'short'"):
+        load_claims(path.parent)
+    path.write_text("- a")
+    with pytest.raises(ScwmError, match="Expected a mapping"):
+        load_claims(path.parent)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Every command explains itself on one screen, with an example that works; docs/cli.md as well."""
 
 import argparse
+import os
 import re
 import shlex
 import shutil
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from documented_commands import shell_lines
 
 from scwm.cli import build_parser, main
 
@@ -50,11 +52,12 @@ def commands(text: str) -> list[str]:
     return re.findall(r"^\s*(scwm .*?)\s*(?:#.*)?$", joined, re.MULTILINE)
 
 
-PAGE = (ROOT / "docs/cli.md").read_text()
+SHOWN = (ROOT / "README.md", ROOT / "docs/cli.md")
+PAGE = SHOWN[-1].read_text()
 EXAMPLES = sorted(
     {
         *(line for parser in PARSERS.values() for line in commands(parser.epilog or "")),
-        *commands("\n".join(re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL))),
+        *(line for page in SHOWN for line in shell_lines(page) if line.startswith("scwm ")),
     }
 )
 
@@ -76,6 +79,26 @@ def test_exit_statuses_and_version_are_told(capsys):
     with pytest.raises(SystemExit) as stopped:
         main(["--version"])
     assert stopped.value.code == 0 and re.fullmatch(r"scwm \d+\.\d+\S*\n", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("words", "unbuffered"), [("--help", ""), ("data list", ""), ("data list --json", "1")]
+)
+def test_a_reader_that_leaves_is_no_error(words, unbuffered):
+    """As with `| head`: the pipe is closed before anything is written."""
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-m", "scwm", *words.split()],
+        stdout=write,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        check=False,
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 def test_help_loads_no_heavy_package():
@@ -132,3 +155,12 @@ def test_troubleshooting_quotes_messages_that_exist():
     code = code.replace("{kind}", "changed").replace("lacks '{", "lacks '")
     quoted = [message for cell in cells for message in re.findall("`(.*?)`", cell)]
     assert len(quoted) > 50 and not [message for message in quoted if message not in code]
+
+
+def test_errors_are_folded_at_the_terminals_width(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", str(WIDTH))
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    assert main(["config", "--method", "scvm", "--dataset", "d", "--out", "x"]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) > 3 and max(map(len, lines)) <= WIDTH
+    assert lines[-1].startswith(" " * 10) and "random_features" in "".join(lines)

@@ -83,8 +83,8 @@ def test_a_variant_that_cannot_be_is_refused(name, message):
         resolve_config(name, "toy", 0)
 
 
-def test_every_method_is_defined_here():
-    assert set(DIFFERENCES) == set(method_names())
+def test_every_method_defined_here_is_there():
+    assert set(DIFFERENCES) <= set(method_names())
 
 
 @pytest.mark.parametrize("method", DIFFERENCES)
@@ -119,9 +119,12 @@ def test_experiment_never_undoes_a_method(method):
         ("training.learning_rate", "3.5e-4 ", "training.learning_rate is '3.5e-4 '"),
         ("training.learning_rate", float("nan"), "training.learning_rate is nan"),
         ("pseudo_labels.eps", 1.5, "pseudo_labels.eps is 1.5.*from 0.001 to 0.999"),
-        ("parsing.space_correction", 1, "parsing.space_correction is 1.*bool"),
-        ("memory.part_strategy", "hard", "memory.part_strategy is 'hard'.*one of uniform, hardest"),
+        ("parsing.space_correction", 1, "parsing.space_correction is 1.*true, false, body"),
+        ("memory.part_strategy", "hard", "memory.part_strategy is 'hard'.*Did you.*one of hard_"),
+        ("parsing.space_correction", "body_row", "Did you mean 'body_rows'"),
         ("model.backbone", None, "model.backbone is None"),
+        ("model.backbone", "resnet5", "Did you mean 'resnet50'"),
+        ("model.backbone", True, "model.backbone is True.*one of mobilenet_v2"),
         ("model.image_size", 128, "model.image_size is 128"),
         ("model.image_size", [128], "model.image_size is .128."),
         ("model.image_size", [128, 16], "model.image_size is .128, 16.*32 to 4096"),

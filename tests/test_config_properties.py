@@ -22,6 +22,7 @@ from scwm.config import (
     write_yaml,
 )
 from scwm.errors import ScwmError
+from scwm.named import Kind
 
 examples = settings(
     max_examples=60 * int(os.environ.get("SCWM_FUZZ", "1")),
@@ -100,6 +101,9 @@ def test_config_of_any_allowed_values_survives_its_file(data):
             value = data.draw(
                 st.booleans() if rule is bool else st.text("aä :#'\"\n{}[]-", max_size=5)
             )
+        elif isinstance(rule, Kind):
+            switches = [True, False] if rule.default else []
+            value = data.draw(st.sampled_from([*switches, *rule.names()]))
         elif isinstance(rule[0], str):
             value = data.draw(st.sampled_from(rule))
         else:

@@ -1,9 +1,9 @@
 """`scwm extract`, `rank`, `cluster` and `parse --masks`: their files beside the library's calls."""
 
 import csv
-import importlib.util
 import json
 import re
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -87,14 +87,16 @@ def test_unreadable_crops_are_named_and_passed_over(call, toy_folder, tmp_path, 
     assert "b.jpg" in capsys.readouterr().err and not (tmp_path / "strict.npz").exists()
 
 
-@pytest.mark.skipif(importlib.util.find_spec("pyarrow") is not None, reason="pyarrow is there")
-def test_parquet_without_its_package_is_told(call, tmp_path, capsys):
+def test_parquet_without_its_package_is_told(call, tmp_path, capsys, monkeypatch):
+    for name in ("pyarrow", "pyarrow.parquet"):
+        monkeypatch.setitem(sys.modules, name, None)  # as if it were not installed
     assert call("extract {run} {query} --out {tmp}/f.parquet") == 1
     assert "pip install pyarrow" in capsys.readouterr().err
 
 
 def test_parquet_holds_the_same(call, tmp_path):
-    parquet = pytest.importorskip("pyarrow.parquet")
+    from pyarrow import parquet
+
     for suffix in ("npz", "parquet"):
         assert call("extract {run} {query} --out {tmp}/f." + suffix) == 0
     table, expected = parquet.read_table(tmp_path / "f.parquet"), np.load(tmp_path / "f.npz")

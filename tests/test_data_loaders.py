@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scwm.data import folder, get_dataset, load_dataset, market1501, msmt17
+from scwm.data import get_dataset, load_dataset
+from scwm.data.layouts import folder, market1501, msmt17
 from scwm.errors import ScwmError
 
 MARKET = os.environ.get("SCWM_MARKET1501")

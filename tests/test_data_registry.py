@@ -10,8 +10,9 @@ from bad_server import Server, serve
 
 from scwm.data import data_names, download, entries, get_dataset, load_dataset
 from scwm.data.entries import lookup
-from scwm.data.registry import LAYOUTS, resolve_source
+from scwm.data.registry import resolve_source
 from scwm.errors import ScwmError
+from scwm.named import LAYOUTS
 
 FILES = ["bounding_box_train/0001_c1.jpg", "query/0002_c1.jpg", "bounding_box_test/0002_c2.jpg"]
 
@@ -25,9 +26,10 @@ def away(tmp_path, monkeypatch):
     register("counts: {train: 1}")
 
 
-def register(*lines, more=""):
-    body = "".join(f"  {line}\n" for line in ["title: Toy", "layout: market1501", *lines])
-    Path("datasets.yaml").write_text(f"toy:\n{body}{more}")
+def register(*lines):
+    text = "".join(f"{line}\n" for line in ["title: Toy", "layout: market1501", *lines])
+    Path("datasets").mkdir(exist_ok=True)
+    Path("datasets/toy.yaml").write_text(text)
 
 
 def make_tree(root):
@@ -49,7 +51,7 @@ def test_shipped_registry(monkeypatch):
     wanted = {"mannequins", "market1501", "market1501_small", "msmt17", "personx", "folder"}
     assert wanted <= set(data_names())
     for name in data_names():
-        assert lookup(name).layout in LAYOUTS and lookup(name).title
+        assert lookup(name).layout in LAYOUTS.names() and lookup(name).title
     from scwm.data.mannequins import PARTS, PRESETS
 
     assert tuple(lookup("mannequins").options["mask_parts"]) == PARTS
@@ -57,14 +59,14 @@ def test_shipped_registry(monkeypatch):
 
 
 def test_unknown_name_lists_the_known():
-    with pytest.raises(ScwmError, match=r"(?s)did you mean 'toy'\?.*known: toy"):
+    with pytest.raises(ScwmError, match=r"(?s)Did you mean 'toy'\?.*known: toy"):
         load_dataset("toyy")
 
 
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("licence_: x", "unknown key 'licence_'; did you mean 'licence'"),
+        ("licence_: x", "unknown key 'licence_'. Did you mean 'licence'"),
         ("source: {url: x}", "unknown key 'url'"),
         ("counts: {trian: 1}", "counts must give whole numbers"),
         ("counts: {train: many}", "counts must give whole numbers"),
@@ -95,7 +97,8 @@ def test_sources_in_order(monkeypatch):
 
 
 def test_a_protocol_of_its_own_is_one_entry():
-    register(more="small:\n  base: toy\n  title: Small\n  subset: {train_ids: 1, test_ids: 1}\n")
+    small = "base: toy\ntitle: Small\nsubset: {train_ids: 1, test_ids: 1}\n"
+    Path("datasets/small.yaml").write_text(small)
     data = load_dataset("small", make_tree(Path("tree")))
     assert data.name == "small" and data.note.startswith("easier protocol")
 

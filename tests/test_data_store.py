@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scwm.data.market1501 import load
+from scwm.data.layouts.market1501 import load
 from scwm.data.store import ImageStore, build_store
 from scwm.errors import ScwmError
 

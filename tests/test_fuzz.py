@@ -18,9 +18,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from scwm.data import entries, folder, load_dataset, market1501, msmt17
+from scwm.data import entries, load_dataset
 from scwm.data.download import unpack
 from scwm.data.files import read_label
+from scwm.data.layouts import folder, market1501, msmt17
 from scwm.errors import ScwmError
 
 TIMES = int(os.environ.get("SCWM_FUZZ", "1"))
@@ -103,25 +104,26 @@ def read_table(work: Path, content: bytes) -> None:
     assert data.root
 
 
-def read_registry(work: Path, content: bytes) -> None:
-    (work / "datasets.yaml").write_bytes(content)
-    for name in (work / "datasets.yaml").read_text("utf-8", "replace").split(":")[:1]:
-        entry = entries.lookup(name.strip() or "toy")
-        assert entry.layout and isinstance(entry.options, dict)
+def read_entry(work: Path, content: bytes) -> None:
+    (work / "datasets").mkdir(exist_ok=True)
+    (work / "datasets/toy.yaml").write_text("title: Toy\nlayout: market1501\n")
+    (work / "datasets/small.yaml").write_bytes(content)
+    entry = entries.lookup("small")
+    assert entry.layout and isinstance(entry.options, dict)
 
 
-REGISTRY = """
-toy:
-  title: Toy
-  layout: market1501
-  source: {urls: [a, b], size: 3}
-  counts: {train: 1}
-small: {base: toy, title: Small, subset: {train_ids: 1, test_ids: 2}, options: {mask_parts: [a]}}
+ENTRY = """
+base: toy
+title: Small
+source: {urls: [a, b], size: 3}
+counts: {train: 1}
+subset: {train_ids: 1, test_ids: 2}
+options: {mask_parts: [a]}
 """
 LISTS = {
     "msmt17": (read_lists, LINE * 3),
     "csv": (read_table, TABLE),
-    "registry": (read_registry, REGISTRY),
+    "entry": (read_entry, ENTRY),
 }
 
 
@@ -137,7 +139,7 @@ def is_told(read, work: Path, content: bytes) -> bool:
 
 @examples
 @given(
-    st.sampled_from(["msmt17", "csv", "registry"]),
+    st.sampled_from(["msmt17", "csv", "entry"]),
     st.binary(max_size=40) | st.text().map(str.encode),
 )
 def test_any_bytes_for_a_list(kind, content):

@@ -18,9 +18,9 @@ from scwm.parsing import (
     activation,
     cascaded_clustering,
     cluster_parts,
-    correct_foreground,
     two_means,
 )
+from scwm.parsing.foreground_corrections.log_odds import correct_foreground
 from scwm.parsing_stages import crop_stages, one_of_each, store_stages
 from scwm.reporting.galleries import resized
 from scwm.reporting.stages import LETTERS, MAP, picture, shortened

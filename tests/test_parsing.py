@@ -14,11 +14,11 @@ from scwm.parsing import (
     activation,
     cascaded_clustering,
     cluster_parts,
-    correct_foreground,
     keep_body,
     two_means,
 )
 from scwm.parsing.discriminant import LinearDiscriminant
+from scwm.parsing.foreground_corrections.log_odds import correct_foreground
 
 H, W, C = 16, 8, 24
 

@@ -6,10 +6,11 @@ import torch
 import torch.nn.functional as F
 from test_parsing import figures
 
-from scwm.parsing import activation, cascaded_clustering, cluster_parts, correct_foreground
-from scwm.parsing import foreground as foreground_module
+from scwm.parsing import activation, cascaded_clustering, cluster_parts
 from scwm.parsing import pixels as pixels_module
 from scwm.parsing.discriminant import LinearDiscriminant
+from scwm.parsing.foreground_corrections import log_odds
+from scwm.parsing.foreground_corrections.log_odds import correct_foreground
 from scwm.parsing.pixels import Pixels
 
 
@@ -125,7 +126,7 @@ def test_foreground_fitted_to_some_of_the_pixels_is_nearly_the_same(monkeypatch)
     maps, truth = figures(60)
     first = (activation(maps) > 0.6) & (truth > 0)
     whole = correct_foreground(maps, first)
-    monkeypatch.setattr(foreground_module, "FIT_PIXELS", 2500)
+    monkeypatch.setattr(log_odds, "FIT_PIXELS", 2500)
     some = correct_foreground(maps, first)
     assert (some == whole).float().mean() > 0.98
     assert not torch.equal(some, first)

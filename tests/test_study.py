@@ -14,11 +14,19 @@ from scwm.config import write_yaml
 from scwm.errors import ScwmError
 from scwm.evaluation import misplaced_share, parsing_scores
 from scwm.inference import embed
+from scwm.named import STRATEGIES
 from scwm.parsing import cascaded_clustering
 from scwm.scoring import load_network
 from scwm.seeding import derived_seed
-from scwm.study import SCORES, SETTINGS, highest, pooled_features, pooled_map, study
+from scwm.study import SCORES, corrections, highest, pooled_features, pooled_map, study
 from scwm.training import Trainer, train
+
+SETTINGS = {
+    "isp": (False, False),
+    "foreground": (True, False),
+    "space": (False, True),
+    "both": (True, True),
+}
 
 
 @pytest.fixture(scope="module")
@@ -45,9 +53,9 @@ def test_study_is_what_its_parts_give(run, toy_store):
     labels = trainer.label_images(embedding)
     kept = labels >= 0
     assert set(found["parsing"]) == {*SETTINGS, "stripes", "truth"}
-    for name, corrections in SETTINGS.items():
+    for name, own in SETTINGS.items():
         cells = cascaded_clustering(
-            embedding.pixels[kept], labels[kept], 3, *corrections,
+            embedding.pixels[kept], labels[kept], 3, *own,
             derived_seed(config["seed"], "clustering", 0),
         ).numpy()  # fmt: skip
         truth = split.masks[kept.numpy()]
@@ -63,18 +71,27 @@ def test_study_is_what_its_parts_give(run, toy_store):
     assert isp["foreground_iou"] == found["parsing"]["space"]["foreground_iou"]
 
     memory = found["memory"]
-    assert set(memory["strategies"]) == {"uniform", "hardest", "hard_mining", "noise_suppression"}
+    assert set(memory["strategies"]) == set(STRATEGIES.names())
     assert len(memory["sweep"]) == 8
     for kind in ("global", "part"):
-        own = next(
+        same_row = next(
             row for row in memory["sweep"]
             if (row["strategy"], row["tau"]) == ("hard_mining", config["memory"][f"{kind}_tau"])
         )  # fmt: skip
         for name in (f"{kind}_wrong_ratio", f"{kind}_hard_rank"):
-            assert own[name] == memory["strategies"]["hard_mining"][name]
+            assert same_row[name] == memory["strategies"]["hard_mining"][name]
     uniform = memory["strategies"]["uniform"]
     assert uniform["global_hard_rank"] == 0
     assert uniform["global_wrong_ratio"] in (None, pytest.approx(1))
+
+
+def test_corrections_are_those_of_the_config(tiny_config):
+    """Where it has none, the suite's own."""
+    assert (
+        corrections(tiny_config("no_corrections")) == SETTINGS == corrections(tiny_config("scwm"))
+    )
+    named = corrections(tiny_config(parsing={"space_correction": "body_rows"}))
+    assert named == SETTINGS | {"space": (False, "body_rows"), "both": (True, "body_rows")}
 
 
 def test_joints_are_scored_where_given(run, toy_store, tmp_path):

@@ -40,8 +40,6 @@ COLUMNS = [
     *("learning_rate", "seconds_features", "seconds_pseudo_labels", "seconds_parsing"),
     "seconds_training",
 ]
-UNTRAINED = ("pretrained", "random_features", "colour_histogram")
-NO_PARTS = (*UNTRAINED, "global_only")
 
 
 def history_of(run: Path) -> list[dict[str, str]]:
@@ -111,8 +109,9 @@ def stop_in(monkeypatch):
 @pytest.mark.parametrize("method", method_names())
 def test_contract_of_every_method(finished, tiny_config, method):
     run = finished(method)
-    parts, trained = method not in NO_PARTS, method not in UNTRAINED
-    parsed = parts and method != "stripes"
+    settings = tiny_config(method)
+    parts, trained = settings["model"]["parts"] > 0, settings["kind"] == "trained"
+    parsed = parts and settings["model"]["part_source"] == "parsed"
 
     rows = history_of(run)
     assert (run / "history.csv").read_text().splitlines()[0].split(",") == COLUMNS
@@ -153,7 +152,7 @@ def test_contract_of_every_method(finished, tiny_config, method):
         feature: pytest.approx(scores, abs=1e-6) for feature, scores in metrics["features"].items()
     }
     assert (sides["query"].embedding.part_features is not None) == parts
-    assert (metrics["parameters"] is None) == (method in ("random_features", "colour_histogram"))
+    assert (metrics["parameters"] is None) == (settings["kind"] not in ("trained", "untrained"))
 
     with np.load(run / "visuals.npz", allow_pickle=False) as visuals:
         shapes = {name: visuals[name].shape for name in visuals}
@@ -180,7 +179,7 @@ def test_oracle_trains_on_the_identities(finished):
 def test_methods_differ(finished):
     """Each ablation trains another model than the full method."""
     full = model_of(finished("scwm"))
-    for method in set(method_names()) - {"scwm", *NO_PARTS}:
+    for method in set(method_names()) - {"scwm"}:
         assert not same(full, model_of(finished(method))), method
 
 

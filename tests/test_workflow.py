@@ -156,7 +156,7 @@ def test_paper_graph_is_whole_and_names_missing_data(tmp_path: Path) -> None:
     assert counts == documented_jobs("paper")
 
     for dataset in config["datasets"]:
-        variable = read_config("datasets")[dataset]["env"]
+        variable = read_config(f"datasets/{dataset}")["env"]
         assert f"Data set {dataset} " in done.stdout
         assert f"{variable}=PATH" in done.stdout
 
@@ -221,7 +221,7 @@ def test_edits_redo_what_depends_on_them(stubbed: Path) -> None:
     source = "data/it's here; $HOME"
     select = [
         *("--configfile", "config/ci.yaml", "--config", "seeds=[0]"),
-        "methods=[scwm,no_separation]",
+        "methods=[scwm,hard_memory]",
         f'sources={{mannequins_tiny: "{source}"}}',
     ]
 
@@ -230,29 +230,44 @@ def test_edits_redo_what_depends_on_them(stubbed: Path) -> None:
     log = (stubbed / "results/logs/get_dataset/mannequins_tiny.log").read_text()
     assert source in log  # one argument, untouched by the shell
 
-    def after_editing(*paths: str) -> set[str]:
-        texts = {stubbed / path: (stubbed / path).read_text() for path in paths}
-        for file, text in texts.items():
-            file.write_text(text + "\n# edited\n")
-        jobs = set(planned(stubbed, *select))
-        for file, text in texts.items():
-            file.write_text(text)
-        return jobs - {"total"}
+    def jobs_after(*paths: str, text: str = "\n# edited\n") -> dict[str, int]:
+        """Jobs once these files, which need not be there yet, end with `text`."""
+        files = [stubbed / path for path in paths]
+        before = [file.read_text() if file.exists() else None for file in files]
+        for file, old in zip(files, before, strict=True):
+            file.write_text((old or "") + text)
+        jobs = planned(stubbed, *select)
+        for file, old in zip(files, before, strict=True):
+            file.unlink() if old is None else file.write_text(old)
+        return jobs
 
-    assert after_editing("config/methods/stripes.yaml", "scwm/data/msmt17.py") == set()
+    def after_editing(*paths: str) -> set[str]:
+        return set(jobs_after(*paths)) - {"total"}
+
+    # What no run of the config names, some of it new.
+    assert after_editing(
+        *("config/methods/stripes.yaml", "config/methods/new.yaml", "scwm/data/layouts/msmt17.py"),
+        *("scwm/data/layouts/new.py", "scwm/parsing/foreground_corrections/new.py"),
+        *("scwm/models/backbones/new.py", "scwm/models/backbones/resnet50.py"),
+    ) == set()  # fmt: skip
     assert after_editing("config/base.yaml", "config/methods/scwm.yaml") == set()
     base = stubbed / "config/base.yaml"
     text = base.read_text()
-    base.write_text(text.replace("separation: 0.5", "separation: 0.8"))
-    assert planned(stubbed, *select)["train"] == 1  # `no_separation` has a weight of its own: 0
+    base.write_text(text.replace("global_strategy: hard_mining", "global_strategy: uniform"))
+    assert planned(stubbed, *select)["train"] == 1  # `hard_memory` has a strategy of its own
     base.write_text(text)
     after_training = {"evaluate", "study", "table", "plot", "page", "all"}
     assert after_editing("config/published_results.csv") == {"table", "page", "all"}
     assert after_editing("scwm/losses.py") == {"train", *after_training}
-    assert after_editing("config/claims.yaml") == {"table", "plot", "page", "all"}
+    assert after_editing("config/claims/space_map.yaml") == {"table", "plot", "page", "all"}
     assert after_editing("scwm/reporting/tables.py") == {"table", "plot", "page", "all"}
     renderer = min((stubbed / "scwm/data/mannequins").glob("*.py")).relative_to(stubbed)
     assert after_editing(str(renderer)) >= {"get_dataset", "build_store", "train"}
+
+    # Of the modules that are found by name, a run depends on those that its config names.
+    assert after_editing("scwm/strategies/new.py") == after_training - {"evaluate"}
+    assert jobs_after("scwm/strategies/hardest.py")["train"] == 1  # `hard_memory`
+    assert after_editing("scwm/data/layouts/market1501.py") >= {"build_store", "train"}
 
     # A run that is gone leaves a gap in `partial`, which trains nothing.
     (stubbed / "results/runs/mannequins_tiny/scwm/seed0/metrics.json").unlink()

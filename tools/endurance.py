@@ -24,7 +24,8 @@ from scwm.allocator import keep_freed_memory
 from scwm.checkpoint import Checkpoints
 from scwm.config import resolve_config
 from scwm.data.store import StoreSplit
-from scwm.models.backbone import BACKBONES, Backbone
+from scwm.models.backbone import Backbone
+from scwm.models.backbones import mobilenet_v2
 from scwm.training import Trainer, build_network
 
 IDENTITIES, IMAGES, SIZE = 12, 8, (64, 32)
@@ -100,7 +101,7 @@ def main() -> int:
     config = resolve_config("scwm", "people", 0, settings)
     with (
         tempfile.TemporaryDirectory() as folder,
-        patch.dict(BACKBONES, mobilenet_v2=tiny_backbone),
+        patch.object(mobilenet_v2, "build", tiny_backbone),
         patch.object(checkpoint, "SECONDS", 5.0),
     ):
         checkpoints = Watched(Path(folder))

@@ -63,7 +63,7 @@ def print_table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> Non
 
 
 def open_run(run: Path, store: Path) -> tuple["Config", "ImageStore"]:
-    """The config of a run and its store, which must hold the images that the config names."""
+    """The config of a run and its store; a ScwmError where the store holds other images."""
     from scwm.config import load_config
     from scwm.data import ImageStore
     from scwm.errors import ScwmError

@@ -33,7 +33,11 @@ def add(parsers: Parsers) -> None:
 
 
 def benchmark(options: argparse.Namespace) -> None:
-    """`scwm benchmark`: every data set, method and seed; finished runs are kept."""
+    """`scwm benchmark`: every data set, method and seed; finished runs are kept.
+
+    Raises:
+        ScwmError: the config names no data sets, methods or seeds.
+    """
     from scwm.config import merge, parse_assignments, read_yaml
 
     content, assigned = read_yaml(options.config), parse_assignments(options.set)

@@ -27,7 +27,7 @@ def add(parsers: Parsers) -> None:
         "download, unpack or render a data set and verify it",
         "scwm data get mannequins --out data/raw/mannequins",
     )
-    get.add_argument("name", help="a name in config/datasets.yaml")
+    get.add_argument("name", help="a file of config/datasets")
     get.add_argument("--source", help="archive or folder; default: environment, then registry")
     get.add_argument("--out", type=Path, required=True)
     store = command(
@@ -38,7 +38,7 @@ def add(parsers: Parsers) -> None:
         "scwm data store mannequins --root data/raw/mannequins --size 128x64 \\",
         "    --out data/stores/mannequins/128x64",
     )
-    store.add_argument("name", help="a name in config/datasets.yaml")
+    store.add_argument("name", help="a file of config/datasets")
     store.add_argument("--root", type=Path, required=True, help="what `scwm data get` wrote")
     store.add_argument("--size", type=_size, required=True, metavar="HxW")
     store.add_argument("--out", type=Path, required=True)
@@ -54,7 +54,7 @@ def add(parsers: Parsers) -> None:
         "what a data set is, its licence, how to get it",
         "scwm data card market1501",
     )
-    card.add_argument("name", help="a name in config/datasets.yaml")
+    card.add_argument("name", help="a file of config/datasets")
     json_option(card)
     verify = command(
         actions,
@@ -63,7 +63,7 @@ def add(parsers: Parsers) -> None:
         "check layout, counts and hashes of a data set",
         "scwm data verify mannequins --root data/raw/mannequins",
     )
-    verify.add_argument("name", help="a name in config/datasets.yaml")
+    verify.add_argument("name", help="a file of config/datasets")
     verify.add_argument("--root", type=Path, required=True, help="its folder")
 
     fetch = command(

@@ -184,7 +184,11 @@ def export(options: argparse.Namespace) -> None:
 
 
 def parse(options: argparse.Namespace) -> None:
-    """`scwm parse`: part masks, and a picture of every stage of the parsing."""
+    """`scwm parse`: part masks, and a picture of every stage of the parsing.
+
+    Raises:
+        ScwmError: options that do not go together.
+    """
     from scwm import allocator
 
     if bool(options.files) == bool(options.store):

@@ -24,7 +24,11 @@ def add(parsers: Parsers) -> None:
 
 
 def doctor(options: argparse.Namespace) -> None:
-    """`scwm doctor`: packages, hardware, tools and data, each with what to do."""
+    """`scwm doctor`: packages, hardware, tools and data, each with what to do.
+
+    Raises:
+        ScwmError: something needed is missing.
+    """
     from scwm.doctor import examine
 
     found = examine(options.results)

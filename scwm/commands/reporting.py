@@ -11,7 +11,7 @@ from scwm.commands import Parsers, command, json_option, print_json, print_table
 
 
 def add(parsers: Parsers) -> None:
-    """Enter `table`, `plot`, `page`, `check`, `compare` and `verify`."""
+    """Enter `table`, `plot`, `page`, `dashboard`, `check`, `compare` and `verify`."""
     made = _add_report(
         parsers,
         "table",
@@ -41,6 +41,15 @@ def add(parsers: Parsers) -> None:
     )
     made.add_argument("--tables", type=Path, required=True, help="folder of the tables")
     made.add_argument("--plots", type=Path, required=True, help="folder of the plots")
+    watching = command(
+        parsers,
+        "dashboard",
+        dashboard,
+        "draw the history of trainings on a page that needs no network",
+        "scwm dashboard results/runs/mannequins/scwm/seed0 --out dashboard.html",
+    )
+    watching.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="a run's folder")
+    watching.add_argument("--out", type=Path, required=True)
     checking = command(
         parsers,
         "check",
@@ -96,6 +105,14 @@ def report(make: Callable[..., list[Path]], *first: Any, options: argparse.Names
     names = options.datasets, options.methods, options.seeds
     for path in make(*first, options.runs, *names, options.out, options.partial):
         print(path)
+
+
+def dashboard(options: argparse.Namespace) -> None:
+    """`scwm dashboard`: losses, pseudo labels and times of one run or several."""
+    from scwm.reporting.dashboard import write_dashboard
+
+    write_dashboard(options.runs, options.out)
+    print(options.out)
 
 
 def check(options: argparse.Namespace) -> None:

@@ -80,7 +80,11 @@ def _add_run(parsers: Parsers, *words: Any) -> argparse.ArgumentParser:
 
 
 def config(options: argparse.Namespace) -> None:
-    """`scwm config`: write out every setting of one run."""
+    """`scwm config`: write out every setting of one run.
+
+    Raises:
+        ScwmError: a value is not valid, or names another run.
+    """
     from scwm.config import merge, parse_assignments, resolve_config, validate, write_yaml
 
     try:

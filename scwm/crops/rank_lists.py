@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from scwm.crops.features import CropFeatures
-from scwm.data.market1501 import parse_name
+from scwm.data.layouts.market1501 import parse_name
 from scwm.errors import ScwmError
 from scwm.evaluation import evaluate_ranking, ranked_lists
 from scwm.writing import whole_file

@@ -146,7 +146,8 @@ class Augment:
         # Rows of W·3 numbers: a broadcast over the 3 channels alone would be slow on a CPU.
         scale, offset = (t.repeat(images.shape[2]) for t in self._scales[device])
         rows = torch.addcmul(offset, images.flatten(2).float(), scale)
-        return rows.unflatten(2, (-1, 3)).permute(0, 3, 1, 2)
+        pixels: Tensor = rows.unflatten(2, (-1, 3))
+        return pixels.permute(0, 3, 1, 2)
 
 
 def _centres(cells: int, pixels: int, device: torch.device) -> Tensor:

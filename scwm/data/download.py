@@ -176,7 +176,7 @@ def unpack(archive: Path, folder: Path, limit: int = 64 << 30) -> Path:
 
 
 def extract(archive: Path, folder: Path, limit: int = 64 << 30) -> None:
-    """Unpack into an existing folder; checks as in `unpack`."""
+    """Unpack into an existing folder; checks and errors as in `unpack`."""
     try:
         with _open(archive) as opened:
             members = list(_members(opened, archive))

@@ -1,13 +1,12 @@
-"""The entries of `config/datasets.yaml`, read strictly: an unknown key is an error."""
+"""The data sets of `config/datasets/`, one a file, read strictly: an unknown key is an error."""
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from scwm.config import CONFIG_DIR, NAME, read_yaml
-from scwm.errors import ScwmError
+from scwm.errors import ScwmError, suggest
 
 COUNTS = ("train", "query", "gallery", "train_ids", "test_ids")
 SUBSET = ("train_ids", "test_ids")
@@ -61,33 +60,33 @@ class Entry:
 
 def data_names() -> list[str]:
     """Names of the registered data sets."""
-    return sorted(_registry())
+    return sorted(path.stem for path in _folder().glob("*.yaml") if NAME.fullmatch(path.stem))
 
 
 def lookup(name: str) -> Entry:
-    """The registry's entry; what it does not say itself comes from its base, save the counts.
+    """A data set's entry; what it does not say itself comes from its base, save the counts.
 
     Raises:
         ScwmError: no such data set, or its entry is malformed.
     """
-    registry = _registry()
-    where = f"{_path()}: {name}"
-    if name not in registry:
-        close = difflib.get_close_matches(name, registry, 1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
+    known = data_names()
+    if name not in known:
         raise ScwmError(
-            f"unknown data set {name!r}{hint}", _path(), f"known: {', '.join(sorted(registry))}"
+            f"unknown data set {name!r}.{suggest(name, known)}",
+            _folder(),
+            f"known: {', '.join(known)}",
         )
-    values = registry[name]
+    where = _folder() / f"{name}.yaml"
+    values = read_yaml(where)
     if base := values.get("base"):
-        if base not in [one for one in registry if "base" not in registry[one]]:
+        inherited = read_yaml(_folder() / f"{base}.yaml") if base in known else {"base": base}
+        if "base" in inherited:
             raise ScwmError(
                 f"base {base!r} is not an entry without a base", where, "name such an entry"
             )
-        inherited = {key: value for key, value in registry[base].items() if key != "counts"}
-        values = {**inherited, **values}
+        values = {key: value for key, value in inherited.items() if key != "counts"} | values
     values = _check(values, Entry, where)
-    source = _check(values.get("source", {}), Source, f"{where}.source")
+    source = _check(values.get("source", {}), Source, f"{where}: source")
     if sum(key in source for key in ("path", "urls", "preset")) > 1:
         raise ScwmError("the source names several", where, "give one of path, urls and preset")
     for key, allowed in (("counts", COUNTS), ("subset", SUBSET)):
@@ -101,20 +100,8 @@ def lookup(name: str) -> Entry:
     return Entry(**{**values, "name": name, "source": Source(**source)})
 
 
-def _path() -> Path:
-    return CONFIG_DIR / "datasets.yaml"
-
-
-def _registry() -> dict[str, dict[str, Any]]:
-    content = read_yaml(_path())
-    for name, values in content.items():
-        if not (isinstance(values, dict) and isinstance(name, str) and NAME.fullmatch(name)):
-            raise ScwmError(
-                "the registry must map each name to its settings",
-                f"{_path()}: {name}",
-                "names are of a-z, 0-9 and _",
-            )
-    return content
+def _folder() -> Path:
+    return CONFIG_DIR / "datasets"
 
 
 def _whole_numbers(values: object, allowed: tuple[str, ...]) -> bool:
@@ -123,15 +110,14 @@ def _whole_numbers(values: object, allowed: tuple[str, ...]) -> bool:
     )
 
 
-def _check(values: dict[str, Any], kind: type, where: str) -> dict[str, Any]:
+def _check(values: dict[str, Any], kind: type, where: object) -> dict[str, Any]:
     """The values of one section, without the empty ones; all keys known, none missing."""
     known = {one.name for one in fields(kind)} - {"name"}
     unknown = set(values) - known
     if unknown:
         key = min(map(str, unknown))
-        close = difflib.get_close_matches(key, known, 1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise ScwmError(f"unknown key {key!r}{hint}", where, f"known: {', '.join(sorted(known))}")
+        hint = suggest(key, known)
+        raise ScwmError(f"unknown key {key!r}.{hint}", where, f"known: {', '.join(sorted(known))}")
     given = {key: value for key, value in values.items() if value is not None}
     if kind is Entry and (missing := {"layout", "title"} - set(given)):
         raise ScwmError(f"missing key {min(missing)!r}", where, "docs/data.md describes every key")

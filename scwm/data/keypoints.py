@@ -48,5 +48,6 @@ def read_keypoints(path: Path, count: int) -> np.ndarray:
             path,
             "give the file of the training images",
         )
-    points = values[:count].reshape(count, 2, len(JOINTS)).transpose(0, 2, 1)
-    return (points - 0.5) / np.array(SIZE)
+    pixels = values[:count].reshape(count, 2, len(JOINTS)).transpose(0, 2, 1)
+    points: np.ndarray = (pixels - 0.5) / np.array(SIZE)
+    return points

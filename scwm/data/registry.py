@@ -1,6 +1,6 @@
 """Data sets by name: where their files come from, loading them, and making them ready on disk.
 
-A new data set is one entry in `config/datasets.yaml`; a new layout is one loader in `LAYOUTS`.
+A new data set is one file in `config/datasets/`; a new layout is one in `scwm/data/layouts/`.
 """
 
 import hashlib
@@ -8,14 +8,12 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 
-from scwm.data import folder, market1501, msmt17
 from scwm.data.download import extract, fetch, is_archive, unpack
 from scwm.data.entries import Entry, Source, lookup
 from scwm.data.files import MARKS, new_folder
@@ -23,12 +21,8 @@ from scwm.data.manifest import Entry as FileEntry
 from scwm.data.manifest import make_manifest, manifest_hash, write_manifest
 from scwm.data.types import Dataset
 from scwm.errors import ScwmError
+from scwm.named import LAYOUTS
 
-LAYOUTS: dict[str, Callable[..., Dataset]] = {
-    "market1501": market1501.load,
-    "msmt17": msmt17.load,
-    "folder": folder.load,
-}
 RAW = Path("data", "raw")
 SOURCE_FILE = MARKS[0]  # in a folder that `get_dataset` made
 _URL = re.compile(r"(https?|file)://")
@@ -68,7 +62,7 @@ def resolve_source(name: str, source: str | Path | None = None, raw: Path | None
         return Source(urls=(str(given),))
     path = Path(os.path.expanduser(given))
     if not os.path.exists(path):  # also of names that no disk could hold
-        origin = "--source" if source else entry.env or "config/datasets.yaml"
+        origin = "--source" if source else entry.env or "config/datasets"
         raise ScwmError(f"the source of {name} does not exist", path, f"correct {origin}")
     return Source(path=str(follow(path)))
 
@@ -80,7 +74,7 @@ def load_dataset(name: str, source: str | Path | None = None) -> Dataset:
     ($SCWM_CACHE or ~/.cache/scwm).
 
     Args:
-        name: a name in `config/datasets.yaml`.
+        name: a file of `config/datasets/`.
         source: a local archive, folder or CSV, or a URL; see `resolve_source` for the default.
 
     Returns:
@@ -108,7 +102,7 @@ def get_dataset(name: str, source: str | Path | None, out: Path) -> Path:
     lie in `out` are verified in place.
 
     Args:
-        name: a name in `config/datasets.yaml`.
+        name: a file of `config/datasets/`.
         source: see `resolve_source`.
         out: the folder to make; one that an earlier call made is replaced.
 
@@ -188,7 +182,11 @@ def _cached(entry: Entry, source: Source) -> Path:
 
 
 def follow(path: Path) -> Path:
-    """The folder or CSV that a folder made by `get_dataset` points to, or the path itself."""
+    """The folder or CSV that a folder made by `get_dataset` points to, or the path itself.
+
+    Raises:
+        ScwmError: the pointer is damaged, or what it points to is gone.
+    """
     pointer = path / SOURCE_FILE
     if not pointer.is_file():
         return path
@@ -207,10 +205,9 @@ def _write_source(made: Path, root: Path | None) -> None:
 
 
 def _read(entry: Entry, root: Path) -> Dataset:
-    if entry.layout not in LAYOUTS:
-        raise ScwmError(f"unknown layout {entry.layout!r}", entry.name, f"one of {[*LAYOUTS]}")
+    load = LAYOUTS.load(entry.layout).load
     try:
-        dataset = LAYOUTS[entry.layout](root, entry.name, **entry.options)
+        dataset: Dataset = load(root, entry.name, **entry.options)
     except TypeError as error:
         raise ScwmError(f"{error}", f"options of {entry.name}", "correct the registry") from error
     return replace(dataset, note="; ".join(filter(None, [entry.note, dataset.note])))

@@ -43,7 +43,7 @@ class Dataset:
     """A data set under its protocol.
 
     Attributes:
-        name: its name in `config/datasets.yaml`.
+        name: its name, a file of `config/datasets/`.
         train, query, gallery: its splits.
         note: what sets its protocol apart, shown beside every result ("" for the standard one).
         mask_parts: names of the mask values 1, 2, …; empty where there are no masks.

@@ -21,7 +21,8 @@ def cut_or_shifted(masks: np.ndarray) -> np.ndarray:
     centre = columns @ (np.arange(width) + 0.5) / np.maximum(columns.sum(axis=1), 1)
     shifted = np.abs(centre / width - 0.5) > 1 / 8
     cut = figure[:, 0].any(axis=1) | figure[:, -1].any(axis=1)
-    return (cut | shifted) & figure.any(axis=(1, 2))
+    traits: np.ndarray = (cut | shifted) & figure.any(axis=(1, 2))
+    return traits
 
 
 def mostly_hidden(masks: np.ndarray) -> np.ndarray:
@@ -34,4 +35,5 @@ def mostly_hidden(masks: np.ndarray) -> np.ndarray:
         (N,) bool.
     """
     area = (np.asarray(masks) > 0).mean(axis=(1, 2))
-    return area < 0.75 * np.median(area)
+    hidden: np.ndarray = area < 0.75 * np.median(area)
+    return hidden

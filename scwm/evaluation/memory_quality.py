@@ -40,7 +40,7 @@ def weight_scores(
     groups, as a weight is only ever a choice between the samples of one group.
 
     Args:
-        weights: of the samples drawn, of any shape; the others broadcast to it.
+        weights: of the samples drawn, of any shape, as (B,K); the others broadcast to it.
         groups: integers.
         wrong: bool, not of the cluster's majority identity.
         difficulty: 1 - cosine to the mean feature of the sample's true identity.

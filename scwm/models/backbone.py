@@ -1,6 +1,4 @@
-"""Backbones: torchvision's networks, cut into stages, with last stride 1."""
-
-from collections.abc import Callable
+"""What every backbone is: stages that run one after the other, and their weights."""
 
 import torch
 import torchvision
@@ -8,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from scwm.errors import ScwmError
+from scwm.named import BACKBONES
 
 
 class Backbone(nn.Module):
@@ -50,8 +49,8 @@ def fold_batch_norm(module: nn.Module) -> None:
         before = name
 
 
-def _resnet(name: str) -> Backbone:
-    net = getattr(torchvision.models, name)(weights=None)
+def resnet_stages(net: torchvision.models.ResNet) -> Backbone:
+    """A ResNet of torchvision in four stages, of strides 4, 8, 16 and 16 (last stride 1)."""
     first = net.layer4[0]
     for conv in (first.conv1, first.conv2, first.downsample[0]):
         conv.stride = (1, 1)
@@ -64,28 +63,9 @@ def _resnet(name: str) -> Backbone:
     )
 
 
-def _mobilenet_v2() -> Backbone:
-    blocks = torchvision.models.mobilenet_v2(weights=None).features
-    for module in blocks[14].modules():
-        if isinstance(module, nn.Conv2d):
-            module.stride = (1, 1)
-    return Backbone(
-        [blocks[:4], blocks[4:7], blocks[7:14], blocks[14:]], [24, 32, 96, 1280], [4, 8, 16, 16]
-    )
-
-
-BACKBONES: dict[str, Callable[[], Backbone]] = {
-    "resnet50": lambda: _resnet("resnet50"),
-    "resnet18": lambda: _resnet("resnet18"),
-    "mobilenet_v2": _mobilenet_v2,
-}
-
-
 def build_backbone(name: str) -> Backbone:
-    """A backbone by name, its parameters freshly drawn from torch's global generator."""
-    if name not in BACKBONES:
-        raise ScwmError(f"Unknown backbone '{name}'.", "model.backbone", f"use {list(BACKBONES)}")
-    backbone = BACKBONES[name]()
+    """A module of scwm/models/backbones, its parameters freshly drawn from torch's generator."""
+    backbone: Backbone = BACKBONES.load(name).build()
     for module in backbone.modules():
         if isinstance(module, nn.ReLU6):
             module.inplace = False  # in place, autograd keeps a copy of the input

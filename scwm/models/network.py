@@ -49,9 +49,10 @@ class GeM(nn.Module):
 
 
 class Average(nn.Module):
-    """Average pooling, (B,C,h,w) -> (B,C)."""
+    """Average pooling."""
 
     def forward(self, maps: Tensor) -> Tensor:
+        """(B,C,h,w) -> (B,C)."""
         return maps.mean((2, 3))
 
 

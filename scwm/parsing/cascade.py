@@ -5,11 +5,10 @@ import torch
 from torch import Tensor
 
 from scwm.errors import ScwmError
-from scwm.parsing.foreground import activation, correct_foreground, two_means
+from scwm.named import FOREGROUND_CORRECTIONS, SPACE_CORRECTIONS
+from scwm.parsing.foreground import activation, two_means
 from scwm.parsing.parts import cluster_parts
 from scwm.parsing.pixels import Pixels
-
-SPACE_WEIGHT = 0.5
 
 
 @torch.no_grad()
@@ -17,8 +16,8 @@ def cascaded_clustering(
     feature_maps: Tensor | np.ndarray,
     groups: Tensor | np.ndarray,
     parts: int,
-    foreground_correction: bool = True,
-    space_correction: bool = True,
+    foreground_correction: bool | str = True,
+    space_correction: bool | str = True,
     seed: int = 0,
 ) -> Tensor:
     """Part labels of every pixel of every grouped image (ISP, Zhu et al., ECCV 2020; corrections
@@ -28,16 +27,18 @@ def cascaded_clustering(
         feature_maps: (N,C,H,W) pixel features.
         groups: (N,) integers, the pseudo identity of each image; -1 = none.
         parts: K, 1 to 255.
-        foreground_correction: re-decide ISP's foreground with `correct_foreground`.
-        space_correction: cluster parts with a spatial term.
-        seed: of the random starts of K-means without the space correction.
+        foreground_correction: the module of scwm/parsing/foreground_corrections that decides
+            ISP's foreground once more; True: log_odds.
+        space_correction: the module of scwm/parsing/space_corrections that finds the parts; True:
+            body_rows; False: ISP's K-means.
+        seed: of the random starts of ISP's K-means.
 
     Returns:
         (N,H,W) uint8 tensor: 0 background, 1..K parts from top to bottom; all 0 in images of
         group -1.
 
     Raises:
-        ScwmError: shapes that do not fit, or values that are not finite.
+        ScwmError: shapes that do not fit, values that are not finite, or no such correction.
     """
     maps, owner = torch.as_tensor(feature_maps), torch.as_tensor(groups).long()
     if maps.ndim != 4 or owner.shape != maps.shape[:1] or not 1 <= parts <= 255:
@@ -55,7 +56,11 @@ def cascaded_clustering(
     owner = torch.unique(owner.to(maps.device)[kept], return_inverse=True)[1]
     foreground = two_means(activation(pixels), owner)
     if foreground_correction:
-        foreground = correct_foreground(pixels, foreground)
-    weight = SPACE_WEIGHT if space_correction else 0.0
-    labels[kept] = cluster_parts(pixels, foreground, owner, parts, weight, seed=seed)
+        correction = FOREGROUND_CORRECTIONS.load(foreground_correction)
+        foreground = correction.correct_foreground(pixels, foreground)
+    if space_correction:
+        correction = SPACE_CORRECTIONS.load(space_correction)
+        labels[kept] = correction.cluster_parts(pixels, foreground, owner, parts)
+    else:
+        labels[kept] = cluster_parts(pixels, foreground, owner, parts, seed=seed)
     return labels

@@ -1,4 +1,5 @@
-"""The foreground's pixels into K parts: ISP's k-means, and k-means with the space correction."""
+"""The foreground's pixels into K parts: K-means (ISP, Zhu et al., ECCV 2020), and that with the
+space correction (formula ours)."""
 
 from collections.abc import Iterator
 
@@ -75,7 +76,7 @@ class _Partition:
         self.where = foreground.flatten().nonzero()[:, 0]  # (M,)
         self.line = self.where // foreground.shape[2]  # (M,)
         self.group = groups.repeat_interleave(foreground.shape[1])  # (L,)
-        self.rows = _body_rows(foreground).flatten()  # (L,)
+        self.rows = body_rows(foreground).flatten()  # (L,)
 
     def start(self, labels: Tensor) -> None:
         """Begin from the clusters `labels` (M,)."""
@@ -210,7 +211,7 @@ class _Partition:
         return labels
 
 
-def _body_rows(foreground: Tensor) -> Tensor:
+def body_rows(foreground: Tensor) -> Tensor:
     """Row of each line inside its person's own extent, (N,H), 0 at the top and 1 below."""
     height = foreground.shape[1]
     row = torch.arange(height, device=foreground.device, dtype=torch.float32)

@@ -1,4 +1,4 @@
-"""Pixel features read a few at a time, so that they are never all held as float32."""
+"""Pixel features read a few at a time, so that they are never all held as float32 (ours)."""
 
 from collections.abc import Iterator
 from functools import cached_property

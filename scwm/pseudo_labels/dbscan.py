@@ -1,4 +1,5 @@
-"""DBSCAN on a sparse matrix of distances, and the pseudo labels that an epoch trains on."""
+"""DBSCAN on a sparse matrix of distances, and the pseudo labels that an epoch trains on, those of
+SpCL (Ge et al., NeurIPS 2020) and Cluster Contrast (Dai et al., ACCV 2022)."""
 
 import numpy as np
 from scipy import sparse

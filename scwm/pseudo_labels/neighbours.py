@@ -1,4 +1,5 @@
-"""Exact k nearest neighbours by cosine similarity: faiss or torch, the same answer from both."""
+"""Exact k nearest neighbours by cosine similarity: faiss or torch, the same answer from both
+(ours, docs/method.md, §2)."""
 
 import warnings
 from collections.abc import Iterator
@@ -108,7 +109,8 @@ def pair_similarities(x: Tensor, rows: np.ndarray, columns: np.ndarray) -> np.nd
         pairs = torch.sparse_csr_tensor(
             indptr, torch.from_numpy(columns.astype(np.int64)), torch.ones(len(rows)), (len(x),) * 2
         )
-        return torch.sparse.sampled_addmm(pairs, host, host.T, beta=0).values().numpy()
+        products: Tensor = torch.sparse.sampled_addmm(pairs, host, host.T, beta=0)
+        return products.values().numpy()
 
 
 def _choose(backend: str, x: Tensor) -> str:

@@ -11,13 +11,13 @@ import numpy as np
 from scipy import stats
 
 from scwm.config import CONFIG_DIR, method_names, read_yaml
+from scwm.data.entries import data_names
 from scwm.errors import ScwmError
 from scwm.reporting.runs import Run, Runs
 
-CLAIMS = CONFIG_DIR / "claims.yaml"
+CLAIMS = CONFIG_DIR / "claims"
 LEVEL = 0.95
 KEYS: dict[str, type | tuple[type, ...] | tuple[str, ...]] = {
-    "name": str,
     "statement": str,
     "metric": str,
     "method": str,
@@ -45,7 +45,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Claim:
-    """One entry of config/claims.yaml, which says what each key means."""
+    """One file of config/claims; docs/contributing.md says what each key means."""
 
     name: str
     statement: str
@@ -138,24 +138,17 @@ def bootstrap_interval(effects: Sequence[float], draws: int = 9999) -> tuple[flo
     return float(low), float(high)
 
 
-def load_claims(path: Path = CLAIMS) -> tuple[Claim, ...]:
-    """Read and check the claims.
+def load_claims(folder: Path = CLAIMS) -> tuple[Claim, ...]:
+    """Read and check the claims, one a file, in the order of their names.
 
     Raises:
         ScwmError: naming the claim and its unknown, missing or wrong key, method or value.
     """
-    entries = read_yaml(path).get("claims")
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise ScwmError("Expected `claims:` with a list of claims.", path)
-    claims = tuple(_claim(entry, path) for entry in entries)
-    names = [claim.name for claim in claims]
-    if double := {name for name in names if names.count(name) > 1}:
-        raise ScwmError(f"Two claims are named '{min(double)}'.", path, "rename one")
-    return claims
+    return tuple(_claim(path) for path in sorted(folder.glob("*.yaml")))
 
 
-def _claim(entry: dict[str, Any], path: Path) -> Claim:
-    where = f"{path}, claim '{entry.get('name', '?')}'"
+def _claim(path: Path) -> Claim:
+    entry, where = read_yaml(path), f"{path}, claim '{path.stem}'"
     _check(entry, KEYS, where)
     if absent := [key for key in KEYS if key not in entry and key not in OPTIONAL]:
         raise ScwmError(f"The claim lacks '{absent[0]}'.", where)
@@ -179,14 +172,14 @@ def _claim(entry: dict[str, Any], path: Path) -> Claim:
                 where,
                 "give a path in metrics.json, history:COLUMN or study:PATH",
             )
-    known_data = read_yaml(CONFIG_DIR / "datasets.yaml")
-    datasets, without = entry.get("datasets", list(known_data)), entry.get("except", [])
+    known_data = data_names()
+    datasets, without = entry.get("datasets", known_data), entry.get("except", [])
     if unknown := [name for name in [*datasets, *without] if name not in known_data]:
         raise ScwmError(f"Unknown data set '{unknown[0]}'.", where, ", ".join(known_data))
     if side == rival and against.get("times", 1) == 1:
         raise ScwmError(f"The claim compares {side.metric} of {side.method} with itself.", where)
     return Claim(
-        name=entry["name"],
+        name=path.stem,
         statement=entry["statement"],
         side=side,
         rival=rival,

@@ -98,7 +98,7 @@ def _curves(runs: Runs, columns: Mapping[str, str]) -> Figure:
     return figure
 
 
-def _band(panel: Axes, values: SeriesGroupBy, look: dict[str, Any]) -> None:
+def _band(panel: Axes, values: "SeriesGroupBy[Any, Any]", look: dict[str, Any]) -> None:
     """Mean over the seeds as a line (a dot where there is one epoch), deviation as a band."""
     mean, spread = values.mean(), values.std().fillna(0)
     front = look["color"] == "#000000"

@@ -76,7 +76,8 @@ def outlined(picture: np.ndarray, labels: np.ndarray) -> np.ndarray:
     edges = np.zeros(labels.shape, dtype=bool)
     edges[1:] |= labels[1:] != labels[:-1]
     edges[:, 1:] |= labels[:, 1:] != labels[:, :-1]
-    return (np.where(edges[..., None], 0.45, 1) * picture * 255).round().astype(np.uint8)
+    pixels: np.ndarray = np.where(edges[..., None], 0.45, 1) * picture * 255
+    return pixels.round().astype(np.uint8)
 
 
 def overlay(image: np.ndarray, parts: np.ndarray) -> np.ndarray:
@@ -100,6 +101,7 @@ def sheet(panel: Axes, rows: Sequence[Sequence[np.ndarray]], columns: int, head:
     """Draw rows of pictures as one, in a panel whose unit is a cell.
 
     Args:
+        rows: pictures (HEIGHT, WIDTH, 3) uint8.
         head: pixels left free above each picture.
     """
     canvas = np.full((len(rows), head + HEIGHT + GAP, columns, WIDTH + GAP, 3), 255, dtype=np.uint8)

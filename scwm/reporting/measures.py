@@ -48,7 +48,8 @@ class Measure:
 def _follow(source: Any, path: tuple[str, ...]) -> float | None:
     for key in path:
         source = source.get(key) if isinstance(source, Mapping) else None
-    return source
+    value: float | None = source
+    return value
 
 
 MAP, RANK1 = Measure("mAP", "mAP"), Measure("rank1", "Rank-1")

@@ -65,7 +65,7 @@ def _read(run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def largest(ids: np.ndarray) -> np.ndarray:
-    """The identities with most images, at most `IDENTITIES`, the lower first; no distractors."""
+    """Of identities (N,) those with most images, at most `IDENTITIES`, no distractors: (I,)."""
     names, counts = np.unique(ids[ids > 0], return_counts=True)
     return names[np.argsort(-counts, kind="stable")][:IDENTITIES]
 

@@ -56,7 +56,7 @@ def one_node_cluster(folder: Path) -> Iterator[dict[str, str]]:
     path = os.pathsep.join([os.environ["PATH"], "/usr/sbin", "/sbin"])
     if missing := [tool for tool in TOOLS if shutil.which(tool, path=path) is None]:
         raise SystemExit(f"Missing: {', '.join(missing)}. Install `slurm-wlm` and `munge`.")
-    for name in ("state", "spool"):
+    for name in ("state", "spool", "bin"):
         (folder / name).mkdir()
     folder.chmod(0o755)  # munged refuses a folder that others can write to
     (folder / "munge.key").write_bytes(os.urandom(128))
@@ -71,6 +71,11 @@ def one_node_cluster(folder: Path) -> Iterator[dict[str, str]]:
         memory=MEMORY,
     )
     (folder / "slurm.conf").write_text(text)
+    # Snakemake hides SLURM's variables from `srun`; a real cluster's slurm.conf is found without.
+    srun = folder / "bin/srun"
+    srun.write_text(f'#!/bin/sh\nSLURM_CONF={folder}/slurm.conf exec {shutil.which("srun")} "$@"\n')
+    srun.chmod(0o755)
+    path = f"{folder}/bin:{path}"
     environment = os.environ | {"SLURM_CONF": str(folder / "slurm.conf"), "PATH": path}
     munge = [f"--{name}={folder}/munge.{name.split('-')[0]}" for name in ("key-file", "socket")]
     munge += [f"--{name}={folder}/munged.{name[:4]}" for name in ("pid-file", "log-file")]

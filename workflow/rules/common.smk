@@ -12,9 +12,10 @@ from snakemake_interface_executor_plugins.settings import DeploymentMethod
 
 sys.path.insert(0, str(Path(workflow.basedir).parent))
 # These need nothing but PyYAML.
-from scwm.config import merge, read_yaml, resolve_config, split_variant
+from scwm.config import merge, named_modules, read_yaml, resolve_config, split_variant
 from scwm.errors import ScwmError
 from scwm.lock import Lock
+from scwm.named import BACKBONES, FOREGROUND_CORRECTIONS, LAYOUTS, SPACE_CORRECTIONS
 from scwm.reporting.names import CAPTIONS, PLOTS, REFERENCE, TABLES, TITLES, methods_of
 
 NAME = "[a-z0-9_]+"
@@ -28,6 +29,7 @@ GLUE = {
     *(f"commands/{path.name}" for path in (ROOT / "scwm/commands").glob("*.py")),
     "errors.py",
     "lock.py",
+    "named.py",
     "progress.py",
     "writing.py",
     "data/registry.py",
@@ -51,8 +53,9 @@ def hold_folder():
 
 
 def read_registry():
-    """config/datasets.yaml, each entry with what it has from its base (all but the counts)."""
-    entries = read_yaml(ROOT / "config/datasets.yaml")
+    """config/datasets, each entry with what it has from its base (all but the counts)."""
+    files = sorted((ROOT / "config/datasets").glob("*.yaml"))
+    entries = {file.stem: read_yaml(file) for file in files}
     bases = {name: entries.get(entry.get("base"), {}) for name, entry in entries.items()}
     return {
         name: {k: v for k, v in bases[name].items() if k != "counts"} | entry
@@ -69,19 +72,20 @@ def imported(source):
     package = ROOT / "scwm"
     found = set()
     for node in ast.walk(ast.parse((package / source).read_text())):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("scwm."):
+        if isinstance(node, ast.ImportFrom) and f"{node.module}.".startswith("scwm."):
             target = Path(*node.module.split(".")[1:])
             inside = [target / f"{alias.name}.py" for alias in node.names]
             modules = [path for path in inside if (package / path).is_file()]
-            if (package / target.with_suffix(".py")).is_file():
-                found.add(str(target.with_suffix(".py")))
+            if (package / f"{target}.py").is_file():
+                found.add(f"{target}.py")
             elif len(modules) == len(inside):
                 found.update(map(str, modules))
             else:  # names that a package gives on: any of its modules may define them
-                found.update(f"{target}/{path.name}" for path in (package / target).glob("*.py"))
+                found.update(str(target / path.name) for path in (package / target).glob("*.py"))
     return found - GLUE
 
 
+@cache
 def code(*patterns):
     """Sources that a rule's result depends on, so that an edit reruns that rule and no other.
 
@@ -113,6 +117,16 @@ def settings_of(dataset, method):
     """The resolved config of a run, without its name."""
     resolved = resolve_config(method, dataset, 0, overrides(dataset))
     return {key: value for key, value in resolved.items() if key not in ("method", "description")}
+
+
+def run_code(*patterns):
+    """Input function: `code` of a step of one run, with the modules that its config names. An edit
+    of another strategy, backbone or correction, or a new one, leaves the run as it is."""
+
+    def files(wildcards):
+        return code(*patterns, *named_modules(settings_of(wildcards.dataset, wildcards.method)))
+
+    return files
 
 
 def model_settings(dataset, method):
@@ -158,8 +172,7 @@ def is_rendered(dataset):
 
 def loader_code(dataset):
     """Sources that read a data set's layout and pick its images."""
-    layout = REGISTRY[dataset]["layout"]
-    return code(f"data/{layout}.py")
+    return code(LAYOUTS.file(REGISTRY[dataset]["layout"]))
 
 
 def dataset_code(dataset):
@@ -205,8 +218,9 @@ def other_files(name):
         return run_files([REFERENCE] if REFERENCE in methods else [], "study.json")
     if name != "claims":
         return []
-    files = [str(ROOT / "config/claims.yaml")]
-    for claim in read_yaml(ROOT / "config/claims.yaml")["claims"]:
+    listed = sorted((ROOT / "config/claims").glob("*.yaml"))
+    files = list(map(str, listed))
+    for claim in map(read_yaml, listed):
         if claim["metric"].startswith("study:") and claim["method"] in config["methods"]:
             files += expand(
                 f"{RUN}/study.json",

@@ -58,6 +58,7 @@ rule get_weights:
     """Fetch a backbone's pretrained weights."""
     input:
         code=code("models/weights.py"),
+        named=lambda wildcards: str(ROOT / "scwm" / BACKBONES.file(wildcards.backbone)),
     output:
         weights="data/weights/{backbone}-{source}.pt",
     log:

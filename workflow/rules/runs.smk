@@ -40,7 +40,7 @@ rule train:
         index=store_file("index.csv"),
         info=store_file("store.json"),
         weights=weights_file,
-        code=code("training.py"),
+        code=run_code("training.py"),
     output:
         model=f"{RUN}/model.pt",
         history=f"{RUN}/history.csv",
@@ -79,7 +79,7 @@ rule evaluate:
         images=store_file("images.npy"),
         index=store_file("index.csv"),
         info=store_file("store.json"),
-        code=code("scoring.py"),
+        code=run_code("scoring.py"),
     output:
         metrics=f"{RUN}/metrics.json",
         visuals=f"{RUN}/visuals.npz",
@@ -116,7 +116,13 @@ rule study:
         index=store_file("index.csv"),
         info=store_file("store.json"),
         keypoints=lambda wildcards: config["keypoints"].get(wildcards.dataset) or [],
-        code=code("study.py"),
+        # It puts every strategy beside the run's own, and each correction.
+        code=run_code(
+            "study.py",
+            "strategies/*.py",
+            FOREGROUND_CORRECTIONS.file(True),
+            SPACE_CORRECTIONS.file(True),
+        ),
     output:
         study=f"{RUN}/study.json",
     log:

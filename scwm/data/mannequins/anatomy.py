@@ -79,7 +79,7 @@ def gestures(draws: np.ndarray, walks: np.ndarray) -> np.ndarray:
 
 
 def gait(cycle: np.ndarray, stride: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Hip flexion, knee flexion and foot pitch at `cycle` (0 = heel strike) in radians."""
+    """Hip flexion, knee flexion and foot pitch (N,) at `cycle` (0 = heel strike) in radians."""
 
     def bump(centre: float, width: float) -> np.ndarray:
         away = (cycle - centre + 0.5) % 1 - 0.5

@@ -61,7 +61,7 @@ def _cloth(skin: np.ndarray, faces: np.ndarray, rounds: int = 4) -> np.ndarray:
     level = np.clip((skin[:, 2] / skin[:, 2].max() - 0.74) / 0.05, 0, 1)
     outwards = normals(smooth, faces, np.arange(len(skin)))
     bulge = np.einsum("vd,vd->v", skin - smooth, outwards)
-    cloth = smooth + np.maximum(bulge, 0)[:, None] * outwards
+    cloth: np.ndarray = smooth + np.maximum(bulge, 0)[:, None] * outwards
     cloth[:, 2] = skin[:, 2] + level * (cloth[:, 2] - skin[:, 2])  # hems stay level
     return cloth
 

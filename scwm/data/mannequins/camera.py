@@ -81,7 +81,8 @@ def _cloud(rng: np.random.Generator, cells: int, rows: int, columns: int) -> np.
     """Smooth noise (rows, columns) in [0, 1]."""
     small = rng.random((max(2, cells * rows // columns), cells)).astype(np.float32)
     large = Image.fromarray(small).resize((columns, rows), Image.Resampling.BICUBIC)
-    return np.clip(np.asarray(large), 0, 1)
+    cloud: np.ndarray = np.clip(np.asarray(large), 0, 1)
+    return cloud
 
 
 def _backdrop(rng: np.random.Generator, index: int, horizon: float) -> np.ndarray:

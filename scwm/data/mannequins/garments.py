@@ -21,7 +21,7 @@ _EDGE = 0.014  # how far (v) a hem's colour is taken from inside the cloth
 
 
 def hairline(u: np.ndarray, hair: float) -> np.ndarray:
-    """Where hair ends on the head tile (v), by direction u; `hair` as in `Shape`."""
+    """Where hair ends on the head tile (v), (V,), by direction u; `hair` as in `Shape`."""
     front = np.clip(np.sin(2 * np.pi * u) * 1.25 + 0.15, -1, 1) * 0.5 + 0.5
     nape = 0.46 - 0.10 * min(hair, 0.5)
     ear = 0.16 * np.exp(-((((u + 0.28) % 0.5 - 0.25) / 0.035) ** 2)) * (hair < 0.5)
@@ -56,7 +56,8 @@ def stand_off(piece: Surface, ease: np.ndarray | float, level: float = 0.0) -> n
     cloth, out = piece.table[:, 3:6], piece.table[:, 6:9].copy()
     if level:
         out[:, 2] *= np.clip((cloth[:, 2] - level) / 0.08, 0, 1)
-    return cloth + np.broadcast_to(ease, len(cloth))[:, None] * out
+    points: np.ndarray = cloth + np.broadcast_to(ease, len(cloth))[:, None] * out
+    return points
 
 
 def _waistline(shape: Shape) -> float:

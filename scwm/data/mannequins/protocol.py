@@ -112,6 +112,7 @@ class Shot:
 
 
 def seeded(*key: int) -> np.random.Generator:
+    """Random numbers that are the key's own."""
     return np.random.default_rng(np.random.SeedSequence(list(key)))
 
 

@@ -14,10 +14,10 @@ from .zbuffer import Mesh, draw
 class Figure:
     """A posed body, its textures and the direction it is seen from."""
 
-    vertices: np.ndarray
-    normals: np.ndarray
+    vertices: np.ndarray  # (V, 3) in metres
+    normals: np.ndarray  # (V, 3)
     body: Body
-    textures: np.ndarray
+    textures: np.ndarray  # as in `Mesh`
     azimuth: float
 
 
@@ -76,7 +76,7 @@ def photograph(
 def aim(
     points: np.ndarray, kind: str, rng: np.random.Generator, jitter: float, truncation: float
 ) -> np.ndarray:
-    """A detector's box (left, top, width, height) around projected points."""
+    """A detector's box (4,): left, top, width and height, around projected points (V, 3)."""
     low, high = points[:, :2].min(0), points[:, :2].max(0)
     tall = (high[1] - low[1]) * 1.06
     wide = float(np.clip((high[0] - low[0]) * 1.15, 0.36 * tall, 0.56 * tall))

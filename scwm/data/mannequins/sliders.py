@@ -20,4 +20,5 @@ def features(sliders: np.ndarray) -> np.ndarray:
     bends = np.maximum(sliders[:, 1:4] - [2 / 3, 0.5, 0.5], 0)
     terms = np.concatenate([np.ones((len(sliders), 1)), scaled, bends], 1)
     i, j = np.triu_indices(terms.shape[1])
-    return terms[:, i] * terms[:, j]
+    products: np.ndarray = terms[:, i] * terms[:, j]
+    return products

@@ -47,7 +47,11 @@ class Studio:
 
     @staticmethod
     def cast(knobs: Knobs, seed: int) -> list[Identity]:
-        """Everyone who appears: train identities, test identities, strangers."""
+        """Everyone who appears: train identities, test identities, strangers.
+
+        Raises:
+            ScwmError: the wardrobe is too small for so many.
+        """
         count = knobs.train_ids + knobs.test_ids + strangers(knobs)
         try:
             return draw_identities(count, seed, knobs.tops, knobs.bottoms)
@@ -55,14 +59,14 @@ class Studio:
             raise ScwmError(str(error), "tops, bottoms", "enlarge the wardrobe") from error
 
     def figure(self, person: int) -> tuple[Body, np.ndarray]:
-        """Body and textures of a person."""
+        """Body and textures of a person, the latter as in `Mesh`."""
         identity = self.people[person]
         if not self.knobs.bags:
             identity = replace(identity, shape=replace(identity.shape, bag=""), bag="")
         return Body(identity.shape), textures(identity)
 
     def render(self, shots: list[Shot]) -> Iterator[tuple[Shot, Image.Image, np.ndarray]]:
-        """Image and mask of each shot; the shots are of one person."""
+        """Image and mask (height, width) of each shot; the shots are of one person."""
         body, texture = self.figure(shots[0].person)
         starts, jitters, rngs = zip(*(self._chance(shot) for shot in shots), strict=True)
         frames = np.array([shot.frame for shot in shots])

@@ -29,14 +29,17 @@ class Surface:
     @property
     def u(self) -> np.ndarray:
         """Direction (V,) around the axis of the tile, in turns: 0.25 = front, 0.75 = back."""
-        return np.arctan2(self.table[:, 10], self.table[:, 9]) / (2 * np.pi) % 1
+        turns: np.ndarray = np.arctan2(self.table[:, 10], self.table[:, 9]) / (2 * np.pi) % 1
+        return turns
 
     @property
     def v(self) -> np.ndarray:
+        """Height (V,) on the tile, upwards."""
         return self.table[:, V]
 
     @property
     def weights(self) -> np.ndarray:
+        """Share (V, B) of each bone in how the vertex moves."""
         return self.table[:, V + 1 :]
 
     def only(self, mine: np.ndarray) -> "Surface":
@@ -66,7 +69,8 @@ def normals(points: np.ndarray, faces: np.ndarray, weld: np.ndarray) -> np.ndarr
     face = (by * cz - bz * cy, bz * cx - bx * cz, bx * cy - by * cx)
     corner = weld[faces].T.ravel()
     sums = np.stack([np.bincount(corner, np.tile(n, 3), len(points)) for n in face], 1)[weld]
-    return sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
+    unit: np.ndarray = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
+    return unit
 
 
 def clip(surface: Surface, field: np.ndarray) -> Surface:

@@ -33,7 +33,8 @@ def _cloth(
         share = (up > split) * 1.0
     else:
         share = np.zeros_like(up)
-    return first + share[..., None] * (other - first)
+    colours: np.ndarray = first + share[..., None] * (other - first)
+    return colours
 
 
 def textures(person: Identity) -> np.ndarray:
@@ -159,4 +160,5 @@ def textures(person: Identity) -> np.ndarray:
     tiles = dict(
         torso=torso, arm=arm, leg=leg, foot=foot, head=head, hair=locks, skirt=skirt, bag=bag
     )
-    return np.clip(np.stack([tiles[name] for name in TILES]), 0, 1).astype(np.float32)
+    stacked: np.ndarray = np.stack([tiles[name] for name in TILES])
+    return stacked.clip(0, 1).astype(np.float32)

@@ -91,6 +91,8 @@ _PATTERNS = ("plain", "stripes", "bars", "checks", "two-tone", "print")
 
 @dataclass(frozen=True)
 class Top:
+    """What covers the torso: names of pattern and colours, cut as in `Shape`."""
+
     pattern: str
     colour: str
     second: str
@@ -103,6 +105,8 @@ class Top:
 
 @dataclass(frozen=True)
 class Bottom:
+    """What covers the legs: names of pattern and colours, cut as in `Shape`."""
+
     kind: str  # trousers, shorts or skirt
     pattern: str
     colour: str

@@ -62,6 +62,7 @@ class Worker:
             )
 
     def stop(self) -> None:
+        """End the process, whatever it is doing."""
         self._process.kill()
         self._process.communicate()
 

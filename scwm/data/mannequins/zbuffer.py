@@ -157,4 +157,5 @@ def _shade(
     facing = (normal @ light.astype(np.float32)) / np.maximum(length, 1e-9)
     sky = 0.75 + 0.25 * normal[:, 1] / np.maximum(length, 1e-9)
     lit = ambient * sky + (1 - ambient) * np.clip(0.25 + 0.75 * facing, 0, None)
-    return base * (1.15 * lit)[:, None]
+    shaded: np.ndarray = base * (1.15 * lit)[:, None]
+    return shaded

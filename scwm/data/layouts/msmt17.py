@@ -11,8 +11,8 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from scwm.data import market1501
 from scwm.data.files import find_root, is_file, read_label, read_text
+from scwm.data.layouts import market1501
 from scwm.data.types import Dataset, Split
 from scwm.errors import ScwmError
 

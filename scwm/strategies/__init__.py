@@ -1,0 +1,1 @@
+"""Memory strategies, one a file: how much each sample of a cluster moves its prototype."""

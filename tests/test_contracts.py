@@ -1,0 +1,278 @@
+"""What every memory strategy, backbone and correction must do.
+
+They are found by the names of their files, so a new one is tested by being there:
+``pytest tests -k NAME``. docs/contributing.md says what each holds.
+"""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from test_parsing import figures
+from torch import Tensor, nn
+
+from scwm.checkpoint import Checkpoints
+from scwm.config import named_modules
+from scwm.errors import ScwmError
+from scwm.evaluation import parsing_scores
+from scwm.memory import WeightedMemory
+from scwm.models import load_weights
+from scwm.models.backbone import build_backbone, fold_batch_norm
+from scwm.named import (
+    BACKBONES,
+    FOREGROUND_CORRECTIONS,
+    KINDS,
+    SPACE_CORRECTIONS,
+    STRATEGIES,
+)
+from scwm.parsing import activation, cascaded_clustering, two_means
+from scwm.parsing.pixels import Pixels
+from scwm.training import build_network, train
+from scwm.weighting import Samples
+
+SIZES = ([128, 64], [96, 48], [64, 32], [256, 128])
+every_strategy = pytest.mark.parametrize("strategy", STRATEGIES.names())
+every_backbone = pytest.mark.parametrize("backbone", BACKBONES.names())
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.what)
+def test_every_module_says_what_it_is(kind):
+    for name in kind.names():
+        assert kind.load(name).__doc__, name
+    with pytest.raises(ScwmError, match=f"(?s)Unknown {kind.what} 'non_such'.*choose one of"):
+        kind.load("non_such")
+
+
+# Memory strategies
+
+
+def unit(*shape: int, seed: int) -> Tensor:
+    return F.normalize(torch.randn(*shape, generator=torch.Generator().manual_seed(seed)), dim=-1)
+
+
+@pytest.fixture
+def batch() -> tuple[Tensor, Tensor, Tensor]:
+    """Features (40,3,16), labels in 0..6 of which 5 does not occur, visibility with a tenth hidden,
+    part 1 of cluster 2 in all its samples and cluster 3 whole."""
+    draws = torch.Generator().manual_seed(0)
+    labels = torch.randint(0, 5, (40,), generator=draws)
+    labels[:2] = 6
+    seen = torch.rand(40, 3, generator=draws).round(decimals=2)
+    seen[torch.rand(40, 3, generator=draws) < 0.1] = 0
+    seen[labels == 2, 1] = 0
+    seen[labels == 3] = 0
+    return unit(40, 3, 16, seed=1), labels, seen
+
+
+@every_strategy
+@pytest.mark.parametrize("tau", [1e-3, 0.1, 100.0])
+def test_weights_of_a_strategy(batch, strategy, tau):
+    """At least 0, 0 where nothing is visible, and 1 together in each visible cluster and part."""
+    features, labels, seen = batch
+    memory = WeightedMemory(unit(7, 3, 16, seed=2), strategy=strategy, tau=tau)
+    far = torch.where(labels[:, None] % 2 == 0, 0.0, 2.0).expand(40, 3)  # the ends of its range
+    for difficulty in (None, far):
+        weights = memory.weights(features, labels, seen, difficulty)
+        assert weights.shape == (40, 3) and weights.dtype == torch.float32
+        assert torch.isfinite(weights).all() and (weights >= 0).all()
+        assert not weights[seen == 0].any()
+        sums = torch.zeros(7, 3).index_add_(0, labels, weights)
+        visible = torch.zeros(7, 3).index_add_(0, labels, seen) > 0
+        torch.testing.assert_close(sums, visible.float())
+
+
+@every_strategy
+def test_strategy_sees_one_cluster_and_one_part_at_a_time(batch, strategy):
+    """All at once are each alone; the order of the samples does not matter."""
+    features, labels, seen = batch
+    centroids = unit(7, 3, 16, seed=2)
+    weights = WeightedMemory(centroids, strategy=strategy).weights(features, labels, seen)
+    for part in range(3):
+        memory = WeightedMemory(centroids[:, part], strategy=strategy)
+        for cluster in labels.unique():
+            own = labels == cluster
+            found = memory.weights(features[own, part], labels[own], seen[own, part])
+            torch.testing.assert_close(found, weights[own, part])
+    order = torch.randperm(40, generator=torch.Generator().manual_seed(3))
+    memory = WeightedMemory(centroids, strategy=strategy)
+    turned = memory.weights(features[order], labels[order], seen[order])
+    torch.testing.assert_close(turned, weights[order])
+
+
+@every_strategy
+def test_strategy_only_reads(batch, strategy):
+    _, labels, seen = batch
+    difficulty = 2 * torch.rand(40, 3, generator=torch.Generator().manual_seed(4))
+    given = [difficulty.clone(), seen.clone(), labels.clone()]
+    module = STRATEGIES.load(strategy)
+    weights = module.weights(Samples(*given, clusters=7), 0.1)
+    assert weights.shape == seen.shape and weights.dtype == seen.dtype
+    assert weights.data_ptr() != given[0].data_ptr()
+    if hasattr(module, "start"):
+        start = module.start(given[0], given[1], 0.1)
+        assert start.shape == seen.shape and (start >= 0).all() and not start[seen == 0].any()
+    for one, other in zip(given, (difficulty, seen, labels), strict=True):
+        assert torch.equal(one, other)
+
+
+@every_strategy
+def test_prototypes_stay_on_the_sphere(batch, strategy):
+    features, labels, seen = batch
+    memory = WeightedMemory(unit(7, 3, 16, seed=2), strategy=strategy)
+    before = memory.centroids.clone()
+    memory.update(features, labels, seen)
+    torch.testing.assert_close(memory.centroids.norm(dim=-1), torch.ones(7, 3))
+    still = torch.zeros(7, 3).index_add_(0, labels, seen) == 0
+    assert torch.equal(memory.centroids[still], before[still])
+    assert ((memory.centroids != before).any(-1) == ~still).all()
+
+
+@every_strategy
+def test_strategy_trains(toy_store, toy_weights, tiny_config, tmp_path, strategy):
+    """A few steps in both memories; its file, and no other strategy's, is code of the run."""
+    own = {"global_strategy": strategy, "part_strategy": strategy}
+    config = tiny_config("scwm", memory=own, training={"epochs": 1})
+    files = [file for file in named_modules(config) if file.startswith(STRATEGIES.folder)]
+    assert files == [f"strategies/{strategy}.py"]
+    checkpoints = Checkpoints(tmp_path / "state", {})
+    train(config, toy_store.split("train"), toy_weights, tmp_path, checkpoints)
+    model = torch.load(tmp_path / "model.pt", weights_only=True)["model"]
+    assert all(torch.isfinite(value).all() for value in model.values())
+
+
+# Backbones
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@every_backbone
+@torch.inference_mode()
+def test_contract_of_every_backbone(tiny_config, backbone, size):
+    """Shapes, norms and sums of Output; the part map tells head from shoulders at every size."""
+    section = {"backbone": backbone, "image_size": size}
+    network = build_network(tiny_config("scwm", model=section), None).eval()
+    output = network(torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0)))
+    height, width = output.pixels.shape[2:]
+    assert height >= 16 and width >= 8
+    assert output.global_feature.shape == (2, network.backbone.channels[-1])
+    assert output.pixels.shape == (2, 32, height, width)
+    assert output.part_features.shape == (2, 3, 32)
+    assert output.visibility.shape == (2, 3)
+    assert output.masks.shape == output.logits.shape == (2, 4, height, width)
+    assert all(torch.isfinite(values).all() for values in output)
+    for features in (output.global_feature, output.part_features):
+        norms = features.norm(dim=-1)
+        assert torch.allclose(norms, torch.ones_like(norms), atol=1e-4)
+    assert torch.allclose(output.masks.sum(1), torch.ones(2, height, width), atol=1e-5)
+    assert (output.visibility >= 0).all() and (output.visibility.sum(1) <= 1 + 1e-6).all()
+
+
+@every_backbone
+@torch.inference_mode()
+def test_stages_have_the_stated_channels_and_strides(backbone):
+    """The last stage's stride is 16 instead of torchvision's 32 (last stride 1)."""
+    net = build_backbone(backbone).eval()
+    maps = net(torch.zeros(1, 3, 64, 32))
+    assert [m.shape[1] for m in maps] == net.channels
+    assert [(64 // m.shape[2], 32 // m.shape[3]) for m in maps] == [(s, s) for s in net.strides]
+    assert net.strides[-1] == 16
+
+
+@every_backbone
+def test_folded_batch_norm_computes_the_same_and_still_learns(backbone):
+    torch.manual_seed(0)
+    net = build_backbone(backbone).eval()
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 2)
+    images = torch.randn(2, 3, 64, 32)
+    with torch.no_grad():
+        before = net(images)
+        fold_batch_norm(net)
+        after = net.train()(images)
+    for one, other in zip(before, after, strict=True):
+        assert (one - other).abs().max() < 1e-5 * one.abs().max()
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in net.modules())
+    net(images)[-1].square().mean().backward()
+    assert all(p.grad is not None and p.grad.any() for p in net.parameters())
+
+
+@every_backbone
+def test_parameters_of_a_backbone(backbone):
+    """One seed, one network, and then another; it takes the weights of its like and no others."""
+    torch.manual_seed(0)
+    given, net = build_backbone(backbone).state_dict(), build_backbone(backbone)
+    assert any(not torch.equal(value, given[name]) for name, value in net.state_dict().items())
+    torch.manual_seed(0)
+    again = build_backbone(backbone).state_dict()
+    assert all(torch.equal(value, given[name]) for name, value in again.items())
+    load_weights(net, given)
+    assert all(torch.equal(value, given[name]) for name, value in net.state_dict().items())
+    with pytest.raises(ScwmError, match="do not fit"):
+        load_weights(net, dict(list(given.items())[: len(given) // 2]))
+    weights = BACKBONES.load(backbone).WEIGHTS
+    assert all(isinstance(name, str) and callable(fetch) for name, fetch in weights.items())
+
+
+# Corrections
+
+
+@pytest.fixture(scope="module")
+def crops() -> tuple[Pixels, Tensor, Tensor, Tensor]:
+    """Pixels of 24 figures, their true parts, groups of four, ISP's foreground."""
+    maps, truth = figures()
+    groups = torch.arange(len(maps)) // 4
+    return Pixels(maps), truth, groups, two_means(activation(maps), groups)
+
+
+@pytest.mark.parametrize("name", FOREGROUND_CORRECTIONS.names())
+def test_foreground_correction(crops, name):
+    """A foreground no worse than the first one, for any order of the images and any given one."""
+    pixels, truth, _, first = crops
+    correct, given = FOREGROUND_CORRECTIONS.load(name).correct_foreground, first.clone()
+    found = correct(pixels, given)
+    assert found.shape == first.shape and found.dtype == torch.bool
+    assert torch.equal(given, first), "the first one is not written to"
+    assert torch.equal(correct(pixels, first), found), "the same again"
+    before, after = (parsing_scores(f.long(), truth)["foreground_iou"] for f in (first, found))
+    assert after >= before - 0.01
+    order = torch.randperm(len(first), generator=torch.Generator().manual_seed(0))
+    turned = correct(pixels.subset(order), first[order])
+    assert (turned == found[order]).float().mean() > 0.999
+    for same in (torch.zeros_like(first), torch.ones_like(first)):
+        assert correct(pixels, same).shape == first.shape
+
+
+@pytest.mark.parametrize("name", SPACE_CORRECTIONS.names())
+def test_space_correction(crops, name):
+    """Parts 1..K of the foreground alone, top to bottom, whatever the groups are called."""
+    pixels, truth, groups, _ = crops
+    cluster, inside = SPACE_CORRECTIONS.load(name).cluster_parts, truth > 0
+    found = cluster(pixels, inside, groups, 4)
+    assert found.shape == inside.shape and found.dtype == torch.uint8
+    assert torch.equal(found > 0, inside) and found.max() <= 4
+    assert torch.equal(cluster(pixels, inside, groups, 4), found), "the same again"
+    rows = torch.arange(found.shape[1])[None, :, None].expand_as(found)
+    means = [rows[found == part].float().mean() for part in found.unique() if part]
+    assert means == sorted(means)
+    names = torch.randperm(6, generator=torch.Generator().manual_seed(0))
+    renamed = cluster(pixels, inside, names[groups], 4)
+    assert (renamed == found).float().mean() > 0.999
+    assert not cluster(pixels, torch.zeros_like(inside), groups, 4).any()
+    assert torch.equal(cluster(pixels, inside, groups, 1) > 0, inside)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        *(("foreground", name) for name in FOREGROUND_CORRECTIONS.names()),
+        *(("space", name) for name in SPACE_CORRECTIONS.names()),
+    ],
+)
+def test_correction_is_chosen_by_its_name(tiny_config, kind, name):
+    maps, _ = figures(8)
+    groups = torch.arange(8) // 4
+    chosen = {f"{kind}_correction": name}
+    labels = cascaded_clustering(maps, groups, 3, **chosen)
+    plain = cascaded_clustering(maps, groups, 3, **{f"{kind}_correction": False})
+    assert not torch.equal(labels, plain), "it changes something"
+    assert f"parsing/{kind}_corrections/{name}.py" in named_modules(tiny_config(parsing=chosen))

@@ -1,0 +1,86 @@
+"""What several processes exchange: normalisation, features, state, and their shares of a batch."""
+
+import numpy as np
+import pytest
+import torch
+from processes import CPU, in_processes
+from torch import Tensor, nn
+
+from scwm import distributed
+from scwm.errors import ScwmError
+from scwm.inference import ImageBatches, embed
+from scwm.training import build_network
+from scwm.virtual_batch import VirtualBatch, normalise_across
+
+
+def test_batch_normalisation_over_processes_is_that_of_the_batch():
+    images = torch.randn(7, 5, 3, 2, generator=torch.Generator().manual_seed(0)) + 3
+    weights = torch.randn(images.shape, generator=torch.Generator().manual_seed(1))
+    layer, plain = nn.BatchNorm2d(5), nn.BatchNorm2d(5)
+    for one in (layer, plain):
+        nn.init.normal_(one.weight, generator=torch.Generator().manual_seed(2))
+    expected_input = images.clone().requires_grad_()
+    expected = plain(expected_input)
+    (expected * weights).sum().backward()
+
+    def check() -> None:
+        rows = distributed.shares(7)[distributed.rank()]
+        own = images[rows].clone().requires_grad_()
+        output = normalise_across(layer, own)
+        (distributed.gather(output, rows, 7) * weights).sum().backward()
+        distributed.sum_gradients(layer.parameters())
+        torch.testing.assert_close(output, expected[rows])
+        torch.testing.assert_close(own.grad, expected_input.grad[rows])
+        torch.testing.assert_close(layer.weight.grad, plain.weight.grad, rtol=1e-5, atol=1e-5)
+        for name, value in plain.state_dict().items():
+            torch.testing.assert_close(layer.state_dict()[name], value)
+
+    assert in_processes(3, check) == [0, 0, 0]
+
+
+def test_features_are_shared_out_and_put_together(tiny_config, toy_store, toy_weights):
+    """To the last bit: each batch is computed by one process as it would be by one alone."""
+    network = build_network(tiny_config("scwm"), toy_weights)
+    images = ImageBatches(np.array(toy_store.split("train").images[:23]), CPU)
+    expected = {batch: embed(network, images, batch, pixels=True) for batch in (4, 50)}
+
+    def check() -> None:
+        for batch, whole in expected.items():
+            found = embed(network, images, batch, pixels=True)
+            if distributed.is_main():
+                for name, value in vars(whole).items():
+                    assert torch.equal(getattr(found, name), value), name
+
+    assert in_processes(3, check) == [0, 0, 0]
+
+
+def test_state_of_the_first_process_is_that_of_all():
+    def check() -> None:
+        state = {
+            "weights": torch.arange(3.0) * (distributed.rank() + 1),
+            "history": [{"ari": None}],
+        }
+        taken = distributed.from_main(lambda: state)
+        assert (taken is None) == distributed.is_main()
+        if taken is not None:
+            assert torch.equal(taken["weights"], torch.arange(3.0))
+            assert taken["history"] == [{"ari": None}]
+        assert distributed.highest(distributed.rank() * 5) == 10
+
+    assert in_processes(3, check) == [0, 0, 0]
+
+
+def test_one_process_exchanges_nothing():
+    values: Tensor = torch.ones(2)
+    assert distributed.total(values) is values and distributed.gather(values, slice(2), 2) is values
+    assert distributed.highest(3) == 3 and distributed.from_main(lambda: 1 / 0) is None
+    assert distributed.shares(5) == [slice(0, 5)] and distributed.is_main()
+
+
+def test_more_processes_than_groups_is_an_error(monkeypatch):
+    monkeypatch.setattr(distributed, "count", lambda: 3)
+    monkeypatch.setattr(distributed, "rank", lambda: 2)
+    assert VirtualBatch(16, 4).rows == slice(12, 16)
+    assert VirtualBatch(16, 0).rows == slice(11, 16)
+    with pytest.raises(ScwmError, match=r"(?s)2 group\(s\) of 8: one has none.*virtual_batch"):
+        VirtualBatch(16, 8)

@@ -1,0 +1,127 @@
+"""Every shell line of README.md and docs/ is one that its program takes.
+
+Workflow lines build their graph; the others go through the real parser, which a renamed option
+fails. What is cheap is also run: test_cli_help.py.
+"""
+
+import argparse
+import os
+import re
+import runpy
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from documented_commands import PAGES, ROOT, shell_lines
+
+LINES = list(dict.fromkeys(line for page in PAGES for line in shell_lines(page)))
+MADE_UP = ("double_separation", "lobby")  # in docs/contributing.md, for test_extension.py
+
+
+class Parsed(Exception):
+    """The program has taken its arguments, and would now begin."""
+
+
+@pytest.fixture
+def python(monkeypatch):
+    """``python -m MODULE …`` or ``python FILE …`` until its arguments are parsed."""
+    parse = argparse.ArgumentParser.parse_args
+
+    def only_parse(self, arguments=None, namespace=None):
+        parse(self, arguments, namespace)
+        raise Parsed
+
+    def start(words: list[str]) -> None:
+        run = runpy.run_module if words[0] == "-m" else runpy.run_path
+        program, *arguments = words[1:] if words[0] == "-m" else [str(ROOT / words[0]), *words[1:]]
+        with monkeypatch.context() as patched:
+            patched.setattr(argparse.ArgumentParser, "parse_args", only_parse)
+            patched.setattr(sys, "argv", [program, *arguments])
+            with pytest.raises(Parsed):
+                run(program, run_name="__main__")
+        if "--" in arguments:  # scwm launch -- train …
+            start(["-m", program, *arguments[arguments.index("--") + 1 :]])
+
+    return start
+
+
+def snakemake(words: list[str], folder: Path) -> None:
+    """The options, and the graph of a run nothing of which is there yet."""
+    from snakemake.cli import parse_args
+
+    if "workflow/profiles/slurm" in words:
+        pytest.importorskip("snakemake_executor_plugin_slurm")
+    parse_args(words)
+    whole_paper = "config/paper.yaml" in words and "--config" not in words  # test_workflow.py
+    if whole_paper or any(name in word for name in MADE_UP for word in words):
+        return
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("SCWM_")}
+    words = [*words, "--dry-run", "--quiet", "rules", "--directory", str(folder)]
+    called = [sys.executable, "-m", "snakemake", *words]
+    done = subprocess.run(called, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0 and "train" in done.stdout, done.stderr
+
+
+def torchrun(words: list[str], python) -> None:
+    from torch.distributed.run import get_args_parser
+
+    options = get_args_parser().parse_args(words)
+    assert options.module
+    python(["-m", options.training_script, *options.training_script_args])
+
+
+def pip(words: list[str]) -> None:
+    """The extras that a line names are the project's."""
+    name, extras = re.fullmatch(r"(\w+)\[([\w,-]+)\]", words[-1]).groups()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert words[:-1] == ["install"] and name == project["name"]
+    assert set(extras.split(",")) <= project["optional-dependencies"].keys()
+
+
+def export(words: list[str]) -> None:
+    """The variable names a data set's source."""
+    known = {yaml.safe_load(p.read_text()).get("env") for p in ROOT.glob("config/datasets/*.yaml")}
+    assert words[0].partition("=")[0] in known
+
+
+def make(words: list[str]) -> None:
+    """There is a rule for the target."""
+    stamps = ("-o", ".venv/.installed-demo", "-o", ".venv/.installed-dev")
+    subprocess.run(["make", "-n", *stamps, *words], cwd=ROOT, check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_line_is_taken(line, python, tmp_path, monkeypatch, pytestconfig):
+    monkeypatch.chdir(ROOT)
+    program, *words = shlex.split(line)
+    if program == "scwm":
+        python(["-m", "scwm", *words])
+    elif program == "python":
+        python(words)
+    elif program == "snakemake":
+        snakemake(words, tmp_path)
+    elif program == "torchrun":
+        torchrun(words, python)
+    elif program == "dvc":
+        from dvc.cli import parse_args
+
+        parse_args(words)
+    elif program == ".venv/bin/pytest":
+        found = pytestconfig._parser.parse(words)
+        assert all(Path(name).exists() for name in found.file_or_dir)
+    elif program == ".ci/run":
+        assert os.access(program, os.X_OK) and not words
+    elif program == "eval":  # argcomplete's own line, which need not be installed
+        subprocess.run(["bash", "-n", "-c", line], check=True)
+    else:
+        {"make": make, "pip": pip, "export": export}[program](words)
+
+
+@pytest.mark.parametrize("wrong", ["train RUN --stores STORE", "trian RUN", "data gets"])
+def test_a_wrong_line_is_found(python, wrong):
+    with pytest.raises(SystemExit):
+        python(["-m", "scwm", *wrong.split()])

@@ -1,0 +1,142 @@
+"""What a CPU computes, computed on a GPU; skipped where torch finds none."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from processes import KEY, history_of
+from sklearn.metrics import adjusted_rand_score
+
+from benchmarks import inputs
+from scwm.checkpoint import Checkpoints
+from scwm.data.augment import Augment
+from scwm.evaluation.ranking import query_scores
+from scwm.inference import ImageBatches, embed, place
+from scwm.memory import WeightedMemory
+from scwm.parsing import cascaded_clustering
+from scwm.pseudo_labels import pseudo_labels
+from scwm.training import Trainer, build_network, train
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU")
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+
+
+def unit(*shape: int, seed: int = 0) -> torch.Tensor:
+    return F.normalize(torch.randn(*shape, generator=torch.Generator().manual_seed(seed)), dim=-1)
+
+
+def test_images_live_on_the_gpu_or_come_pinned(toy_store, monkeypatch):
+    images = toy_store.split("train").images
+    rows = [np.array([3, 1, 7]), slice(2, 5)]
+    for resident in (True, False):
+        monkeypatch.setattr("scwm.inference.fits", lambda *_, resident=resident: resident)
+        batches = ImageBatches(images, GPU)
+        assert batches.reads_ahead != resident
+        for item, found in batches.along(rows, lambda item: item):
+            assert found.is_cuda
+            np.testing.assert_array_equal(found.cpu().numpy(), images[item])
+
+
+def test_augmentation_is_that_of_the_cpu(toy_store):
+    images = torch.from_numpy(np.array(toy_store.split("train").images[:8]))
+    augment = Augment()
+    draws = augment.draw(8, *images.shape[1:3], torch.Generator().manual_seed(0))
+    ours, _ = augment.apply(images.to(GPU), None, draws)
+    expected, _ = augment.apply(images, None, draws)
+    torch.testing.assert_close(ours.cpu(), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_features_are_those_of_the_cpu(tiny_config, toy_store, toy_weights):
+    network = build_network(tiny_config("scwm"), toy_weights)
+    images = np.array(toy_store.split("train").images)
+    expected = embed(place(network, CPU), ImageBatches(images, CPU), 16, "float32")
+    found = embed(place(network, GPU), ImageBatches(images, GPU), 16, "float32")
+    for name, value in expected.features().items():
+        near = torch.linalg.vecdot(found.features()[name].cpu(), value)
+        assert near.min() >= 1 - 1e-4, name
+
+
+def test_pseudo_labels_are_those_of_the_cpu():
+    features = torch.from_numpy(inputs.features(inputs.identities(3000)))
+    np.testing.assert_array_equal(pseudo_labels(features.to(GPU)), pseudo_labels(features))
+
+
+def test_pixel_clustering_is_that_of_the_cpu():
+    maps, groups = torch.randn(60, 16, 16, 8).cumsum(2) / 4, np.arange(60) % 7
+    ours = cascaded_clustering(maps.to(GPU), groups, 3)
+    expected = cascaded_clustering(maps, groups, 3)
+    assert adjusted_rand_score(ours.cpu().flatten(), expected.flatten()) > 0.98
+
+
+def test_ranking_is_that_of_the_cpu():
+    ids, cameras = np.arange(400) % 40, np.arange(400) % 7
+    features = unit(400, 64)
+    sides = (features[:80], ids[:80], cameras[:80]), (features[80:], ids[80:], cameras[80:])
+    expected = query_scores(*sides[0], *sides[1])
+    found = query_scores(sides[0][0].to(GPU), *sides[0][1:], sides[1][0].to(GPU), *sides[1][1:])
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values, atol=1e-9)
+
+
+@pytest.mark.parametrize("strategy", ["uniform", "hardest", "hard_mining", "noise_suppression"])
+def test_memory_is_that_of_the_cpu(strategy):
+    centroids, features, labels = unit(9, 3, 32), unit(24, 3, 32, seed=1), torch.arange(24) % 9
+    seen = torch.rand(24, 3, generator=torch.Generator().manual_seed(2))
+    here, there = (WeightedMemory(centroids, strategy=strategy).to(d) for d in (CPU, GPU))
+    loss = here(features, labels, seen)
+    moved = [x.to(GPU) for x in (features, labels, seen)]
+    torch.testing.assert_close(there(*moved).cpu(), loss, atol=1e-4, rtol=1e-5)
+    here.update(features, labels, seen)
+    there.update(*moved)
+    torch.testing.assert_close(there.centroids.cpu(), here.centroids, atol=1e-5, rtol=0)
+
+
+def trained(config: dict[str, Any], store: Any, weights: Any, folder: Path) -> bytes:
+    folder.mkdir()
+    train(config, store.split("train"), weights, folder, Checkpoints(folder / "state", KEY))
+    return (folder / "model.pt").read_bytes()
+
+
+@pytest.mark.parametrize("precision", ["auto", "float32", "tf32", "bfloat16"])
+def test_training_comes_to_its_end(tiny_config, toy_store, toy_weights, tmp_path, precision):
+    config = tiny_config("scwm", training={"precision": precision})
+    trained(config, toy_store, toy_weights, tmp_path / "run")
+    assert all(np.isfinite(row["loss"]) for row in history_of(tmp_path / "run"))
+
+
+def test_deterministic_training_gives_the_same_bytes(tiny_config, toy_store, toy_weights, tmp_path):
+    config = tiny_config("scwm", training={"deterministic": True})
+    one, two = (trained(config, toy_store, toy_weights, tmp_path / name) for name in "ab")
+    torch.use_deterministic_algorithms(False)
+    assert one == two
+
+
+def test_no_step_waits_for_the_gpu(tiny_config, toy_store, toy_weights):
+    """But the first, in which libraries choose and load."""
+    trainer = Trainer(tiny_config("scwm"), build_network(tiny_config("scwm"), toy_weights),
+                      toy_store.split("train"))  # fmt: skip
+    trainer.start_neck()
+    trainer.run_steps(trainer.start_epoch(0))
+    epoch = trainer.start_epoch(1)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        trainer.run_steps(epoch)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def test_budget_bounds_the_gpu():
+    code = (
+        "import torch; from scwm.cli import main; from scwm.commands import runs;"
+        "runs.config = lambda options: torch.ones(2**29, device='cuda');"
+        "words = 'config --method m --dataset d --out o'.split();"
+        "raise SystemExit(main(['--memory-budget', '1G', *words]))"
+    )
+    words = [sys.executable, "-c", code]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 1 and "Out of memory" in done.stderr, done.stderr

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,17 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
-from test_workflow import CONDA_NAMES, NOT_FROM_PYPI, ROOT, STUB, pinned, stubbed
+from workflow_copy import ROOT, STUB, stubbed_copy
 
-__all__ = ["stubbed"]  # the fixture: a copy of the project with a stand-in command line
 ENVIRONMENTS = {"workflow/envs/scwm.yaml": "gpu", "workflow/envs/scwm-cpu.yaml": "cpu"}
+CONDA_NAMES = {
+    "pytorch-gpu": "torch",
+    "pytorch-cpu": "torch",
+    "faiss-gpu": "faiss-cpu",
+    "matplotlib-base": "matplotlib",
+    "snakemake-minimal": "snakemake",
+}
+NOT_FROM_PYPI = {"python", "pip", "conda"}
 
 # Records how it is called; an environment that it creates has a `python` and no packages.
 CONDA = f"""#!{sys.executable}
@@ -49,6 +57,12 @@ print("ran in", os.environ.get("CONDA_PREFIX"), shutil.which("python"), scwm.__f
 """
 
 
+def pinned() -> dict[str, str]:
+    """Package -> version in constraints.txt."""
+    lines = (ROOT / "constraints.txt").read_text().split()
+    return {canonicalize_name(name): version for name, version in (x.split("==") for x in lines)}
+
+
 @pytest.mark.parametrize("path", [*ENVIRONMENTS, "environment.yml"])
 def test_environment_is_one_that_conda_takes(path):
     content = yaml.safe_load((ROOT / path).read_text())
@@ -77,8 +91,6 @@ def test_environments_differ_in_the_builds_alone():
 
 
 def test_environments_hold_what_the_package_needs():
-    import tomllib
-
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     needed = {canonicalize_name(Requirement(line).name) for line in project["dependencies"]}
     for path in ENVIRONMENTS:
@@ -88,18 +100,32 @@ def test_environments_hold_what_the_package_needs():
         assert needed <= there, path
 
 
-def test_slurm_plugin_is_pinned():
-    import tomllib
+@pytest.mark.parametrize("path", [*ENVIRONMENTS, "environment.yml"])
+def test_conda_environments_agree_with_the_pins(path: str) -> None:
+    versions = pinned()
+    entries = yaml.safe_load((ROOT / path).read_text())["dependencies"]
+    for entry in (entry for entry in entries if isinstance(entry, str)):
+        name, _, wanted = entry.partition(" ")
+        if name not in NOT_FROM_PYPI:
+            version = versions[canonicalize_name(CONDA_NAMES.get(name, name))]
+            assert SpecifierSet(wanted).contains(version), f"{entry}, but pinned is {version}"
 
+
+def test_every_requirement_is_pinned() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    for requirement in map(Requirement, project["optional-dependencies"]["slurm"]):
-        version = pinned()[canonicalize_name(requirement.name)]
-        assert requirement.specifier.contains(version)
+    extras = project["optional-dependencies"]
+    named = (line for extra in extras.keys() - {"faiss-gpu"} for line in extras[extra])
+    versions = pinned()
+    for requirement in map(Requirement, [*project["dependencies"], *named]):
+        if requirement.name != project["name"]:
+            version = versions[canonicalize_name(requirement.name)]
+            assert requirement.specifier.contains(version), f"{requirement}, pinned is {version}"
 
 
 @pytest.mark.parametrize("gpu", [False, True])
-def test_snakemake_creates_the_environment_and_runs_the_job_in_it(stubbed, tmp_path, gpu):
+def test_snakemake_creates_the_environment_and_runs_the_job_in_it(tmp_path, gpu):
     """The job sees this checkout's `scwm` though its environment has none."""
+    stubbed = stubbed_copy(tmp_path)
     home = stubbed / "conda"
     for name, text in (("conda", CONDA), ("activate", ACTIVATE)):
         (home / "bin").mkdir(parents=True, exist_ok=True)

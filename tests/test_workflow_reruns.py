@@ -1,0 +1,104 @@
+"""What an edit makes the workflow redo, and what a killed one leaves."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from workflow_copy import STUB, planned, snakemake, stubbed_copy
+
+
+@pytest.fixture
+def stubbed(tmp_path: Path) -> Path:
+    """A copy of the project with the stand-in command line."""
+    return stubbed_copy(tmp_path)
+
+
+def test_edits_redo_what_depends_on_them(stubbed: Path) -> None:
+    """One run of the whole graph with a stand-in command line, then one edit after another."""
+    source = "data/it's here; $HOME"
+    select = [
+        *("--configfile", "config/ci.yaml", "--config", "seeds=[0]"),
+        "methods=[scwm,hard_memory]",
+        f'sources={{mannequins_tiny: "{source}"}}',
+    ]
+
+    done = snakemake(stubbed, "--cores", "2", *select)
+    assert done.returncode == 0, done.stdout + done.stderr
+    log = (stubbed / "results/logs/get_dataset/mannequins_tiny.log").read_text()
+    assert source in log  # one argument, untouched by the shell
+
+    def jobs_after(*paths: str, text: str = "\n# edited\n") -> dict[str, int]:
+        """Jobs once these files, which need not be there yet, end with `text`."""
+        files = [stubbed / path for path in paths]
+        before = [file.read_text() if file.exists() else None for file in files]
+        for file, old in zip(files, before, strict=True):
+            file.write_text((old or "") + text)
+        jobs = planned(stubbed, *select)
+        for file, old in zip(files, before, strict=True):
+            file.unlink() if old is None else file.write_text(old)
+        return jobs
+
+    def after_editing(*paths: str) -> set[str]:
+        return set(jobs_after(*paths)) - {"total"}
+
+    # What no run of the config names, some of it new.
+    assert after_editing(
+        *("config/methods/stripes.yaml", "config/methods/new.yaml", "scwm/data/layouts/msmt17.py"),
+        *("scwm/data/layouts/new.py", "scwm/parsing/foreground_corrections/new.py"),
+        *("scwm/models/backbones/new.py", "scwm/models/backbones/resnet50.py"),
+    ) == set()  # fmt: skip
+    assert after_editing("config/base.yaml", "config/methods/scwm.yaml") == set()
+    base = stubbed / "config/base.yaml"
+    text = base.read_text()
+    base.write_text(text.replace("global_strategy: hard_mining", "global_strategy: uniform"))
+    assert planned(stubbed, *select)["train"] == 1  # `hard_memory` has a strategy of its own
+    base.write_text(text)
+    after_training = {"evaluate", "study", "table", "plot", "page", "all"}
+    assert after_editing("config/published_results.csv") == {"table", "page", "all"}
+    assert after_editing("scwm/losses.py") == {"train", *after_training}
+    assert after_editing("config/claims/space_map.yaml") == {"table", "plot", "page", "all"}
+    assert after_editing("scwm/reporting/tables.py") == {"table", "plot", "page", "all"}
+    renderer = min((stubbed / "scwm/data/mannequins").glob("*.py")).relative_to(stubbed)
+    assert after_editing(str(renderer)) >= {"get_dataset", "build_store", "train"}
+
+    # Of the modules that are found by name, a run depends on those that its config names.
+    assert after_editing("scwm/strategies/new.py") == after_training - {"evaluate"}
+    assert jobs_after("scwm/strategies/hardest.py")["train"] == 1  # `hard_memory`
+    assert after_editing("scwm/data/layouts/market1501.py") >= {"build_store", "train"}
+
+    # A run that is gone leaves a gap in `partial`, which trains nothing.
+    (stubbed / "results/runs/mannequins_tiny/scwm/seed0/metrics.json").unlink()
+    jobs = planned(stubbed, "partial", *select)
+    assert set(jobs) - {"total"} == {"partial"}
+
+
+def test_killed_workflow_leaves_nothing_to_unlock(stubbed: Path) -> None:
+    """A second run in the folder is refused while the first lives, and no longer."""
+    one_run = ["--config", "methods=[scwm]", "seeds=[0]"]
+    select = ["--cores", "1", "--configfile", "config/ci.yaml", *one_run]
+    stub, started = stubbed / "scwm/cli.py", stubbed / "started"
+    stub.write_text(f"import time; open({str(started)!r}, 'w'); time.sleep(60)\n" + STUB)
+    first = subprocess.Popen(
+        [sys.executable, "-m", "snakemake", *select],
+        cwd=stubbed,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    while not started.exists():
+        assert first.poll() is None
+        time.sleep(0.05)
+    refused = snakemake(stubbed, *select)
+    told = refused.stdout + refused.stderr
+    assert refused.returncode != 0
+    assert f"Another run (process {first.pid}) works in this folder" in told
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    stub.write_text(STUB)
+    done = snakemake(stubbed, *select)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (stubbed / "results/ci/report.html").exists()

@@ -33,6 +33,7 @@ claims: $(DEMO_STAMP)  ## the embedded benchmark over five seeds, which decides 
 report: $(WORKFLOW_REPORT)  ## write Snakemake's own report of the embedded benchmark
 
 $(WORKFLOW_REPORT): $(wildcard results/tables/*.html results/plots/*.png) | $(DEMO_STAMP)
+	@test -d results/tables || { echo "no tables yet: run make demo first" >&2; exit 1; }
 	snakemake --report $@
 
 record: $(DEMO_STAMP)  ## keep tables and figures of a finished benchmark in results/recorded, to be committed

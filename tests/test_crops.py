@@ -158,6 +158,9 @@ def test_mere_names_have_no_right_and_wrong(tmp_path):
     assert rank_crops(market, market, names="none").correct is None
     assert rank_crops(market, market).correct is not None
     assert not rank_crops(market, market).scores, "no query has a match"
+    names = ("-1_c1.jpg", "-1_c2.jpg", "0001_c3.jpg")
+    junk = CropFeatures([tmp_path / name for name in names], features, "global")
+    assert not rank_crops(junk, junk).scores, "junk matches nothing"
 
 
 # Identities

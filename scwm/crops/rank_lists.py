@@ -105,9 +105,11 @@ def _own_files(query: Sequence[Path], gallery: Sequence[Path]) -> tuple[Labels, 
 
 
 def _has_match(query: Labels, gallery: Labels) -> bool:
+    """Whether a query's identity is seen by another camera; junk matches nothing."""
     seen: dict[int, set[int]] = {}
     for identity, camera in zip(*map(np.ndarray.tolist, gallery), strict=True):
-        seen.setdefault(identity, set()).add(camera)
+        if identity >= 0:
+            seen.setdefault(identity, set()).add(camera)
     pairs = zip(*map(np.ndarray.tolist, query), strict=True)
     return any(seen.get(identity, set()) - {camera} for identity, camera in pairs)
 

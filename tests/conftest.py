@@ -10,13 +10,18 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
+from trained_runs import KEY
 
+from scwm.checkpoint import Checkpoints
 from scwm.cli import main
 from scwm.config import Config, merge, resolve_config
 from scwm.data import ImageStore, build_store
 from scwm.data.augment import Augment
 from scwm.data.layouts.market1501 import load
+from scwm.data.store import StoreSplit
 from scwm.models.backbone import build_backbone
+from scwm.scoring import evaluate
+from scwm.training import train
 
 Scwm = Callable[..., int]
 PARTS = ("head", "torso", "legs")
@@ -187,3 +192,30 @@ def _person(
         mask[body], image[body] = part, clothes[part - 1]
     image = image * (0.7 if dimmed else 1.0) + rng.normal(0, 6, image.shape)
     return image.clip(0, 255).astype(np.uint8), mask
+
+
+@pytest.fixture(scope="session")
+def start(toy_store, toy_weights):
+    """``start(config, folder)``: train the run; ``split`` replaces the training images."""
+
+    def run(config: Config, folder: Path, split: StoreSplit | None = None) -> Path:
+        folder.mkdir(exist_ok=True)
+        checkpoints = Checkpoints(folder / "state", KEY)
+        train(config, split or toy_store.split("train"), toy_weights, folder, checkpoints)
+        return folder
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def finished(start, tiny_config, toy_store, tmp_path_factory):
+    """``finished(method)``: the folder of the method's run, trained and scored once."""
+    folders: dict[str, Path] = {}
+
+    def run(method: str) -> Path:
+        if method not in folders:
+            folders[method] = start(tiny_config(method), tmp_path_factory.mktemp(method))
+            evaluate(folders[method], toy_store)
+        return folders[method]
+
+    return run

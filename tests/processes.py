@@ -1,6 +1,5 @@
 """Trainings in several processes that are forked here, and what they leave to compare."""
 
-import csv
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -12,6 +11,7 @@ from unittest.mock import patch
 
 import torch
 from torch import Tensor
+from trained_runs import KEY, untimed
 
 from scwm import distributed, training
 from scwm.checkpoint import Checkpoints
@@ -22,7 +22,6 @@ from scwm.models import Network
 from scwm.objective import Objective
 
 CPU = torch.device("cpu")
-KEY = {"run": "of a test"}
 
 
 def in_processes(count: int, work: Callable[..., Any], *arguments: Any) -> list[int | None]:
@@ -108,8 +107,6 @@ def read(path: Path) -> Any:
     return torch.load(path, weights_only=True)
 
 
-def history_of(folder: Path) -> list[dict[str, float]]:
-    """The rows of history.csv, without times."""
-    with (folder / "history.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    return [{k: float(v) for k, v in r.items() if v and not k.startswith("sec")} for r in rows]
+def numbers_of(folder: Path) -> list[dict[str, float]]:
+    """The rows of history.csv, without times and empty cells."""
+    return [{k: float(v) for k, v in row.items() if v} for row in untimed(folder)]

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from processes import KEY, history_of, in_processes, read, train_recorded
+from processes import in_processes, numbers_of, read, train_recorded
+from trained_runs import KEY, untimed
 
 from scwm import distributed
 from scwm.checkpoint import Checkpoints
@@ -96,7 +97,7 @@ def compare(folder: Path, alone: Path, count: int, tolerance: float, gradient: f
     for name, value in values.items():
         relative = 10 * tolerance if "running" in name else 0
         torch.testing.assert_close(found[name], value, atol=tolerance, rtol=relative, msg=name)
-    for row, its in zip(history_of(folder), history_of(alone), strict=True):
+    for row, its in zip(numbers_of(folder), numbers_of(alone), strict=True):
         assert row == pytest.approx(its, abs=1e-3)
         for name in (name for name in its if name.startswith("loss")):
             assert row[name] == pytest.approx(its[name], rel=1e-4), name
@@ -159,5 +160,5 @@ def test_torchrun_trains_from_the_command_line(steps_of, toy_store, toy_weights,
     )
     assert done.returncode == 0, done.stderr
     assert '"processes": 2' in (tmp_path / "run/train.json").read_text()
-    assert len(history_of(tmp_path / "run")) == 1
+    assert len(untimed(tmp_path / "run")) == 1
     assert not list((tmp_path / ".scwm/state").glob("*/*"))

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from processes import KEY, history_of
+from processes import numbers_of
 from sklearn.metrics import adjusted_rand_score
+from trained_runs import KEY
 
 from benchmarks import inputs
 from scwm.checkpoint import Checkpoints
@@ -106,7 +107,7 @@ def trained(config: dict[str, Any], store: Any, weights: Any, folder: Path) -> b
 def test_training_comes_to_its_end(tiny_config, toy_store, toy_weights, tmp_path, precision):
     config = tiny_config("scwm", training={"precision": precision})
     trained(config, toy_store, toy_weights, tmp_path / "run")
-    assert all(np.isfinite(row["loss"]) for row in history_of(tmp_path / "run"))
+    assert all(np.isfinite(row["loss"]) for row in numbers_of(tmp_path / "run"))
 
 
 def test_deterministic_training_gives_the_same_bytes(tiny_config, toy_store, toy_weights, tmp_path):

@@ -1,0 +1,113 @@
+"""An interrupted training ends as the uninterrupted one."""
+
+import os
+import random
+import signal
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from trained_runs import KEY, model_of, same, untimed
+
+from scwm import checkpoint
+from scwm.checkpoint import Checkpoints
+from scwm.epoch import Epoch
+from scwm.errors import Interrupted
+from scwm.objective import Objective
+from scwm.scoring import evaluate
+from scwm.training import Trainer
+
+
+@pytest.fixture
+def stop_in(monkeypatch):
+    """``stop_in(epoch)``: every training is interrupted in that epoch; ``None`` lets it run."""
+    start_epoch = Trainer.start_epoch
+
+    def stop(last: int | None) -> None:
+        def interrupted(self: Trainer, number: int) -> Epoch:
+            if number + 1 == last:
+                raise KeyboardInterrupt
+            return start_epoch(self, number)
+
+        monkeypatch.setattr(Trainer, "start_epoch", interrupted)
+
+    return stop
+
+
+@pytest.mark.parametrize("every", [0, 1], ids="parsing every {}".format)
+def test_resumed_run_is_the_uninterrupted_one(
+    finished, start, stop_in, tiny_config, toy_store, tmp_path, every
+):
+    """Also where the second epoch trains on the part labels of the start."""
+    config = tiny_config("scwm", parsing={"every": every})
+    whole = finished("scwm") if every == 0 else start(config, tmp_path / "whole")
+    evaluate(whole, toy_store)
+    stop_in(2)
+    with pytest.raises(KeyboardInterrupt):
+        start(config, tmp_path / "run")
+    assert not (tmp_path / "run/model.pt").exists() and not (tmp_path / "run/history.csv").exists()
+    stop_in(1)  # the first epoch is not run again
+    run = start(config, tmp_path / "run")
+    evaluate(run, toy_store)
+    assert untimed(run) == untimed(whole) and same(model_of(run), model_of(whole))
+    assert (run / "metrics.json").read_bytes() == (whole / "metrics.json").read_bytes()
+
+
+@pytest.mark.parametrize("step", [1, 3, 4])
+@pytest.mark.parametrize("method", ["scwm", "global_only"])
+def test_training_stopped_between_two_steps_is_the_uninterrupted_one(
+    finished, start, tiny_config, toy_store, tmp_path, monkeypatch, method, step
+):
+    """SIGTERM while a step runs: it ends, its state is saved, and the same call goes on."""
+    update, steps = Objective.update, []
+
+    def signalled(self: Objective, *arguments: Any) -> None:
+        update(self, *arguments)
+        steps.append(1)
+        if len(steps) == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    config, whole = tiny_config(method), finished(method)
+    monkeypatch.setattr(Objective, "update", signalled)
+    with pytest.raises(Interrupted, match="SIGTERM"):
+        start(config, tmp_path)
+    state = Checkpoints(tmp_path / "state", KEY).load()
+    per_epoch = config["training"]["iterations"]
+    assert state is not None and len(state["history"]) == step // per_epoch
+    assert (state["epoch"] is not None) == bool(step % per_epoch)
+    run = start(config, tmp_path)
+    evaluate(run, toy_store)
+    assert len(steps) == per_epoch * config["training"]["epochs"]  # none twice
+    assert untimed(run) == untimed(whole)
+    for name in ("model.pt", "metrics.json"):
+        assert (run / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_checkpoint_after_every_step_changes_nothing(
+    finished, start, tiny_config, toy_store, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(checkpoint, "SECONDS", 0.0)
+    run = start(tiny_config("scwm"), tmp_path)
+    assert (run / "model.pt").read_bytes() == (finished("scwm") / "model.pt").read_bytes()
+
+
+def test_generators_of_the_process_are_not_used(finished, start, tiny_config, tmp_path):
+    """All chance comes from generators of a purpose, so that no other state has to be saved."""
+    torch.manual_seed(123), np.random.seed(123), random.seed(123)  # noqa: NPY002
+    run = start(tiny_config("scwm"), tmp_path)
+    assert (run / "model.pt").read_bytes() == (finished("scwm") / "model.pt").read_bytes()
+
+
+def test_damaged_checkpoint_falls_back_to_the_one_before(start, stop_in, tiny_config, tmp_path):
+    config = tiny_config("global_only", training={"epochs": 3, "iterations": 1})
+    whole = start(config, tmp_path / "whole")
+    stop_in(3)
+    with pytest.raises(KeyboardInterrupt):
+        start(config, tmp_path / "run")
+    newest = tmp_path / "run/state/checkpoint.pt"
+    newest.write_bytes(newest.read_bytes()[:1000])
+    stop_in(1)
+    with pytest.warns(UserWarning, match="Damaged checkpoint"):
+        run = start(config, tmp_path / "run")
+    assert untimed(run) == untimed(whole) and same(model_of(run), model_of(whole))

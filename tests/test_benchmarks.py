@@ -1,13 +1,17 @@
 """Every benchmark at a tiny size: ours and the reference agree, and rows become a report."""
 
+import json
+import sys
 from importlib import import_module
 
 import pandas as pd
 import pytest
+import torch
 
-from benchmarks import STAGES
+from benchmarks import STAGES, gpu
 from benchmarks.harness import Stage
 from benchmarks.report import write_report
+from scwm.config import CONFIG_DIR, merge, read_yaml
 
 ALL = [stage for name in STAGES for stage in import_module(f"benchmarks.{name}").STAGES]
 
@@ -32,3 +36,35 @@ def test_report_has_a_table_for_each_stage_and_a_plot_of_those_that_grow(tmp_pat
     assert "| 4,000 | 0.4 | 4 | 10× | 5 | 50 | labels equal 1 |" in text
     assert "| 64 | 2 | – | – | 5 | – | – |" in text
     assert {path.name for path in plots} == {"growth.png", "growth.svg"}
+
+
+TOY = {
+    "model": {"backbone": "mobilenet_v2", "weights": "none", "image_size": [64, 32]},
+    "training": {"identities": 2, "instances": 2, "iterations": 1, "virtual_batch": 0},
+}
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_images_and_maps_of_the_gpu_benchmark_are_stored_as_it_says(channels_last):
+    settings = merge(read_yaml(CONFIG_DIR / "market1501.yaml")["settings"], TOY)
+    seen = []
+    with gpu.only(channels_last, resident=False):
+        trainer, epoch = gpu.prepared("scwm", settings, images=160, count=1)
+        stage = trainer.network.backbone.stages[1]
+        stage.register_forward_hook(
+            lambda *given: seen.append(given[2].is_contiguous(memory_format=torch.channels_last))
+        )
+        trainer.run_steps(epoch)
+    assert seen == [channels_last]
+
+
+def test_gpu_benchmark_runs_on_a_cpu_too(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(gpu, "SETTINGS", {"float32": ("float32", False, False)})
+    words = f"gpu --backbones mobilenet_v2 --images 160 --steps 1 --out {tmp_path} --set"
+    monkeypatch.setattr(sys, "argv", [*words.split(), json.dumps(TOY)])
+    gpu.main()
+    (row,) = pd.read_csv(tmp_path / "gpu.csv").to_dict("records")
+    assert row["setting"] == "float32" and row["images_per_second"] > 0
+    (epoch,) = pd.read_csv(tmp_path / "gpu_epoch.csv").to_dict("records")
+    stages = sum(epoch[name] for name in ("features", "pseudo_labels", "parsing"))
+    assert epoch["share_beside_steps"] == pytest.approx(stages / (stages + epoch["steps"]))

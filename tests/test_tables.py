@@ -22,12 +22,10 @@ from made_up_runs import (
 )
 
 from scwm import reporting
-from scwm.errors import ScwmError
 from scwm.reporting.latex import PACKAGES, escaped
 from scwm.reporting.layouts import LAYOUTS
 from scwm.reporting.markup import UNKNOWN
 from scwm.reporting.measures import CLUSTERS, MAP, Measure
-from scwm.reporting.published import PUBLISHED, published_frame, read_published
 from scwm.reporting.runs import load_runs, run_folder
 from scwm.reporting.tables import build_table, nested_means, summarise
 
@@ -242,44 +240,6 @@ def test_the_lower_cost_is_the_better(root: Path) -> None:
     best = next(row for row in block.groups["methods"] if row[column].mark == "best")
     ranked = [row[0].text for row in block.groups["methods"]]
     assert best[0].text == min(ranked, key=lambda method: means[method]["seconds_train"])
-
-
-def test_published_rows_have_a_source_and_scwm_no_figures() -> None:
-    table = read_published()
-    assert set(table.dataset) == {"market1501", "msmt17"}
-    assert (table.source != "").all() and not table.duplicated(["dataset", "method"]).any()
-    own = table[table.method == "SCWM"]
-    assert len(own) == 2 and (own[["mAP", "rank1", "rank5", "rank10"]] == "").all(axis=None)
-
-
-def test_ours_stands_beside_the_published(root: Path, tmp_path: Path) -> None:
-    runs = load_runs(root, *NAMES)
-    table = published_frame(runs)
-    market = table[table.dataset == "market1501"]
-    assert "Cluster Contrast (DBSCAN)" in set(market.method)
-    ours = market[market.group == "ours"].set_index("method")
-    assert list(ours.index) == ["scwm", "global_only", "pretrained"]
-    mean = _plain(root).groupby(["dataset", "method"])["mAP"].mean()["market1501", "scwm"]
-    assert float(ours.loc["scwm", "mAP"]) == pytest.approx(100 * mean, abs=0.05)
-    assert set(table[table.dataset == "mannequins"].group) == {"ours"}
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        ("dataset,method", "data,method", "Other columns"),
-        ("github.com/yxgeee/SpCL figs/results.png", "", "without a source"),
-        ("73.1", "731", "mAP is '731'"),
-        ("73.1", "high", "mAP is 'high'"),
-    ],
-)
-def test_a_wrong_list_of_published_results_is_refused(
-    old: str, new: str, message: str, tmp_path: Path
-) -> None:
-    path = tmp_path / "published.csv"
-    path.write_text(PUBLISHED.read_text().replace(old, new))
-    with pytest.raises(ScwmError, match=message):
-        read_published(path)
 
 
 def test_latex_has_a_cell_for_every_column(root: Path, tmp_path: Path) -> None:

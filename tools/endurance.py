@@ -30,6 +30,7 @@ from scwm.training import Trainer, build_network
 
 IDENTITIES, IMAGES, SIZE = 12, 8, (64, 32)
 GROWTH_MB = 4.0  # that noise of the allocator may reach
+EPOCHS = 16  # at least
 
 
 def tiny_backbone() -> Backbone:
@@ -78,6 +79,8 @@ def main() -> int:
     parser.add_argument("--epochs", type=int, default=125)
     parser.add_argument("--iterations", type=int, default=400)
     options = parser.parse_args()
+    if options.epochs < EPOCHS:
+        parser.error(f"--epochs: from {EPOCHS}, or there are too few to compare")
     torch.set_num_threads(1)
     keep_freed_memory()
     settings = {

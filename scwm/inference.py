@@ -113,8 +113,8 @@ def bfloat16_pays(device: torch.device) -> bool:
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """Mixed precision by name: auto | float32 | tf32 | bfloat16. On a GPU float32 is that: torch
-    would leave convolutions to TF32."""
+    """Mixed precision by name: auto | float32 | tf32 | bfloat16. On a GPU it also decides whether
+    products of float32 are TF32's, from now on: the backward pass comes after the block."""
     if device.type == "cuda":
         torch.backends.cudnn.allow_tf32 = precision == "tf32"
         torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")

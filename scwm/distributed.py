@@ -9,7 +9,7 @@ done by the first process, and the others take its state over.
 
 import io
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from itertools import pairwise
@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 
 from scwm.errors import ScwmError
 
@@ -105,7 +105,8 @@ def from_main(make: Callable[[], Any]) -> Any:
 
 
 def to_main(own: Tensor, sizes: list[int]) -> Tensor:
-    """The rows of all processes one after the other, in the first process; elsewhere `own`.
+    """The rows of all processes one after the other, in the first process, stored in the order of
+    `own`; elsewhere `own`.
 
     Args:
         own: (n,…), rows of this process.
@@ -119,7 +120,9 @@ def to_main(own: Tensor, sizes: list[int]) -> Tensor:
     for source, part in enumerate(parts):
         if source and len(part):
             _exchange(dist.recv, part, source)
-    return torch.cat(parts)
+    last = own.ndim == 4 and own.is_contiguous(memory_format=torch.channels_last)
+    stored = torch.channels_last if last else torch.contiguous_format
+    return torch.cat(parts).contiguous(memory_format=stored)
 
 
 def gather(own: Tensor, rows: slice, total: int) -> Tensor:
@@ -141,15 +144,33 @@ def total(values: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Replace every gradient by its sum over all processes."""
-    if count() == 1:
-        return
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    sums = torch.cat([gradient.flatten() for gradient in gradients])
-    _exchange(dist.all_reduce, sums)
-    for gradient, part in zip(gradients, sums.split([g.numel() for g in gradients]), strict=True):
-        gradient.copy_(part.view_as(gradient))
+def exact_sum(own: list[Tensor], terms: int) -> Tensor:
+    """The sum of vectors of all processes, to the last bit the same in any order and share-out.
+
+    Each is rounded to whole multiples of 2**-62·`terms` of the largest value in any, or finer, and
+    whole numbers add without rounding (reproducible summation by a common grid; Demmel and Nguyen,
+    ARITH 2013).
+
+    Args:
+        own: (n,) each, of this process.
+        terms: how many vectors all processes have together.
+
+    Returns:
+        (n,), of nothing but NaN where a value is not finite.
+    """
+    largest = torch.stack([vector.abs().max() for vector in own]).max()
+    largest.nan_to_num_(torch.inf, torch.inf)  # a maximum over processes may lose NaN
+    if count() > 1:
+        _exchange(dist.all_reduce, largest, dist.ReduceOp.MAX)
+    room = 62 - (terms - 1).bit_length()
+    scale = torch.exp2(room - torch.frexp(largest).exponent.double())
+    whole = torch.zeros_like(own[0], dtype=torch.int64)
+    for vector in own:
+        whole += (vector.double() * scale).round().long()
+    if count() > 1:
+        _exchange(dist.all_reduce, whole)
+    total = (whole.double() / scale).to(own[0])
+    return torch.where(largest.isfinite(), total, torch.nan)
 
 
 class _Gathered(torch.autograd.Function):

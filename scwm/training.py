@@ -64,10 +64,9 @@ class Trainer:
         self.network = place(network, self.device)
         self.images = ImageBatches(split.images, self.device)
         settings = config["training"]
-        parameters = [p for p in network.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.Adam(
-            parameters, settings["learning_rate"], weight_decay=settings["weight_decay"], fused=True
-        )
+        self.parameters = [p for p in network.parameters() if p.requires_grad]
+        rate, decay = settings["learning_rate"], settings["weight_decay"]
+        self.optimizer = torch.optim.Adam(self.parameters, rate, weight_decay=decay, fused=True)
         average = get_ema_multi_avg_fn(settings["average"])
         self.averaged = AveragedModel(network, multi_avg_fn=average, use_buffers=True)
         self.augment = Augment(**config["augment"])
@@ -253,11 +252,10 @@ class Trainer:
             draws = self.augment.draw(len(rows), height, width, epoch.draws)
             cells = None if self.cells is None else self.cells[index[own]]
             images, cells = self.augment.apply(images, cells, draws[own])
-            output, cells = batch.gather(self.forward(images, batch), cells)
+            output, cells = self.forward(images, batch), batch.gather(cells)
             losses = objective.losses(output, cells, epoch.labels[index])
             self.optimizer.zero_grad()
-            losses[0].backward()
-            distributed.sum_gradients(self.network.parameters())
+            batch.backward(losses[0], self.parameters)
             self.optimizer.step()
             self.averaged.update_parameters(self.network)
             epoch.monitor.add(output, index)
@@ -267,7 +265,7 @@ class Trainer:
                 checkpoints.save(self.state(epoch))
 
     def forward(self, images: Tensor, batch: VirtualBatch) -> Output:
-        """The network's output of this process's images (B,3,H,W) of `batch`."""
+        """The network's output of the whole `batch`, from this process's images (B,3,H,W)."""
         with autocast(self.device, self.config["training"]["precision"]):
             return batch.forward(self.network, images)
 

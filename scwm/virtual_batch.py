@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,10 +16,12 @@ from scwm.models import Network, Output
 
 
 class VirtualBatch:
-    """How a batch is normalised, and which of its images are this process's.
+    """How a batch is normalised and differentiated, and which of its images are this process's.
 
-    Groups of a batch go to the processes whole; a batch that is one group is shared out, and its
-    statistics are taken over all processes.
+    Groups go to the processes whole. Each is computed by itself, and neither the sum of their
+    gradients nor the running statistics depend on which process had which: any number of processes
+    trains to the same bits. A batch that is one group is shared out, its statistics taken over all
+    processes, which then train as one does but for rounding.
 
     Args:
         images: in the batch of all processes.
@@ -47,31 +49,82 @@ class VirtualBatch:
         self.rows = slice(self.share.start * step, min(self.share.stop * step, images))
 
     def forward(self, network: Network, images: Tensor) -> Output:
-        """`network` of this process's images (B,3,H,W), in training mode."""
-        if distributed.count() == 1:
-            return self._groups(network, images)
-        with self._one(network) if self.groups == 1 else self._many(network):
-            return self._groups(network, images)
+        """`network`, in training mode, of the whole batch in every process; of several groups or
+        processes without the pixel features, which no loss needs.
 
-    def gather(self, output: Output, cells: Tensor | None) -> tuple[Output, Tensor | None]:
-        """Output and part labels (B,h,w) of the whole batch in every process; where there are
-        several, without the pixel features, which no loss needs."""
+        Args:
+            images: (B,3,H,W), this process's.
+        """
+        whole: list[Any]
+        if self.groups > 1:
+            self._own = self._each_group(network, images)
+            whole = [self._leaf(fields) for fields in zip(*self._own, strict=True)]
+            self._whole = Output(*whole)
+            return self._whole
         if distributed.count() == 1:
-            return output, cells
-        whole: list[Any] = [
-            None if field is None else distributed.gather(field, self.rows, self.images)
-            for field in (*output._replace(pixels=None), cells)
+            return cast(Output, network(images))
+        with self._one(network):
+            whole = [self.gather(field) for field in network(images)._replace(pixels=None)]
+        return Output(*whole)
+
+    def gather(self, own: Tensor | None) -> Tensor | None:
+        """The rows of the whole batch in every process, from this process's."""
+        return None if own is None else distributed.gather(own, self.rows, self.images)
+
+    def backward(self, loss: Tensor, parameters: list[nn.Parameter]) -> None:
+        """Give `parameters` their gradients of a `loss` of what `forward` returned."""
+        loss.backward()
+        if self.groups > 1:
+            own = [self._gradients(number, parameters) for number in range(len(self._own))]
+        elif distributed.count() > 1:
+            own = [[parameter.grad for parameter in parameters]]
+        else:
+            return
+        vectors = [torch.cat([x.flatten() for x in found if x is not None]) for found in own]
+        total = distributed.exact_sum(vectors, max(self.groups, distributed.count()))
+        used = [p for p, gradient in zip(parameters, own[0], strict=True) if gradient is not None]
+        for parameter, values in zip(used, total.split([p.numel() for p in used]), strict=True):
+            parameter.grad = torch.empty_like(parameter).copy_(values.view_as(parameter))
+
+    def _leaf(self, fields: tuple[Tensor, ...] | tuple[None, ...]) -> Tensor | None:
+        """A field of the whole batch from this process's groups, at which `loss.backward` ends."""
+        if fields[0] is None:
+            return None
+        own = torch.cat(fields).detach().contiguous()
+        whole: Tensor = distributed.gather(own, self.rows, self.images)
+        return whole.requires_grad_(fields[0].requires_grad)
+
+    def _gradients(self, number: int, parameters: list[nn.Parameter]) -> list[Tensor | None]:
+        """Of the loss by this process's group `number` alone; None of a parameter without one."""
+        start = self.rows.start + number * self.size
+        pairs = [
+            (own, whole.grad[start : start + self.size])
+            for own, whole in zip(self._own[number], self._whole, strict=True)
+            if whole is not None and whole.grad is not None
         ]
-        return Output(*whole[:-1]), whole[-1]
+        outputs, arriving = zip(*pairs, strict=True)
+        return list(torch.autograd.grad(outputs, parameters, arriving, allow_unused=True))
 
-    def _groups(self, network: Network, images: Tensor) -> Output:
-        outputs: list[Output] = [network(group) for group in images.split(self.size)]
-        if len(outputs) == 1:
-            return outputs[0]
-        whole, *optional = zip(*outputs, strict=True)
-        return Output(
-            torch.cat(whole), *(torch.cat(f) if f[0] is not None else None for f in optional)
-        )
+    def _each_group(self, network: Network, images: Tensor) -> list[Output]:
+        """Outputs of this process's groups. Running statistics become what they are after all
+        groups of all processes in their order."""
+        layers = _layers(network)
+        momentum, running = layers[0].momentum, _running(layers)  # torch's default in all of them
+        outputs, seen = [], []
+        for layer in layers:
+            layer.momentum = 1.0  # what runs is then the last group's alone
+        for group in images.split(self.size):
+            outputs.append(network(group)._replace(pixels=None))
+            seen.append(_running(layers))
+        for statistics in distributed.gather(torch.stack(seen), self.share, self.groups):
+            running.lerp_(statistics, momentum)
+        sizes = [2 * len(layer.weight) for layer in layers]
+        for layer, values in zip(layers, running.split(sizes), strict=True):
+            # New tensors: autograd would not take the old ones back changed.
+            layer.running_mean, layer.running_var = values.clone().chunk(2)
+            layer.num_batches_tracked += self.groups - len(outputs)
+            layer.momentum = momentum
+        return outputs
 
     @contextmanager
     def _one(self, network: Network) -> Iterator[None]:
@@ -84,25 +137,6 @@ class VirtualBatch:
         finally:
             for layer in layers:
                 del layer.forward
-
-    @contextmanager
-    def _many(self, network: Network) -> Iterator[None]:
-        """Running statistics become what they are after all groups of all processes, in order: each
-        moves them by ``r <- keep·r + (1 - keep)·s``, so that the n groups of a process add what is
-        left of their move after the groups that follow."""
-        layers = _layers(network)
-        keep = 1 - layers[0].momentum  # torch's default in all of them
-        own, later = self.share.stop - self.share.start, self.groups - self.share.stop
-        before = _running(layers)
-        yield
-        moved = keep**later * (_running(layers) - keep**own * before)
-        after = keep**self.groups * before + distributed.total(moved)
-        for layer, values in zip(
-            layers, after.split([2 * len(x.weight) for x in layers]), strict=True
-        ):
-            # New tensors: autograd would not take the old ones back changed.
-            layer.running_mean, layer.running_var = values.clone().chunk(2)
-            layer.num_batches_tracked += self.groups - own
 
 
 def normalise_across(layer: Any, images: Tensor) -> Tensor:

@@ -1,5 +1,7 @@
 """What several processes exchange: normalisation, features, state, and their shares of a batch."""
 
+from functools import reduce
+
 import numpy as np
 import pytest
 import torch
@@ -28,7 +30,8 @@ def test_batch_normalisation_over_processes_is_that_of_the_batch():
         own = images[rows].clone().requires_grad_()
         output = normalise_across(layer, own)
         (distributed.gather(output, rows, 7) * weights).sum().backward()
-        distributed.sum_gradients(layer.parameters())
+        for parameter in layer.parameters():
+            parameter.grad = distributed.exact_sum([parameter.grad], 3)
         torch.testing.assert_close(output, expected[rows])
         torch.testing.assert_close(own.grad, expected_input.grad[rows])
         torch.testing.assert_close(layer.weight.grad, plain.weight.grad, rtol=1e-5, atol=1e-5)
@@ -36,6 +39,38 @@ def test_batch_normalisation_over_processes_is_that_of_the_batch():
             torch.testing.assert_close(layer.state_dict()[name], value)
 
     assert in_processes(3, check) == [0, 0, 0]
+
+
+def test_exact_sum_is_the_same_in_any_order_and_share():
+    """Of vectors that float32 adds to different bits in different orders."""
+    chance = torch.Generator().manual_seed(0)
+    wide = 10.0 ** torch.randint(-12, 3, (7, 500), generator=chance)
+    vectors = torch.randn(7, 500, generator=chance) * wide
+    orders = [torch.randperm(7, generator=chance) for _ in range(5)]
+    plain = {reduce(torch.add, vectors[order]).numpy().tobytes() for order in orders}
+    assert len(plain) > 1
+    expected = distributed.exact_sum(list(vectors), 7)
+    exact = vectors.double().sum(0)
+    assert ((expected - exact).abs() <= 2**-24 * exact.abs() + 7 * 2**-59 * vectors.max()).all()
+    assert all(torch.equal(distributed.exact_sum(list(vectors[o]), 7), expected) for o in orders)
+
+    def check() -> None:
+        for order in orders:
+            own = list(vectors[order][distributed.shares(7)[distributed.rank()]])
+            assert torch.equal(distributed.exact_sum(own, 7), expected)
+
+    assert in_processes(3, check) == [0, 0, 0]
+
+
+@pytest.mark.parametrize("value", [torch.inf, -torch.inf, torch.nan])
+def test_exact_sum_of_what_is_not_finite_is_nan(value):
+    def check() -> None:
+        own = [torch.ones(2), torch.tensor([1.0, value if distributed.is_main() else 0.0])]
+        assert distributed.exact_sum(own, 4).isnan().all()
+
+    check()
+    assert in_processes(2, check) == [0, 0]
+    assert not distributed.exact_sum([torch.zeros(3)], 1).any()
 
 
 def test_features_are_shared_out_and_put_together(tiny_config, toy_store, toy_weights):
@@ -50,6 +85,7 @@ def test_features_are_shared_out_and_put_together(tiny_config, toy_store, toy_we
             if distributed.is_main():
                 for name, value in vars(whole).items():
                     assert torch.equal(getattr(found, name), value), name
+                    assert getattr(found, name).stride() == value.stride(), name
 
     assert in_processes(3, check) == [0, 0, 0]
 

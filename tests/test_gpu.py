@@ -14,6 +14,7 @@ from sklearn.metrics import adjusted_rand_score
 from trained_runs import KEY
 
 from benchmarks import inputs
+from scwm import distributed
 from scwm.checkpoint import Checkpoints
 from scwm.data.augment import Augment
 from scwm.evaluation.ranking import query_scores
@@ -98,6 +99,12 @@ def test_memory_is_that_of_the_cpu(strategy):
     torch.testing.assert_close(there.centroids.cpu(), here.centroids, atol=1e-5, rtol=0)
 
 
+def test_exact_sum_is_that_of_the_cpu_to_the_last_bit():
+    vectors = list(unit(5, 1000))
+    expected = distributed.exact_sum(vectors, 5)
+    assert torch.equal(distributed.exact_sum([v.to(GPU) for v in vectors], 5).cpu(), expected)
+
+
 def trained(config: dict[str, Any], store: Any, weights: Any, folder: Path) -> bytes:
     folder.mkdir()
     train(config, store.split("train"), weights, folder, Checkpoints(folder / "state", KEY))
@@ -111,17 +118,21 @@ def test_training_comes_to_its_end(tiny_config, toy_store, toy_weights, tmp_path
     assert all(np.isfinite(row["loss"]) for row in numbers_of(tmp_path / "run"))
 
 
-def test_deterministic_training_gives_the_same_bytes(tiny_config, toy_store, toy_weights, tmp_path):
-    config = tiny_config("scwm", training={"deterministic": True})
+@pytest.mark.parametrize("group", [0, 4])
+def test_deterministic_training_gives_the_same_bytes(
+    tiny_config, toy_store, toy_weights, tmp_path, group
+):
+    config = tiny_config("scwm", training={"deterministic": True, "virtual_batch": group})
     one, two = (trained(config, toy_store, toy_weights, tmp_path / name) for name in "ab")
     torch.use_deterministic_algorithms(False)
     assert one == two
 
 
-def test_no_step_waits_for_the_gpu(tiny_config, toy_store, toy_weights):
+@pytest.mark.parametrize("group", [0, 4])
+def test_no_step_waits_for_the_gpu(tiny_config, toy_store, toy_weights, group):
     """But the first, in which libraries choose and load."""
-    trainer = Trainer(tiny_config("scwm"), build_network(tiny_config("scwm"), toy_weights),
-                      toy_store.split("train"))  # fmt: skip
+    config = tiny_config("scwm", training={"virtual_batch": group})
+    trainer = Trainer(config, build_network(config, toy_weights), toy_store.split("train"))
     trainer.start_neck()
     trainer.run_steps(trainer.start_epoch(0))
     epoch = trainer.start_epoch(1)

@@ -73,7 +73,7 @@ def _curves(runs: Runs, columns: Mapping[str, str]) -> Figure:
     down = ceil(len(columns) / across)
     heights = [2.0 * down + 0.4] * len(runs.datasets)
     heights[-1] += 0.22 * ceil(len(methods) / LEGEND_COLUMNS)
-    figure, strips = dataset_panels(runs.datasets, 10.5, heights, runs.gaps)
+    figure, strips = dataset_panels(runs.datasets, 2.85 * across, heights, runs.gaps)
     for dataset, strip in zip(runs.datasets, strips, strict=True):
         own = history[history.dataset == dataset]
         panels = list(strip.subplots(down, across, squeeze=False).flat)

@@ -13,8 +13,8 @@ COMPONENT_TESTS := memory objective losses ranking parsing foreground pixels pse
   quality
 
 .DEFAULT_GOAL := help
-.PHONY: help demo claims report record partial ablation-check component-tests slurm-check dag dry-run \
-  bench test lint docs format pins clean distclean
+.PHONY: help demo claims report record partial ablation-check component-tests gpu-check slurm-check \
+  dag dry-run bench test lint docs format pins clean distclean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,11 @@ ablation-check: component-tests  ## say in minutes whether every component does 
 
 component-tests: $(DEV_STAMP)  ## run its tests alone: of what ablations take away and of the scores
 	OMP_NUM_THREADS=1 pytest -q $(COMPONENT_TESTS:%=tests/test_%.py)
+
+gpu-check:  ## with what $(PYTHON) has: tests, speed and Market-1501 on a GPU; installs nothing
+	$(PYTHON) -m pytest -q tests/test_gpu.py
+	$(PYTHON) -m benchmarks.gpu --out results/gpu
+	$(PYTHON) -m scwm benchmark config/market1501.yaml --results results/market1501 $(OPTIONS)
 
 slurm-check: $(DEV_STAMP)  ## run the workflow through SLURM, on a cluster of this machine alone
 	python tests/slurm/check.py

@@ -68,11 +68,11 @@ class VirtualBatch:
         return Output(*whole)
 
     def gather(self, own: Tensor | None) -> Tensor | None:
-        """The rows of the whole batch in every process, from this process's."""
+        """The rows (B,…) of the whole batch in every process, from this process's (b,…)."""
         return None if own is None else distributed.gather(own, self.rows, self.images)
 
     def backward(self, loss: Tensor, parameters: list[nn.Parameter]) -> None:
-        """Give `parameters` their gradients of a `loss` of what `forward` returned."""
+        """Give `parameters` their gradients of a `loss`, a scalar of what `forward` returned."""
         loss.backward()
         if self.groups > 1:
             own = [self._gradients(number, parameters) for number in range(len(self._own))]

@@ -69,10 +69,12 @@ def results(tmp_path: Path) -> Path:
 
 def test_results_are_recorded_with_their_provenance(results: Path, tmp_path: Path) -> None:
     out = tmp_path / "recorded"
-    (out / "old").mkdir(parents=True)
+    for name in ("tables", "other"):
+        (out / name).mkdir(parents=True)
+        (out / name / "old.csv").touch()
     write_runs(results / "runs", ["another"], METHODS[:1])  # not of these tables
     record(results, out)
-    assert not (out / "old").exists()
+    assert (out / "other/old.csv").exists() and not (out / "tables/old.csv").exists()
     for name in reporting.TABLES:
         for ending in ("csv", "md"):
             copy, made = (f / f"{name}.{ending}" for f in (out / "tables", results / "tables"))
@@ -83,6 +85,16 @@ def test_results_are_recorded_with_their_provenance(results: Path, tmp_path: Pat
     page = (out / "README.md").read_text()
     assert all(f"(plots/{name}.png)" in page for name in reporting.PLOTS)
     assert all(f"(tables/{name}.md)" in page for name in reporting.TABLES)
+
+
+def test_images_of_real_people_are_not_recorded(results: Path, tmp_path: Path) -> None:
+    text = (results / "tables/main.csv").read_text()
+    (results / "tables/main.csv").write_text(text.replace("mannequins", "market1501"))
+    (results / "runs/mannequins").rename(results / "runs/market1501")
+    record(results, tmp_path / "recorded")
+    kept = {path.stem for path in (tmp_path / "recorded/plots").iterdir()}
+    assert kept == set(reporting.PLOTS) - {"masks", "ranks"}
+    assert "ranks" not in (tmp_path / "recorded/README.md").read_text()
 
 
 @pytest.mark.parametrize("change", [{"dirty": True}, {"commit": "fedcba9876543210"}])

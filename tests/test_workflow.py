@@ -9,7 +9,7 @@ import pytest
 import yaml
 from workflow_copy import ROOT, job_counts, snakemake
 
-CONFIGS = ("config", "ci", "market1501_small", "paper")
+CONFIGS = ("config", "ci", "market1501_small", "market1501_cpu", "paper")
 
 
 def read_config(name: str) -> dict:

@@ -3,7 +3,8 @@
     python tools/record.py [--results results] [--out results/recorded]
 
 The folder is committed, so that a clone shows results before it runs anything; nothing else
-writes there. Runs must all be of one commit without changes. Exit status 1 where they are not.
+writes there. Figures that show images are kept of rendered data sets alone. Runs must all be of one
+commit without changes. Exit status 1 where they are not.
 """
 
 import argparse
@@ -16,11 +17,13 @@ from typing import Any
 import pandas as pd
 from PIL import Image
 
+from scwm.data.entries import lookup
 from scwm.errors import ScwmError
 from scwm.reporting.names import CAPTIONS, PLOTS, TABLES
 
 ROOT = Path(__file__).parents[1]
 SAME = ("commit", "dirty", "data_hash", "weights_hash", "versions", "hardware")
+PICTURES = ("masks", "ranks")  # show images of the data set
 COLOURS = 128  # of a kept picture: a third of the bytes, and no difference to the eye
 
 
@@ -45,49 +48,51 @@ def shared(records: Iterable[dict[str, Any]]) -> dict[str, Any]:
 
 
 def record(results: Path, out: Path) -> None:
-    """Replace `out` by the tables, figures and provenance of `results`.
+    """Replace what is recorded in `out` by the tables, figures and provenance of `results`.
 
     Raises:
         ScwmError: a table or figure is missing; see also `shared`.
     """
     tables = [results / f"tables/{name}.{ending}" for name in TABLES for ending in ("csv", "md")]
-    plots = [results / f"plots/{name}.png" for name in PLOTS]
-    absent = [path for path in (*tables, *plots) if not path.is_file()]
+    main = results / "tables/main.csv"
+    datasets = sorted(set(pd.read_csv(main)["dataset"])) if main.is_file() else []
+    rendered = all(lookup(name).source.preset for name in datasets)
+    plots = [name for name in PLOTS if rendered or name not in PICTURES]
+    wanted = [*tables, *(results / f"plots/{name}.png" for name in plots)]
+    absent = [path for path in wanted if not path.is_file()]
     if absent:
         raise ScwmError("Tables or figures are missing.", absent[0], "make the benchmark first")
-    datasets = sorted(set(pd.read_csv(results / "tables/main.csv")["dataset"]))
     runs = [p for d in datasets for p in sorted(results.glob(f"runs/{d}/*/seed*/provenance.json"))]
     provenance = shared(json.loads(run.read_text()) for run in runs)
     provenance["runs"] = [str(run.parent.relative_to(results)) for run in runs]
-    shutil.rmtree(out, ignore_errors=True)
+    for kind in ("tables", "plots"):
+        shutil.rmtree(out / kind, ignore_errors=True)
+        (out / kind).mkdir(parents=True)
     for path in tables:
-        copy = out / "tables" / path.name
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, copy)
-    for path in plots:
-        copy = out / "plots" / path.name
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        with Image.open(path) as picture:
-            picture.convert("RGB").quantize(COLOURS).save(copy, optimize=True)
+        shutil.copyfile(path, out / "tables" / path.name)
+    for name in plots:
+        with Image.open(results / f"plots/{name}.png") as picture:
+            small = picture.convert("RGB").quantize(COLOURS)
+        small.save(out / f"plots/{name}.png", optimize=True)
     (out / "provenance.json").write_text(json.dumps(provenance, indent=2, sort_keys=True) + "\n")
-    (out / "README.md").write_text(index(provenance))
+    (out / "README.md").write_text(index(provenance, datasets, plots))
 
 
-def index(provenance: dict[str, Any]) -> str:
+def index(provenance: dict[str, Any], datasets: list[str], plots: list[str]) -> str:
     """The page that GitHub shows of the folder."""
     hardware = provenance["hardware"]
     machines = hardware if isinstance(hardware, list) else [hardware]
     lines = [
-        "# Recorded results",
+        f"# Recorded results: {', '.join(datasets)}",
         "",
         f"{len(provenance['runs'])} runs at commit `{provenance['commit'][:10]}`, on "
         + "; ".join(f"{m['processor']}, {m['cores']} cores, GPU: {m['gpu']}" for m in machines)
-        + ". Written by `make record`; [provenance.json](provenance.json) has versions and hashes.",
+        + ". Written by `tools/record.py`; versions, hashes: [provenance.json](provenance.json).",
         "",
         *(f"- [{name}](tables/{name}.md) ([CSV](tables/{name}.csv))" for name in TABLES),
         "",
     ]
-    for name in PLOTS:
+    for name in plots:
         lines += [f"![{CAPTIONS[name]}](plots/{name}.png)", "", CAPTIONS[name], ""]
     return "\n".join(lines).rstrip() + "\n"
 

@@ -1,4 +1,4 @@
-"""Batch normalisation over groups of a batch, the same in one process and in several."""
+"""A batch in groups, normalised and differentiated one by one, alike in one process and several."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

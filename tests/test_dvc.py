@@ -73,7 +73,7 @@ def test_results_are_recorded_with_their_provenance(results: Path, tmp_path: Pat
         (out / name).mkdir(parents=True)
         (out / name / "old.csv").touch()
     write_runs(results / "runs", ["another"], METHODS[:1])  # not of these tables
-    record(results, out)
+    record(results, results / "runs", out)
     assert (out / "other/old.csv").exists() and not (out / "tables/old.csv").exists()
     for name in reporting.TABLES:
         for ending in ("csv", "md"):
@@ -91,7 +91,7 @@ def test_images_of_real_people_are_not_recorded(results: Path, tmp_path: Path) -
     text = (results / "tables/main.csv").read_text()
     (results / "tables/main.csv").write_text(text.replace("mannequins", "market1501"))
     (results / "runs/mannequins").rename(results / "runs/market1501")
-    record(results, tmp_path / "recorded")
+    record(results, results / "runs", tmp_path / "recorded")
     kept = {path.stem for path in (tmp_path / "recorded/plots").iterdir()}
     assert kept == set(reporting.PLOTS) - {"masks", "ranks"}
     assert "ranks" not in (tmp_path / "recorded/README.md").read_text()
@@ -102,5 +102,5 @@ def test_runs_of_other_code_are_not_recorded(change: dict, results: Path, tmp_pa
     path = results / "runs/mannequins/scwm/seed1/provenance.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(ScwmError, match="not of one commit"):
-        record(results, tmp_path / "recorded")
+        record(results, results / "runs", tmp_path / "recorded")
     assert not (tmp_path / "recorded").exists()

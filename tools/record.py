@@ -1,6 +1,6 @@
 """Keep a benchmark's tables and figures, with their provenance, in results/recorded.
 
-    python tools/record.py [--results results] [--out results/recorded]
+    python tools/record.py [--results results] [--runs results/runs] [--out results/recorded]
 
 The folder is committed, so that a clone shows results before it runs anything; nothing else
 writes there. Figures that show images are kept of rendered data sets alone. Runs must all be of one
@@ -47,8 +47,9 @@ def shared(records: Iterable[dict[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def record(results: Path, out: Path) -> None:
-    """Replace what is recorded in `out` by the tables, figures and provenance of `results`.
+def record(results: Path, runs: Path, out: Path) -> None:
+    """Replace what is recorded in `out` by the tables and figures of `results` and the provenance
+    of their `runs`.
 
     Raises:
         ScwmError: a table or figure is missing; see also `shared`.
@@ -62,9 +63,9 @@ def record(results: Path, out: Path) -> None:
     absent = [path for path in wanted if not path.is_file()]
     if absent:
         raise ScwmError("Tables or figures are missing.", absent[0], "make the benchmark first")
-    runs = [p for d in datasets for p in sorted(results.glob(f"runs/{d}/*/seed*/provenance.json"))]
-    provenance = shared(json.loads(run.read_text()) for run in runs)
-    provenance["runs"] = [str(run.parent.relative_to(results)) for run in runs]
+    told = [p for name in datasets for p in sorted(runs.glob(f"{name}/*/seed*/provenance.json"))]
+    provenance = shared(json.loads(path.read_text()) for path in told)
+    provenance["runs"] = [f"runs/{path.parent.relative_to(runs)}" for path in told]
     for kind in ("tables", "plots"):
         shutil.rmtree(out / kind, ignore_errors=True)
         (out / kind).mkdir(parents=True)
@@ -100,10 +101,11 @@ def index(provenance: dict[str, Any], datasets: list[str], plots: list[str]) -> 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--results", type=Path, default=ROOT / "results")
+    parser.add_argument("--runs", type=Path, default=ROOT / "results/runs")
     parser.add_argument("--out", type=Path, default=ROOT / "results/recorded")
     arguments = parser.parse_args()
     try:
-        record(arguments.results, arguments.out)
+        record(arguments.results, arguments.runs, arguments.out)
     except ScwmError as error:
         raise SystemExit(f"error: {error}") from error
     print(arguments.out)

@@ -147,7 +147,7 @@ def total(values: Tensor) -> Tensor:
 def exact_sum(own: list[Tensor], terms: int) -> Tensor:
     """The sum of vectors of all processes, to the last bit the same in any order and share-out.
 
-    Each is rounded to whole multiples of 2**-62·`terms` of the largest value in any, or finer, and
+    Each is rounded to whole multiples of 2**-60·`terms` of the largest value in any, or finer, and
     whole numbers add without rounding (reproducible summation by a common grid; Demmel and Nguyen,
     ARITH 2013).
 

@@ -23,7 +23,7 @@ def add(parsers: Parsers) -> None:
         benchmark,
         "make all runs of a benchmark, or go on with it, without Snakemake",
         "scwm benchmark config/market1501.yaml",
-        "scwm benchmark config/market1501.yaml --results results/recorded/short \\",
+        "scwm benchmark config/market1501.yaml --results results/short \\",
         "    --weights resnet50.pt --set training.epochs=20",
     )
     whole.add_argument("config", type=Path, help="a benchmark's config, as for Snakemake")

@@ -8,6 +8,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 DEMO_STAMP := $(VENV)/.installed-demo
 DEV_STAMP := $(VENV)/.installed-dev
 INSTALL = $(BIN)/python -m pip install --quiet --no-compile -c constraints.txt -e
+# Bytecode is written once, on all cores. Where Python does not write it later, every job of the
+# workflow would otherwise compile all that it imports. Some packages hold files for other versions
+# of Python, which cannot be compiled and are not needed.
+COMPILE = $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib scwm || true
 WORKFLOW_REPORT := results/workflow_report.html
 COMPONENT_TESTS := memory objective losses ranking parsing foreground pixels pseudo_labels measures \
   quality
@@ -102,9 +106,11 @@ $(BIN)/python:
 $(DEMO_STAMP): pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing scwm and what it needs into $(VENV) (2 to 5 minutes)"
 	@$(INSTALL) '.[workflow,faiss-cpu]'
+	@$(COMPILE)
 	@touch $@
 
 $(DEV_STAMP): pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing scwm and its development tools into $(VENV) (2 to 5 minutes)"
 	@$(INSTALL) '.[workflow,faiss-cpu,dev]'
+	@$(COMPILE)
 	@touch $@ $(DEMO_STAMP)

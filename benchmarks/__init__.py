@@ -5,6 +5,7 @@ STAGES = (
     "pixel_clustering",
     "memory_update",
     "training_step",
+    "backbone",
     "augmentation",
     "ranking",
 )

@@ -29,9 +29,10 @@ def main() -> None:
             for row in progress(measure(stage), stage.name, len(stage.sizes)):
                 rows.append(row)
                 pd.DataFrame(rows).to_csv(file, index=False)
-    machine = json.dumps(describe_machine(), indent=2, sort_keys=True)
-    (arguments.out / "machine.json").write_text(machine + "\n")
-    for path in write_report(pd.DataFrame(rows), arguments.out):
+    machine = describe_machine()
+    text = json.dumps(machine, indent=2, sort_keys=True)
+    (arguments.out / "machine.json").write_text(text + "\n")
+    for path in write_report(pd.DataFrame(rows), machine["hardware"], arguments.out):
         print(path)
 
 

@@ -1,6 +1,7 @@
 """The measured rows as one Markdown table a stage and as log-log plots of growth."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,10 +16,16 @@ COLUMNS = 4
 LEAST = {"seconds": 1e-4, "peak_mb": 1.0}  # below it a measurement is noise
 
 
-def write_report(rows: pd.DataFrame, out: Path) -> list[Path]:
-    """Write `stages.md` and `growth.png`, `.svg` into `out`; returns their paths."""
+def write_report(rows: pd.DataFrame, hardware: dict[str, Any], out: Path) -> list[Path]:
+    """Write `stages.md` and `growth.png`, `.svg` into `out`; returns their paths.
+
+    Args:
+        hardware: of the machine that ran them, as `describe_machine` gives it.
+    """
     table = out / "stages.md"
-    table.write_text("\n\n".join(_table(name, part) for name, part in _stages(rows)) + "\n")
+    machine = f"{hardware['processor']}, {hardware['cores']} cores, {hardware['instruction_sets']}"
+    tables = [_table(name, part) for name, part in _stages(rows)]
+    table.write_text("\n\n".join([f"Measured on: {machine}.", *tables]) + "\n")
     growing = [(name, part) for name, part in _stages(rows) if len(part) > 2]
     return [table, *(_growth(growing, out / "growth") if growing else [])]
 

@@ -144,7 +144,6 @@ def described(
         raise ScwmError("No images were given.")
     height, width = model.config["model"]["image_size"]
     device = default_device()
-    precision = model.config["training"]["precision"]
     normalise = Augment().normalise
     model.network.eval()
 
@@ -168,7 +167,7 @@ def described(
             if not pixels:
                 continue
             batch = torch.from_numpy(np.stack(pixels)).to(device)
-            with torch.inference_mode(), autocast(device, precision):
+            with torch.inference_mode(), autocast(device, "float32"):
                 output = model.network(normalise(batch))
             yield collect([output])
 

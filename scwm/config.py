@@ -76,6 +76,7 @@ RULES: dict[str, tuple[str, ...] | Range | type | named.Kind] = {
     "augment.erase": (NUMBER, 0, 1),
     "evaluation.feature": FEATURES,
     "evaluation.batch": (int, 1, 10**6),
+    "evaluation.precision": ("float32", "tf32", "bfloat16"),
 }
 
 

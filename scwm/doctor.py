@@ -12,7 +12,6 @@ from importlib import metadata
 from pathlib import Path
 
 from scwm.config import CONFIG_DIR
-from scwm.inference import bfloat16_pays
 
 GIB = 1 << 30
 DISK, MEMORY = 5, 4  # GiB that the embedded benchmark wants
@@ -105,10 +104,7 @@ def _hardware() -> Iterator[Check]:
         )  # fmt: skip
     else:
         yield Check("GPU", "optional", "none", "the embedded benchmark does without")
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    fast = bfloat16_pays(device)
-    yield Check("bfloat16", "ok" if fast else "optional", "in hardware" if fast else "no",
-                "" if fast else "float32 is used, at about half the speed")  # fmt: skip
+    yield Check("CPU instructions", "ok", torch.backends.cpu.get_cpu_capability())
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     yield Check("cores", "ok", f"{cores}; torch uses {torch.get_num_threads()} threads")
     threads = ", ".join(f"{name}={os.environ[name]}" for name in THREADS if name in os.environ)

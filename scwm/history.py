@@ -32,7 +32,7 @@ def write_history(history: list[dict[str, Any]], path: Path) -> None:
 
 def training_speed(config: Config, history: Path) -> float | None:
     """Images a second in the optimiser steps of a finished run; None for an untrained one."""
-    rows = _read(history)
+    rows = read_history(history)
     batch = config["training"]["identities"] * config["training"]["instances"]
     seconds = sum(float(row["seconds_training"]) for row in rows)
     steps = sum(int(row["iterations"]) for row in rows)
@@ -43,12 +43,13 @@ def training_seconds(history: Path) -> float:
     """Seconds of all stages of all epochs, whichever process ran them."""
     return sum(
         float(value)
-        for row in _read(history)
+        for row in read_history(history)
         for name, value in row.items()
         if name.startswith("seconds_")
     )
 
 
-def _read(history: Path) -> list[dict[str, str]]:
+def read_history(history: Path) -> list[dict[str, str]]:
+    """The rows of a history file as text by column."""
     with history.open(newline="") as file:
         return list(csv.DictReader(file))

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from scwm import distributed
 from scwm.budget import memory_budget
+from scwm.config import Config, merge
 from scwm.data.augment import Augment
 from scwm.errors import ScwmError
 from scwm.models import Network, Output
@@ -104,22 +105,30 @@ def calibrating(*necks: nn.BatchNorm1d) -> Iterator[None]:
             neck.eval()
 
 
-def bfloat16_pays(device: torch.device) -> bool:
-    """Whether the hardware computes in bfloat16; emulated, it is far slower than float32."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(getattr(torch.cpu, check, lambda: False)() for check in checks)
+def resolve_precision(config: Config, device: torch.device) -> Config:
+    """`config` with `training.precision` as it is on a device: float32, tf32 or bfloat16.
+
+    ``auto`` becomes bfloat16 on a GPU that computes in it and float32 everywhere else. It does not
+    depend on the kind of CPU: two CPUs would otherwise train two different methods.
+    """
+    precision = config["training"]["precision"]
+    if precision == "auto":
+        gpu = device.type == "cuda"
+        reduced = gpu and torch.cuda.is_bf16_supported(including_emulation=False)
+        precision = "bfloat16" if reduced else "float32"
+    return merge(config, {"training": {"precision": precision}})
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """Mixed precision by name: auto | float32 | tf32 | bfloat16. On a GPU it also decides whether
-    products of float32 are TF32's, from now on: the backward pass comes after the block."""
+    """A context in which a network computes in a precision: float32 | tf32 | bfloat16.
+
+    On a GPU the choice of TF32 for products of float32 stays after the block, as the backward pass
+    runs there.
+    """
     if device.type == "cuda":
         torch.backends.cudnn.allow_tf32 = precision == "tf32"
         torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
-    wanted = precision == "bfloat16" or (precision == "auto" and bfloat16_pays(device))
-    return torch.autocast(device.type, torch.bfloat16, enabled=wanted)
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
 
 
 def fits(size: int, free: int) -> bool:
@@ -185,7 +194,7 @@ def embed(
     network: Network,
     images: ImageBatches,
     batch: int = 128,
-    precision: str = "auto",
+    precision: str = "float32",
     pixels: bool = False,
     title: str = "features",
 ) -> Embedding:
@@ -196,6 +205,7 @@ def embed(
     Args:
         images: N images.
         batch: images at a time.
+        precision: float32 | tf32 | bfloat16.
         pixels: keep the pixel features too (N·C·h·w half floats).
 
     Raises:

@@ -106,4 +106,4 @@ def _metrics(metrics: dict[str, Any]) -> list[str]:
         for feature, scores in metrics["features"].items()
     ]
     note = metrics.get("label_note")
-    return [*head, *rows, *(["", f"Data: {note}"] if note else [])]
+    return [*head, *rows, *(["", f"Note: {note}"] if note else [])]

@@ -15,6 +15,7 @@ import torch
 
 from scwm.config import Config, config_hash
 
+VECTORS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "faiss-cpu", "snakemake")
 
 
@@ -42,7 +43,8 @@ def describe_machine() -> dict[str, Any]:
         "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
         "versions": {"python": platform.python_version(), **_versions()},
         "hardware": {
-            "processor": _processor(),
+            "processor": _cpu_field("model name") or platform.machine(),
+            "instruction_sets": instruction_sets(),
             "cores": os.cpu_count(),
             "threads": torch.get_num_threads(),
             "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
@@ -76,13 +78,21 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _processor() -> str:
+def instruction_sets() -> str:
+    """The vector instructions that the CPU has and those that torch's kernels use, which decide how
+    sums are rounded: ``avx2 avx512f avx512_bf16 (torch: AVX512)``."""
+    has = [name for name in VECTORS if name in _cpu_field("flags").split()]
+    return " ".join([*has, f"(torch: {torch.backends.cpu.get_cpu_capability()})"])
+
+
+def _cpu_field(name: str) -> str:
+    """A field of the first CPU in /proc/cpuinfo; empty where there is none."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
+        return ""
+    found = (line.partition(":")[2].strip() for line in lines if line.startswith(name))
+    return next(found, "")
 
 
 def _git(*arguments: str) -> str | None:

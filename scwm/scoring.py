@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
@@ -23,6 +22,7 @@ from scwm.evaluation import (
     ranked_lists,
     to_grid,
 )
+from scwm.history import read_history
 from scwm.inference import Embedding, ImageBatches, default_device, embed, place
 from scwm.models import Network
 from scwm.writing import whole_file
@@ -75,6 +75,7 @@ def evaluate(run: Path, store: ImageStore) -> None:
     learned = config["kind"] in ("trained", "untrained")
     metrics = {
         **{key: config[key] for key in ("dataset", "method", "seed")},
+        "precision": config["evaluation"]["precision"],
         "default_feature": default,
         "features": ranking,
         **ranking[default],
@@ -144,9 +145,16 @@ def read_features(path: Path) -> dict[str, Side]:
 
 
 def describe_protocol(config: Config, note: str) -> str:
-    """What sets the run's data and use of labels apart from the standard protocol."""
-    cameras = config["training"]["sampler"] == "identities_and_cameras"
-    return "; ".join(filter(None, [note, "camera labels used in training" if cameras else ""]))
+    """What sets the run's data, use of labels and precision apart from the standard protocol."""
+    training, scores = config["training"], config["evaluation"]["precision"]
+    notes = [note]
+    if training["sampler"] == "identities_and_cameras":
+        notes.append("camera labels used in training")
+    if config["kind"] == "trained" and training["precision"] != "float32":
+        notes.append(f"trained in {training['precision']}")
+    if scores != "float32":
+        notes.append(f"features computed in {scores}")
+    return "; ".join(filter(None, notes))
 
 
 def describe(config: Config, network: Network, split: StoreSplit, name: str) -> Embedding:
@@ -157,10 +165,10 @@ def describe(config: Config, network: Network, split: StoreSplit, name: str) -> 
         return Embedding(colour_histogram(split.images))
     device = default_device()
     settings = config["evaluation"]
-    precision = config["training"]["precision"]
     images = ImageBatches(split.images, device)
     title = f"features of {name}"
-    found = embed(place(network, device), images, settings["batch"], precision, title=title)
+    precision, batch = settings["precision"], settings["batch"]
+    found = embed(place(network, device), images, batch, precision, title=title)
     tensors: dict[str, Any] = {key: x if x is None else x.cpu() for key, x in vars(found).items()}
     return Embedding(**tensors)
 
@@ -195,10 +203,13 @@ def score_parts(embedding: Embedding) -> dict[str, float] | None:
 
 def last_labels(history: Path) -> dict[str, int | float] | None:
     """Pseudo-label scores of the last epoch, None for a run that was not trained."""
-    table = pd.read_csv(history)
-    if table.empty:
+    rows = read_history(history)
+    if not rows:
         return None
-    return {name: table[name].iloc[-1].item() for name in LABEL_SCORES}
+    return {
+        name: int(rows[-1][name]) if name == "clusters" else float(rows[-1][name])
+        for name in LABEL_SCORES
+    }
 
 
 def rank_examples(

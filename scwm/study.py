@@ -70,6 +70,7 @@ def study(run: Path, store: ImageStore, keypoints: Path | None = None) -> dict[s
     labels = trainer.label_images(embedding)
     found = {
         **{key: config[key] for key in ("dataset", "method", "seed")},
+        "precision": config["evaluation"]["precision"],
         "pseudo_labels": label_scores(labels, split.ids),
         "parsing": study_parsing(config, embedding, labels, split, points),
         "memory": study_memory(config, embedding, labels, split),
@@ -90,8 +91,9 @@ def embed_parsed(run: Path, split: StoreSplit) -> tuple[Trainer, Embedding]:
         raise ScwmError(
             f"The model of {config['method']} parses no parts.", run, "take a run of `scwm`"
         )
-    evaluation, training = config["evaluation"], config["training"]
-    return trainer, embed(network, trainer.images, evaluation["batch"], training["precision"], True)
+    settings = config["evaluation"]
+    images, precision = trainer.images, settings["precision"]
+    return trainer, embed(network, images, settings["batch"], precision, pixels=True)
 
 
 def corrections(config: Config) -> dict[str, tuple[bool | str, bool | str]]:

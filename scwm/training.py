@@ -32,6 +32,7 @@ from scwm.inference import (
     embed,
     group_size,
     place,
+    resolve_precision,
 )
 from scwm.models import Network, Output, PartHead
 from scwm.monitor import StepMonitor
@@ -59,8 +60,8 @@ class Trainer:
     """
 
     def __init__(self, config: Config, network: Network, split: StoreSplit) -> None:
-        self.config, self.split = config, split
-        self.device = default_device()
+        self.split, self.device = split, default_device()
+        self.config = resolve_precision(config, self.device)
         self.network = place(network, self.device)
         self.images = ImageBatches(split.images, self.device)
         settings = config["training"]
@@ -73,6 +74,11 @@ class Trainer:
         self.parsed = network.parts > 0 and config["model"]["part_source"] == "parsed"
         self.cells: Tensor | None = None
         self.history: list[dict[str, Any]] = []
+
+    @property
+    def precision(self) -> str:
+        """float32 | tf32 | bfloat16: of the steps, and of the features that are clustered."""
+        return str(self.config["training"]["precision"])
 
     @property
     def model(self) -> Network:
@@ -137,7 +143,7 @@ class Trainer:
         with calibrating(self.network.neck):
             size = group_size(len(rows), self.config["evaluation"]["batch"])
             for group in np.split(rows, range(size, len(rows), size)):
-                with autocast(self.device, self.config["training"]["precision"]):
+                with autocast(self.device, self.precision):
                     self.network(self.augment.normalise(self.images[group]))
 
     def start_epoch(self, number: int) -> Epoch:
@@ -145,12 +151,11 @@ class Trainer:
         compute the features, the first one the rest: a label that differs would part them."""
         clock = [time.perf_counter()]
         evaluation = self.config["evaluation"]["batch"]
-        precision = self.config["training"]["precision"]
         every = self.config["parsing"]["every"]
         starts = number == 0 and self.network.parts > 0
         again = self.parsed and number > 0 and every > 0 and number % every == 0
         network = self.model if number else self.network
-        embedding = embed(network, self.images, evaluation, precision, pixels=starts or again)
+        embedding = embed(network, self.images, evaluation, self.precision, starts or again)
         if not distributed.is_main():
             return cast(Epoch, self.share(None))
         if starts:
@@ -266,7 +271,7 @@ class Trainer:
 
     def forward(self, images: Tensor, batch: VirtualBatch) -> Output:
         """The network's output of the whole `batch`, from this process's images (B,3,H,W)."""
-        with autocast(self.device, self.config["training"]["precision"]):
+        with autocast(self.device, self.precision):
             return batch.forward(self.network, images)
 
 
@@ -289,7 +294,7 @@ def train(
     if config["kind"] == "trained":
         trainer = Trainer(config, network, split)
         trainer.run(checkpoints)
-        network, history = trainer.model, trainer.history
+        config, network, history = trainer.config, trainer.model, trainer.history
     if not distributed.is_main():
         return
     write_history(history, run / "history.csv")

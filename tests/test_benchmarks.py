@@ -15,6 +15,8 @@ from scwm.config import CONFIG_DIR, merge, read_yaml
 
 ALL = [stage for name in STAGES for stage in import_module(f"benchmarks.{name}").STAGES]
 
+HARDWARE = {"processor": "a CPU", "cores": 2, "instruction_sets": "avx2 (torch: AVX2)"}
+
 
 @pytest.mark.parametrize("stage", ALL, ids=lambda stage: stage.name)
 def test_ours_agrees_with_the_reference(stage: Stage) -> None:
@@ -31,9 +33,10 @@ def test_report_has_a_table_for_each_stage_and_a_plot_of_those_that_grow(tmp_pat
         for n in (1000, 2000, 4000)
     ]
     single = {**row, "stage": "one_step", "size": 64, "seconds": 2.0}
-    table, *plots = write_report(pd.DataFrame([*growing, single]), tmp_path)
+    table, *plots = write_report(pd.DataFrame([*growing, single]), HARDWARE, tmp_path)
     text = table.read_text()
     assert "| 4,000 | 0.4 | 4 | 10× | 5 | 50 | labels equal 1 |" in text
+    assert text.startswith("Measured on: a CPU, 2 cores, avx2 (torch: AVX2).")
     assert "| 64 | 2 | – | – | 5 | – | – |" in text
     assert {path.name for path in plots} == {"growth.png", "growth.svg"}
 

@@ -116,6 +116,7 @@ def _train(options: argparse.Namespace) -> None:
     from scwm import allocator, distributed, provenance
     from scwm.checkpoint import Checkpoints, state_name, training_key
     from scwm.history import training_seconds, training_speed
+    from scwm.inference import default_device, resolve_precision
     from scwm.lock import Lock
     from scwm.models import read_state
     from scwm.scoring import write_json
@@ -135,6 +136,8 @@ def _train(options: argparse.Namespace) -> None:
     weights_hash = provenance.file_hash(options.weights) if options.weights else "none"
     data_hash = store.info["content_hash"]
     record = provenance.describe_run(config, data_hash, weights_hash)
+    config = resolve_precision(config, default_device())
+    record["precision"] = config["training"]["precision"]
     history, written = options.run / "history.csv", options.run / "train.json"
     state = Path(".scwm/state", state_name(config, options.run))
     lock = Lock(state.with_name(f"{state.name}.lock"))

@@ -1,7 +1,6 @@
 """Part labels against the joints of a pose estimator, where there are no true masks."""
 
 import numpy as np
-from sklearn.metrics import normalized_mutual_info_score
 
 
 def joint_scores(predicted: np.ndarray, points: np.ndarray, names: np.ndarray) -> dict[str, float]:
@@ -20,6 +19,8 @@ def joint_scores(predicted: np.ndarray, points: np.ndarray, names: np.ndarray) -
         difference), joint_part_nmi: normalised mutual information (arithmetic mean) between a
         joint's name and its part's label, over the joints in the foreground; 0 without any.
     """
+    from sklearn.metrics import normalized_mutual_info_score  # slow to import, and seldom needed
+
     height, width = predicted.shape[1:]
     column, row = (
         np.clip((points[..., i] * n).astype(np.int64), 0, n - 1)

@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from torch import Tensor
 
 from scwm.errors import ScwmError
@@ -26,6 +25,9 @@ def label_scores(labels: np.ndarray | Tensor, truth: np.ndarray | Tensor) -> dic
     Raises:
         ScwmError: lengths differ or are 0.
     """
+    # Slow to import: an evaluation does without.
+    from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+
     labels, truth = torch.as_tensor(labels).cpu().numpy(), torch.as_tensor(truth).cpu().numpy()
     if labels.ndim != 1 or labels.shape != truth.shape or not len(labels):
         raise ScwmError(

@@ -1,7 +1,6 @@
 """What the memory's weights do, against true identities and true masks: read for scoring only."""
 
 import numpy as np
-import pandas as pd
 
 
 def wrong_members(labels: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -63,6 +62,8 @@ def weight_scores(
     }
 
     right = ~wrong & (equal > 0)
+    import pandas as pd  # slow to import: an evaluation does without
+
     values = pd.DataFrame({"weight": weights[right], "difficulty": difficulty[right]})
     ranks = values.groupby(groups[right]).rank()
     centred = (ranks - ranks.groupby(groups[right]).transform("mean")).to_numpy()

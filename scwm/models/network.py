@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from scwm.config import Config
 from scwm.models.backbone import Backbone, build_backbone, fold_batch_norm, load_weights
+from scwm.models.conv_relu6 import fuse_relu6
 from scwm.models.part_head import PartHead, Stripes, pool_parts, visibility
 
 MIN_CELLS = (16, 8)  # the part map must tell head from shoulders
@@ -133,6 +134,7 @@ class Network(nn.Module):
             load_weights(self.backbone, weights)
         if model["batch_norm"] == "frozen":
             fold_batch_norm(self.backbone)
+            fuse_relu6(self.backbone)
         width = self.backbone.channels[-1]
         self.pool = GeM() if model["pooling"] == "gem" else Average()
         self.neck = bn_neck(width)

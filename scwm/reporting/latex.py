@@ -48,7 +48,7 @@ def escaped(text: str) -> str:
 
 
 def _environment(table: Table, block: Block) -> list[str]:
-    notes = " ".join(f"Data: {note}." for note in block.notes)
+    notes = " ".join(f"Note: {note}." for note in block.notes)
     caption = escaped(f"{table.title}, {block.dataset}. {table.caption} {notes}".strip())
     label = re.sub(r"[^a-z0-9]+", "-", f"{table.name} {block.dataset}".lower())
     columns = _columns([cells for own in block.groups.values() for cells in own])

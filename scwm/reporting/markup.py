@@ -52,7 +52,7 @@ def to_markdown(table: Table) -> str:
     lines = [f"# {table.title}", "", table.caption]
     for block in table.blocks:
         lines += ["", f"## {escape(block.dataset, quote=False)}", ""]
-        lines += [f"Data: {escape(note, quote=False)}\n" for note in block.notes]
+        lines += [f"Note: {escape(note, quote=False)}\n" for note in block.notes]
         left = {i for cells in block.groups.values() for i, c in enumerate(cells[0]) if _left(c)}
         rules = (":--" if i in left else "--:" for i in range(len(block.header)))
         lines += [_markdown_row(block.header), _markdown_row(rules)]
@@ -99,7 +99,7 @@ def html_fragment(table: Table) -> str:
     parts = [f"<h2>{escape(table.title)}</h2>", f'<p class="caption">{escape(table.caption)}</p>']
     for block in table.blocks:
         parts.append(f"<h3>{escape(block.dataset)}</h3>")
-        parts += [f'<p class="note">Data: {escape(note)}</p>' for note in block.notes]
+        parts += [f'<p class="note">Note: {escape(note)}</p>' for note in block.notes]
         sample = next(iter(block.groups.values()))[0]
         head = "".join(
             f'<th scope="col"{" class=text" if _left(cell) else ""}>{escape(name)}</th>'

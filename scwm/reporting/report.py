@@ -158,7 +158,7 @@ def _setting(runs: Runs) -> str:
             (method, described[method], _difference(base, configs[method])) for method in configs
         ]
         parts.append(f"<h3>{escape(dataset)}</h3>")
-        parts += [f'<p class="note">Data: {escape(note)}</p>' for note in notes if note]
+        parts += [f'<p class="note">Note: {escape(note)}</p>' for note in notes if note]
         parts.append(html_rows(("Method", "What differs", "Settings that differ"), rows))
         parts.append(
             f"<details><summary>All settings of <code>{escape(name)}</code>"

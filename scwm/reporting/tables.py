@@ -20,7 +20,7 @@ from scwm.writing import whole_file
 READING = (
     "Mean ± sample standard deviation over the seeds, scores in percent. Best value of the methods "
     f"bold, second underlined; controls are not ranked. {UNKNOWN}: unknown or not applicable; (n): "
-    "known for n of the seeds only."
+    "known for n of the seeds only. Trained and scored in float32 where no note says otherwise."
 )
 
 

@@ -242,6 +242,14 @@ def reported_outputs(config):
     ]
 
 
+def launcher(processes=1):
+    """The command that starts another one on GPUs leased for it, or in several processes; nothing
+    where that is one process on the CPU."""
+    gpus = int(config["gpu"]) * processes
+    wanted = gpus or processes > 1
+    return ["launch", f"--processes={processes}", f"--gpus={gpus}", "--"] if wanted else []
+
+
 def shell_prefix():
     """What precedes every command: strict bash, this checkout's package, polite threads.
 

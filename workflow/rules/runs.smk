@@ -61,12 +61,12 @@ rule train:
         run=subpath(output.model, parent=True),
         store=subpath(input.images, parent=True),
         weights=lambda wildcards, input: option("--weights", input.get("weights")),
+        launcher=launcher(config["processes"]),
     message:
         "train {wildcards.method} on {wildcards.dataset}, seed {wildcards.seed}"
     shell:
-        "OMP_NUM_THREADS=$((({threads} - 1) / {resources.processes} + 1)) python -m scwm launch"
-        " --processes {resources.processes} --gpus {resources.gpu} --"
-        " train {params.run:q} --store {params.store:q} {params.weights:q} > {log:q} 2>&1"
+        "OMP_NUM_THREADS=$((({threads} - 1) / {resources.processes} + 1)) python -m scwm"
+        " {params.launcher:q} train {params.run:q} --store {params.store:q} {params.weights:q} > {log:q} 2>&1"
 
 
 rule evaluate:
@@ -99,10 +99,11 @@ rule evaluate:
     params:
         run=subpath(output.metrics, parent=True),
         store=subpath(input.images, parent=True),
+        launcher=launcher(),
     message:
         "evaluate {wildcards.method} on {wildcards.dataset}, seed {wildcards.seed}"
     shell:
-        "OMP_NUM_THREADS={threads} python -m scwm launch --gpus {resources.gpu} --"
+        "OMP_NUM_THREADS={threads} python -m scwm {params.launcher:q}"
         " evaluate {params.run:q} --store {params.store:q}"
         " > {log:q} 2>&1"
 
@@ -139,10 +140,11 @@ rule study:
     params:
         run=subpath(output.study, parent=True),
         store=subpath(input.images, parent=True),
+        launcher=launcher(),
         keypoints=lambda wildcards, input: option("--keypoints", input.get("keypoints")),
     message:
         "study {wildcards.method} on {wildcards.dataset}, seed {wildcards.seed}"
     shell:
-        "OMP_NUM_THREADS={threads} python -m scwm launch --gpus {resources.gpu} --"
+        "OMP_NUM_THREADS={threads} python -m scwm {params.launcher:q}"
         " study {params.run:q} --store {params.store:q}"
         " {params.keypoints:q} > {log:q} 2>&1"

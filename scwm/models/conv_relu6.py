@@ -1,0 +1,101 @@
+"""Convolution and ReLU6 as one operator: MobileNetV2 with frozen batch normalisation on a CPU."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+aten, onednn = torch.ops.aten, torch.ops.mkldnn
+
+
+def fuse_relu6(module: nn.Module) -> None:
+    """Replace each convolution that only an identity parts from a ReLU6 by `ConvReLU6`, in place.
+
+    Names of parameters stay as they are.
+    """
+    for name, child in module.named_children():
+        layers = list(child.children())
+        if (
+            len(layers) == 3
+            and isinstance(layers[0], nn.Conv2d)
+            and isinstance(layers[1], nn.Identity)
+            and isinstance(layers[2], nn.ReLU6)
+        ):
+            setattr(module, name, ConvReLU6(layers[0]))
+        else:
+            fuse_relu6(child)
+
+
+class ConvReLU6(nn.Sequential):
+    """``min(max(conv(x), 0), 6)``, the same function and gradient as by two layers.
+
+    On a CPU, maps of the first stages are tens of megabytes, and half of the time of a ReLU6 is
+    spent on reading and writing them. Here oneDNN clips while it writes the convolution's output,
+    and the gradient needs that output only: it passes where the output is neither 0 nor 6.
+
+    Under autocast one gradient is computed in float32: that of the input of a depthwise convolution
+    with a stride. oneDNN has no fast kernel for it in bfloat16: the three of MobileNetV2 take 10 to
+    100 times as long as in float32, more than half of a training step. `python -m benchmarks
+    operators` measures each kind of layer in both types.
+
+    Args:
+        conv: a convolution with a bias.
+    """
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__(conv)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(B,C,H,W) -> (B,D,h,w)."""
+        conv: Any = self[0]
+        kind = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else maps.dtype
+        if not _fusible(maps, kind):
+            return F.relu6(conv(maps))
+        values = (x.to(kind) for x in (maps, conv.weight, conv.bias))
+        geometry = conv.stride, conv.padding, conv.dilation, conv.groups
+        output: Tensor = _Fused.apply(*values, geometry)
+        return output
+
+
+def _fusible(maps: Tensor, kind: torch.dtype) -> bool:
+    exported = torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None
+    if maps.device.type != "cpu" or exported or not torch.backends.mkldnn.is_available():
+        return False
+    if kind == torch.bfloat16:
+        return bool(onednn._is_mkldnn_bf16_supported())
+    return kind == torch.float32
+
+
+class _Fused(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, maps: Tensor, weight: Tensor, bias: Tensor, geometry: tuple[Any, ...]
+    ) -> Tensor:
+        stride, padding, dilation, groups = geometry
+        output: Tensor = onednn._convolution_pointwise(
+            *(maps, weight, bias, padding, stride, dilation, groups), "hardtanh", [0.0, 6.0], ""
+        )
+        ctx.save_for_backward(maps, weight, output)
+        ctx.geometry = stride, padding, dilation, False, (0, 0), groups
+        return output
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        maps, weight, output = ctx.saved_tensors
+        whole, *others = ctx.needs_input_grad[:3]
+        passed = aten.hardtanh_backward(gradient, output, 0, 6)
+        strided = ctx.geometry[-1] > 1 and max(ctx.geometry[0]) > 1
+        slow = strided and passed.dtype == torch.bfloat16
+        arriving, *own = aten.convolution_backward(
+            *(passed, maps, weight, [len(weight)]), *ctx.geometry, [whole and not slow, *others]
+        )
+        if whole and slow:
+            shape = passed.new_empty(1, dtype=torch.float32).expand(maps.shape)
+            exact = aten.convolution_backward(
+                *(passed.float(), shape, weight.float(), None), *ctx.geometry, [True, False, False]
+            )
+            arriving = exact[0].to(maps.dtype)
+        return arriving, *own, None

@@ -47,6 +47,7 @@ def prepared(
     ids = np.arange(images) % IDENTITIES
     split = StoreSplit(pixels, ids, ids, [str(i) for i in range(images)])
     trainer = Trainer(config, network, split)
+    config = trainer.config
     labels = torch.from_numpy(ids).to(trainer.device)
 
     def unit(*shape: int) -> torch.Tensor:

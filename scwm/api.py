@@ -9,6 +9,7 @@ Example::
     order, similarity = rank(model, ["query.jpg"], ["a.jpg", "b.jpg", "c.jpg"])
 """
 
+import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,7 @@ from scwm.data.augment import Augment
 from scwm.errors import ScwmError
 from scwm.inference import Embedding, autocast, collect, default_device, place
 from scwm.models import Network
+from scwm.optional import optional_module
 from scwm.progress import progress
 from scwm.scoring import load_network
 
@@ -49,8 +51,6 @@ def load_model(path: str | Path) -> Model:
     """
     path = Path(path)
     if path.suffix == ".safetensors":
-        from scwm.export import read_safetensors  # its package is optional
-
         network, config = read_safetensors(path)
     else:
         network, config = load_network(path / "model.pt" if path.is_dir() else path)
@@ -189,6 +189,27 @@ def stacked(batches: Iterable[np.ndarray], most: int) -> np.ndarray:
         rows[filled : filled + len(batch)] = batch
         filled += len(batch)
     return rows[:filled]
+
+
+def read_safetensors(path: Path) -> tuple[Network, Config]:
+    """The network and config in a file that `export` wrote.
+
+    Raises:
+        ScwmError: the package is not there, or not such a file.
+    """
+    module = optional_module("safetensors", "safetensors")
+    try:
+        with module.safe_open(path, framework="pt") as file:
+            config: Config = json.loads(file.metadata()["config"])
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        network = Network(config)
+        network.load_state_dict(state)
+    except FileNotFoundError as error:
+        raise ScwmError("There is no such file.", path, "check the path") from error
+    except Exception as error:
+        remedy = "give a file that `scwm export` wrote"
+        raise ScwmError(f"Not a model of this suite: {error}", path, remedy) from error
+    return network, config
 
 
 def _read(image: str | Path | Image.Image | np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from importlib import metadata
 from typing import Any
 
-from scwm.budget import VARIABLE, bound_memory
 from scwm.commands import benchmark, data, library, machine, reporting, runs
 from scwm.errors import Interrupted, ScwmError
 from scwm.optional import optional_module
@@ -39,9 +38,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         try:
             options = parser.parse_args(arguments)
-            if options.memory_budget:
-                os.environ[VARIABLE] = options.memory_budget
-            bound_memory()
             options.run_command(options)
         finally:
             sys.stdout.flush()  # what fails at Python's own end is told without sense
@@ -103,14 +99,11 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
     parser = argparse.ArgumentParser(
         "scwm",
-        usage="scwm [-h] [--version] [--memory-budget SIZE] COMMAND ...",
+        usage="scwm [-h] [--version] COMMAND ...",
         description="Benchmark suite for unsupervised person re-identification (SCWM).",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
-    parser.add_argument(
-        "--memory-budget", metavar="SIZE", help="of GPU or host, as in 8G: stop beyond it"
-    )
     parsers = parser.add_subparsers(
         prog="scwm", required=True, metavar="COMMAND", help=argparse.SUPPRESS
     )

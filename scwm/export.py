@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from scwm.api import Model, default_feature
+from scwm.api import Model, default_feature, read_safetensors
 from scwm.config import Config
 from scwm.data.augment import Augment
 from scwm.errors import ScwmError
@@ -131,24 +131,3 @@ def _safetensors(crops: Crops, config: Config, path: Path) -> Features:
 
 
 WRITERS = {".pt": _torchscript, ".onnx": _onnx, ".safetensors": _safetensors}
-
-
-def read_safetensors(path: Path) -> tuple[Network, Config]:
-    """The network and config in a file that `export` wrote.
-
-    Raises:
-        ScwmError: the package is not there, or not such a file.
-    """
-    module = optional_module("safetensors", "safetensors")
-    try:
-        with module.safe_open(path, framework="pt") as file:
-            config: Config = json.loads(file.metadata()["config"])
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        network = Network(config)
-        network.load_state_dict(state)
-    except FileNotFoundError as error:
-        raise ScwmError("There is no such file.", path, "check the path") from error
-    except Exception as error:
-        remedy = "give a file that `scwm export` wrote"
-        raise ScwmError(f"Not a model of this suite: {error}", path, remedy) from error
-    return network, config

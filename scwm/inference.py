@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from scwm import distributed
-from scwm.budget import memory_budget
 from scwm.config import Config, merge
 from scwm.data.augment import Augment
 from scwm.errors import ScwmError
@@ -132,9 +131,8 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
 
 
 def fits(size: int, free: int) -> bool:
-    """Whether images of `size` bytes may live on a GPU with `free` bytes, or a smaller budget; half
-    is for the training."""
-    return size <= min(free, memory_budget() or free) // 2
+    """Whether images of `size` bytes may live on a GPU with `free` bytes; half is for training."""
+    return size <= free // 2
 
 
 class ImageBatches:

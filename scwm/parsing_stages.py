@@ -13,17 +13,17 @@ import torch
 from torch import Tensor
 
 from scwm.api import read_crops
-from scwm.config import load_config
+from scwm.config import Config, load_config
 from scwm.crops.features import find_crops
 from scwm.data.store import ImageStore, StoreSplit
 from scwm.errors import ScwmError
 from scwm.evaluation import to_grid
 from scwm.inference import Embedding
+from scwm.labelling import label_images
 from scwm.parsing import activation, cascaded_clustering
 from scwm.progress import progress
 from scwm.seeding import derived_seed, numpy_generator
 from scwm.study import corrections, embed_parsed
-from scwm.training import Trainer
 
 MOST = 100  # images of one picture
 Stages = dict[str, np.ndarray]
@@ -48,11 +48,12 @@ def store_stages(
         raise ScwmError(
             f"{count} images, seed {seed}", remedy=f"ask for 1 to {MOST} images and a seed from 0"
         )
-    trainer, embedding = embed_parsed(run, store.split("train"))
-    labels = trainer.label_images(embedding)
+    split = store.split("train")
+    config, embedding = embed_parsed(run, split)
+    labels = label_images(config, embedding, split.ids)
     rows = one_of_each(labels.cpu().numpy(), count, seed)
-    names = [Path(trainer.split.paths[row]).name for row in rows]
-    return names, parsing_stages(trainer, embedding, labels, rows)
+    names = [Path(split.paths[row]).name for row in rows]
+    return names, parsing_stages(config, split, embedding, labels, rows)
 
 
 def crop_stages(run: Path, paths: Sequence[Path]) -> tuple[list[str], Stages]:
@@ -72,21 +73,23 @@ def crop_stages(run: Path, paths: Sequence[Path]) -> tuple[list[str], Stages]:
         raise ScwmError(f"{len(files)} images: one picture shows at most {MOST}.")
     crops = read_crops(files, load_config(run / "config.yaml")["model"]["image_size"])
     unknown, names = np.zeros(len(files), dtype=np.int64), [file.name for file in files]
-    trainer, embedding = embed_parsed(run, StoreSplit(crops, unknown, unknown, names))
-    group = torch.zeros(len(files), dtype=torch.long, device=trainer.device)
-    return names, parsing_stages(trainer, embedding, group, np.arange(len(files)))
+    split = StoreSplit(crops, unknown, unknown, names)
+    config, embedding = embed_parsed(run, split)
+    group = torch.zeros(len(files), dtype=torch.long, device=embedding.global_feature.device)
+    return names, parsing_stages(config, split, embedding, group, np.arange(len(files)))
 
 
 def parsing_stages(
-    trainer: Trainer, embedding: Embedding, labels: Tensor, rows: np.ndarray
+    config: Config, split: StoreSplit, embedding: Embedding, labels: Tensor, rows: np.ndarray
 ) -> Stages:
-    """Stages of the images `rows` of the trainer's split, of which all are clustered.
+    """Stages of the images `rows` of a split, of which all are clustered.
 
     Args:
+        config: of the model.
         embedding: of the split, with pixel features.
         labels: (N,) pseudo identities, -1 = none.
     """
-    pixels, masks, config = embedding.pixels, embedding.part_labels, trainer.config
+    pixels, masks = embedding.pixels, embedding.part_labels
     assert pixels is not None and masks is not None
     index = torch.from_numpy(rows).to(labels.device)
     seed = derived_seed(config["seed"], "clustering", 0)
@@ -103,7 +106,6 @@ def parsing_stages(
         "corrected parts": corrected,
         "classifier's parts": masks[index],
     }
-    split = trainer.split
     stages = {"image": split.images[rows]}
     stages |= {name: cells.cpu().numpy() for name, cells in shown.items()}
     if split.masks is not None:

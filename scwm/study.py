@@ -27,7 +27,8 @@ from scwm.evaluation import (
     parsing_scores,
     to_grid,
 )
-from scwm.inference import Embedding, embed
+from scwm.inference import Embedding, ImageBatches, default_device, embed, place
+from scwm.labelling import label_images
 from scwm.models import Output
 from scwm.models.part_head import pool_parts
 from scwm.monitor import StepMonitor
@@ -37,7 +38,6 @@ from scwm.parsing import activation, cascaded_clustering
 from scwm.progress import progress
 from scwm.scoring import load_network, write_json
 from scwm.seeding import derived_seed, numpy_generator
-from scwm.training import Trainer
 
 SCORES = (
     *("foreground_share", "foreground_iou", "part_miou", "misplaced_share"),
@@ -65,9 +65,8 @@ def study(run: Path, store: ImageStore, keypoints: Path | None = None) -> dict[s
     """
     split = store.split("train")
     points = None if keypoints is None else read_keypoints(keypoints, len(split))
-    trainer, embedding = embed_parsed(run, split)
-    config = trainer.config
-    labels = trainer.label_images(embedding)
+    config, embedding = embed_parsed(run, split)
+    labels = label_images(config, embedding, split.ids)
     found = {
         **{key: config[key] for key in ("dataset", "method", "seed")},
         "precision": config["evaluation"]["precision"],
@@ -79,21 +78,21 @@ def study(run: Path, store: ImageStore, keypoints: Path | None = None) -> dict[s
     return found
 
 
-def embed_parsed(run: Path, split: StoreSplit) -> tuple[Trainer, Embedding]:
-    """The trainer of a run's model on `split`, and the split's embedding with pixel features.
+def embed_parsed(run: Path, split: StoreSplit) -> tuple[Config, Embedding]:
+    """The config of a run's model, and the embedding of `split` with pixel features.
 
     Raises:
         ScwmError: no such model, or one without parsed parts.
     """
     network, config = load_network(run / "model.pt")
-    trainer = Trainer(config, network, split)
-    if not trainer.parsed:
+    model, settings, device = config["model"], config["evaluation"], default_device()
+    if not (model["parts"] and model["part_source"] == "parsed"):
         raise ScwmError(
             f"The model of {config['method']} parses no parts.", run, "take a run of `scwm`"
         )
-    settings = config["evaluation"]
-    images, precision = trainer.images, settings["precision"]
-    return trainer, embed(network, images, settings["batch"], precision, pixels=True)
+    images = ImageBatches(split.images, device)
+    precision, batch = settings["precision"], settings["batch"]
+    return config, embed(place(network, device), images, batch, precision, pixels=True)
 
 
 def corrections(config: Config) -> dict[str, tuple[bool | str, bool | str]]:

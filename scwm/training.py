@@ -18,7 +18,6 @@ from scwm.config import Config
 from scwm.data.augment import Augment
 from scwm.data.store import StoreSplit
 from scwm.epoch import Epoch
-from scwm.errors import ScwmError
 from scwm.evaluation.label_quality import label_scores
 from scwm.evaluation.parsing_quality import training_scores
 from scwm.history import write_history
@@ -34,13 +33,12 @@ from scwm.inference import (
     place,
     resolve_precision,
 )
+from scwm.labelling import label_images, parse_images
 from scwm.models import Network, Output, PartHead
 from scwm.monitor import StepMonitor
 from scwm.objective import Objective
-from scwm.parsing import cascaded_clustering
 from scwm.parsing.discriminant import LinearDiscriminant
 from scwm.progress import progress
-from scwm.pseudo_labels import pseudo_labels
 from scwm.seeding import derived_seed, numpy_generator
 from scwm.virtual_batch import VirtualBatch
 
@@ -161,11 +159,11 @@ class Trainer:
         if starts:
             embedding = self.start_parts(embedding)
         clock.append(time.perf_counter())
-        labels = self.label_images(embedding)
+        labels = label_images(self.config, embedding, self.split.ids)
         clock.append(time.perf_counter())
         row: dict[str, Any] = label_scores(labels.cpu().numpy(), self.split.ids)
         if again:
-            self.cells = self.parse_images(embedding, labels, number)
+            self.cells = parse_images(self.config, embedding, labels, number)
         masks, predicted = self.split.masks, embedding.part_labels
         if masks is not None and self.cells is not None and predicted is not None:
             row |= training_scores(masks, self.cells, predicted)
@@ -177,52 +175,14 @@ class Trainer:
         epoch = Epoch(self.config, number, labels, objective, monitor, row)
         return cast(Epoch, self.share(epoch))
 
-    def label_images(self, embedding: Embedding, feature: str | None = None) -> Tensor:
-        """Pseudo identity of each training image, (N,) on the device, -1 = unclustered; by the
-        config's feature unless another is named. A model without parts has the global one.
-
-        Raises:
-            ScwmError: fewer than two clusters.
-        """
-        settings = self.config["pseudo_labels"]
-        if settings["source"] == "truth":
-            found = np.unique(self.split.ids, return_inverse=True)[1]
-        else:
-            features = embedding.features()
-            found = pseudo_labels(
-                features.get(feature or settings["feature"], features["global"]),
-                *(settings[key] for key in ("eps", "min_samples", "k1", "k2")),
-            )
-        labels = torch.as_tensor(found).to(self.device)
-        if int(labels.max()) < 1:
-            raise ScwmError(
-                f"{int(labels.max()) + 1} cluster(s) in {len(labels)} images: nothing to learn.",
-                "pseudo_labels.eps, pseudo_labels.min_samples",
-                "lower eps when all images fall into one cluster, raise it when all are left out",
-            )
-        return labels
-
-    def parse_images(self, embedding: Embedding, labels: Tensor, epoch: int) -> Tensor:
-        """Part labels (N,h,w) by cascaded clustering; an unclustered image is its own group."""
-        settings, alone = self.config["parsing"], labels < 0
-        assert embedding.pixels is not None
-        groups = labels.masked_scatter(alone, labels.max() + alone.cumsum(0)[alone])
-        return cascaded_clustering(
-            embedding.pixels,
-            groups,
-            self.network.parts,
-            settings["foreground_correction"],
-            settings["space_correction"],
-            derived_seed(self.config["seed"], "clustering", epoch),
-        )
-
     @torch.no_grad()
     def start_parts(self, embedding: Embedding) -> Embedding:
         """The embedding with part features worth clustering, before the first step: the part
         classifier starts from the parts found within clusters of the global feature."""
         if isinstance(self.network.head, PartHead):
             assert embedding.pixels is not None
-            self.cells = self.parse_images(embedding, self.label_images(embedding, "global"), 0)
+            labels = label_images(self.config, embedding, self.split.ids, "global")
+            self.cells = parse_images(self.config, embedding, labels, 0)
             discriminant = LinearDiscriminant(embedding.pixels)
             self.network.head.start_from(*discriminant.fit(self.cells, self.network.parts + 1))
         return self.reread_parts(embedding)

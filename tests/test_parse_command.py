@@ -14,6 +14,7 @@ from scwm.cli import main
 from scwm.config import write_yaml
 from scwm.evaluation import to_grid
 from scwm.inference import ImageBatches, embed
+from scwm.labelling import label_images
 from scwm.parsing import (
     activation,
     cascaded_clustering,
@@ -26,7 +27,7 @@ from scwm.reporting.galleries import resized
 from scwm.reporting.stages import LETTERS, MAP, picture, shortened
 from scwm.scoring import load_network
 from scwm.seeding import derived_seed
-from scwm.training import Trainer, train
+from scwm.training import train
 
 COLUMNS = [
     *("image", "activation", "ISP foreground", "corrected foreground", "ISP parts"),
@@ -51,9 +52,9 @@ def test_stages_of_a_store_are_what_the_parsing_gives(runs, toy_store):
     names, stages = store_stages(runs / "scwm", toy_store, 4, seed=1)
     network, config = load_network(runs / "scwm/model.pt")
     split = toy_store.split("train")
-    trainer = Trainer(config, network, split)
-    embedding = embed(network, trainer.images, pixels=True, precision="float32")
-    labels = trainer.label_images(embedding)
+    images = ImageBatches(split.images, torch.device("cpu"))
+    embedding = embed(network, images, pixels=True, precision="float32")
+    labels = label_images(config, embedding, split.ids)
     rows = np.array([[Path(path).name for path in split.paths].index(name) for name in names])
     assert len(set(labels[rows].tolist())) == 4 and (labels[rows] >= 0).all()
 

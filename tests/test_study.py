@@ -13,13 +13,14 @@ from scwm.cli import main
 from scwm.config import write_yaml
 from scwm.errors import ScwmError
 from scwm.evaluation import misplaced_share, parsing_scores
-from scwm.inference import embed
+from scwm.inference import ImageBatches, embed
+from scwm.labelling import label_images
 from scwm.named import STRATEGIES
 from scwm.parsing import cascaded_clustering
 from scwm.scoring import load_network
 from scwm.seeding import derived_seed
 from scwm.study import SCORES, corrections, highest, pooled_features, pooled_map, study
-from scwm.training import Trainer, train
+from scwm.training import train
 
 SETTINGS = {
     "isp": (False, False),
@@ -48,9 +49,9 @@ def test_study_is_what_its_parts_give(run, toy_store):
 
     network, config = load_network(run / "model.pt")
     split = toy_store.split("train")
-    trainer = Trainer(config, network, split)
-    embedding = embed(network, trainer.images, pixels=True, precision="float32")
-    labels = trainer.label_images(embedding)
+    images = ImageBatches(split.images, torch.device("cpu"))
+    embedding = embed(network, images, pixels=True, precision="float32")
+    labels = label_images(config, embedding, split.ids)
     kept = labels >= 0
     assert set(found["parsing"]) == {*SETTINGS, "stripes", "truth"}
     for name, own in SETTINGS.items():

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from scwm import training
 from scwm.checkpoint import Checkpoints
 from scwm.inference import embed
+from scwm.labelling import label_images, parse_images
 from scwm.parsing import cascaded_clustering
 from scwm.parsing.discriminant import LinearDiscriminant
 from scwm.seeding import derived_seed
@@ -48,7 +50,8 @@ def test_parts_start_from_clusters_of_the_global_feature(tiny_config, toy_store,
     trainer = trainer_of(tiny_config("scwm"), toy_store, toy_weights)
     trainer.start_neck()
     embedding = embed(trainer.network, trainer.images, 32, pixels=True)
-    groups = trainer.label_images(embedding, "global").numpy()
+    ids = trainer.split.ids
+    groups = label_images(trainer.config, embedding, ids, "global").numpy()
     alone = np.flatnonzero(groups < 0)
     groups[alone] = groups.max() + 1 + np.arange(len(alone))
     seed = derived_seed(0, "clustering", 0)
@@ -67,10 +70,13 @@ def test_parts_start_from_clusters_of_the_global_feature(tiny_config, toy_store,
 
 
 @pytest.mark.parametrize("every", [0, 1])
-def test_parsing_is_done_once_or_every_epoch(tiny_config, toy_store, toy_weights, tmp_path, every):
+def test_parsing_is_done_once_or_every_epoch(
+    tiny_config, toy_store, toy_weights, tmp_path, monkeypatch, every
+):
     trainer = trainer_of(tiny_config("scwm", parsing={"every": every}), toy_store, toy_weights)
-    parsed, parse = [], trainer.parse_images
-    trainer.parse_images = lambda *given: parsed.append(given[2]) or parse(*given)
+    parsed: list[int] = []
+    record = lambda *given: parsed.append(given[3]) or parse_images(*given)  # noqa: E731
+    monkeypatch.setattr(training, "parse_images", record)
     trainer.run(Checkpoints(tmp_path, {}))
     epochs = trainer.config["training"]["epochs"]
     assert epochs > 1 and parsed == ([*range(epochs)] if every else [0])

@@ -10,8 +10,8 @@ import pandas as pd
 from benchmarks import STAGES
 from benchmarks.harness import measure
 from benchmarks.report import write_report
-from scwm.progress import progress
-from scwm.provenance import describe_machine
+from scwm.core.progress import progress
+from scwm.core.provenance import describe_machine
 
 
 def main() -> None:

@@ -17,9 +17,9 @@ from torch import Tensor
 from torchvision.transforms import functional as TF
 
 from benchmarks.harness import Stage
-from scwm.allocator import keep_freed_memory
+from scwm.core.allocator import keep_freed_memory
 from scwm.data.augment import IMAGENET_MEAN, IMAGENET_STD, Augment, Draws
-from scwm.inference import ImageBatches
+from scwm.models.embedding import ImageBatches
 
 BATCH = 64
 SOURCE = (128, 64)  # of Market-1501's files

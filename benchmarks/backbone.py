@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.harness import Stage
-from scwm.allocator import keep_freed_memory
+from scwm.core.allocator import keep_freed_memory
 from scwm.models.backbone import build_backbone, fold_batch_norm
 from scwm.models.conv_relu6 import ConvReLU6, fuse_relu6
 
@@ -112,7 +112,7 @@ def nothing(size: int) -> None:
 
 def start(bytecode: bool, _: None) -> int:
     """Start a process that imports what an evaluation does; returns how many modules it has."""
-    command = "import sys, scwm.scoring; print(len(sys.modules))"
+    command = "import sys, scwm.evaluation.evaluate; print(len(sys.modules))"
     with tempfile.TemporaryDirectory() as folder:
         place = {} if bytecode else {"PYTHONPYCACHEPREFIX": folder, "PYTHONDONTWRITEBYTECODE": "1"}
         done = subprocess.run(

@@ -21,14 +21,14 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
-from scwm.allocator import keep_freed_memory
-from scwm.config import CONFIG_DIR, read_yaml, resolve_config
+from scwm.core.allocator import keep_freed_memory
+from scwm.core.config import CONFIG_DIR, read_yaml, resolve_config
 from scwm.data.store import ImageStore
+from scwm.evaluation.monitor import StepMonitor
+from scwm.method.objective import Objective
 from scwm.models import read_state
-from scwm.monitor import StepMonitor
-from scwm.objective import Objective
-from scwm.reporting.style import figure_style, save
-from scwm.training import Trainer, build_network
+from scwm.reporting.figures.style import figure_style, save
+from scwm.training.trainer import Trainer, build_network
 
 METHODS = ("scwm", "global_only")
 HISTORY = ("features", "pseudo_labels", "parsing")

@@ -23,13 +23,14 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks import inputs
 from benchmarks.training_step import prepared
-from scwm import inference, training
-from scwm.config import CONFIG_DIR, merge, read_yaml
+from scwm.core.config import CONFIG_DIR, merge, read_yaml
+from scwm.core.provenance import describe_machine, peak_gpu_memory_mib
 from scwm.data.store import StoreSplit
-from scwm.epoch import Epoch
-from scwm.provenance import describe_machine, peak_gpu_memory_mib
-from scwm.pseudo_labels import pseudo_labels
-from scwm.training import Trainer
+from scwm.method.pseudo_labels import pseudo_labels
+from scwm.models import embedding as inference
+from scwm.training import trainer as training
+from scwm.training.epoch import Epoch
+from scwm.training.trainer import Trainer
 
 SETTINGS = {  # precision, channels last, images on the GPU
     "float32": ("float32", False, False),

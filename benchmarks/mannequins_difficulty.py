@@ -22,17 +22,17 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from scwm.allocator import keep_freed_memory
-from scwm.config import CONFIG_DIR, read_yaml, resolve_config
+from scwm.core.allocator import keep_freed_memory
+from scwm.core.config import CONFIG_DIR, read_yaml, resolve_config
 from scwm.data.layouts.market1501 import load
 from scwm.data.mannequins import PARTS, PRESETS, render
 from scwm.data.mannequins.protocol import choose, plan
 from scwm.data.mannequins.studio import Studio
 from scwm.data.store import ImageStore, StoreSplit, build_store
 from scwm.evaluation import evaluate_ranking
+from scwm.evaluation.evaluate import describe
 from scwm.models import read_state
-from scwm.scoring import describe
-from scwm.training import build_network
+from scwm.training.trainer import build_network
 
 CONTROLS = ("colour_histogram", "pretrained", "random_features")
 VARIANTS: dict[str, dict[str, Any]] = {

@@ -14,11 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.harness import Stage
-from scwm.allocator import keep_freed_memory
-from scwm.config import resolve_config
-from scwm.inference import Embedding
+from scwm.core.allocator import keep_freed_memory
+from scwm.core.config import resolve_config
+from scwm.method.objective import Objective
 from scwm.models import Output
-from scwm.objective import Objective
+from scwm.models.embedding import Embedding
 
 CLUSTERS, WIDTH, PARTS, CHANNELS = 751, 2048, 6, 256  # Market-1501, ResNet-50, config/base.yaml
 INSTANCES, STEPS = 16, 100

@@ -11,9 +11,9 @@ from sklearn.metrics import adjusted_rand_score
 
 from benchmarks.harness import Stage
 from benchmarks.inputs import identities
-from scwm.allocator import keep_freed_memory
-from scwm.parsing import cascaded_clustering
-from scwm.parsing.space_corrections.body_rows import WEIGHT as SPACE_WEIGHT
+from scwm.core.allocator import keep_freed_memory
+from scwm.method.parsing import cascaded_clustering
+from scwm.method.parsing.space_corrections.body_rows import WEIGHT as SPACE_WEIGHT
 
 PARTS, CHANNELS, STEPS = 6, 256, 20
 CUTS = np.array([0.0, 0.13, 0.3, 0.48, 0.66, 0.88, 1.0])  # of a body's height, head to feet

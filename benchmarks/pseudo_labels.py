@@ -8,7 +8,7 @@ from sklearn.cluster import DBSCAN
 
 from benchmarks.harness import Stage
 from benchmarks.inputs import LOOK, features, identities
-from scwm.pseudo_labels import dbscan, jaccard_distance, nearest_neighbours
+from scwm.method.pseudo_labels import dbscan, jaccard_distance, nearest_neighbours
 
 K1, K2, EPS, MIN_SAMPLES = 30, 6, 0.6, 4
 DATA_SETS = {12_936: "market1501", 32_621: "msmt17"}

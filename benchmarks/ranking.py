@@ -15,7 +15,7 @@ from sklearn.metrics import average_precision_score
 
 from benchmarks.harness import Stage
 from benchmarks.inputs import features, identities
-from scwm.allocator import keep_freed_memory
+from scwm.core.allocator import keep_freed_memory
 from scwm.evaluation import evaluate_ranking
 from scwm.evaluation.ranking import RANKS
 

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
-from scwm.reporting.style import figure_style, save
+from scwm.reporting.figures.style import figure_style, save
 
 OURS, REFERENCE = "#0072B2", "#D55E00"
 QUANTITIES = {"seconds": "seconds", "peak_mb": "peak memory, MB"}

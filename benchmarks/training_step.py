@@ -13,14 +13,14 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks.harness import Stage
-from scwm.allocator import keep_freed_memory
-from scwm.config import CONFIG_DIR, read_yaml, resolve_config
+from scwm.core.allocator import keep_freed_memory
+from scwm.core.config import CONFIG_DIR, read_yaml, resolve_config
 from scwm.data.store import StoreSplit
-from scwm.epoch import Epoch
-from scwm.inference import Embedding
-from scwm.monitor import StepMonitor
-from scwm.objective import LOSSES, Objective
-from scwm.training import Trainer, build_network
+from scwm.evaluation.monitor import StepMonitor
+from scwm.method.objective import LOSSES, Objective
+from scwm.models.embedding import Embedding
+from scwm.training.epoch import Epoch
+from scwm.training.trainer import Trainer, build_network
 
 IMAGES, IDENTITIES, STEPS = 1280, 80, 8
 

@@ -1,5 +1,5 @@
 """``python -m scwm``: the command line without an installed script."""
 
-from scwm.cli import main
+from scwm.cli.main import main
 
 raise SystemExit(main())

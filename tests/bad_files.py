@@ -12,7 +12,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from scwm.config import resolve_config
+from scwm.core.config import resolve_config
 from scwm.data import entries
 from scwm.reporting.runs import FILES
 

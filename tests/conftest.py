@@ -12,16 +12,16 @@ from PIL import Image
 from torch import Tensor
 from trained_runs import KEY
 
-from scwm.checkpoint import Checkpoints
-from scwm.cli import main
-from scwm.config import Config, merge, resolve_config
+from scwm.cli.main import main
+from scwm.core.config import Config, merge, resolve_config
 from scwm.data import ImageStore, build_store
 from scwm.data.augment import Augment
 from scwm.data.layouts.market1501 import load
 from scwm.data.store import StoreSplit
+from scwm.evaluation.evaluate import evaluate
 from scwm.models.backbone import build_backbone
-from scwm.scoring import evaluate
-from scwm.training import train
+from scwm.training.checkpoint import Checkpoints
+from scwm.training.trainer import train
 
 Scwm = Callable[..., int]
 PARTS = ("head", "torso", "legs")

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from scwm.config import config_hash, merge, parse_assignments, split_variant
+from scwm.core.config import config_hash, merge, parse_assignments, split_variant
 from scwm.reporting.runs import CONTROLS, run_folder
 
 DATASETS = ("mannequins", "market1501")

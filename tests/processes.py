@@ -13,13 +13,14 @@ import torch
 from torch import Tensor
 from trained_runs import KEY, untimed
 
-from scwm import distributed, training
-from scwm.checkpoint import Checkpoints
-from scwm.config import Config
+from scwm.core import distributed
+from scwm.core.config import Config
 from scwm.data.store import StoreSplit
-from scwm.epoch import Epoch
+from scwm.method.objective import Objective
 from scwm.models import Network
-from scwm.objective import Objective
+from scwm.training import trainer as training
+from scwm.training.checkpoint import Checkpoints
+from scwm.training.epoch import Epoch
 
 CPU = torch.device("cpu")
 

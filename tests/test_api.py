@@ -6,9 +6,9 @@ import torch
 from PIL import Image
 
 import scwm
-from scwm.errors import ScwmError
-from scwm.inference import ImageBatches, embed
-from scwm.training import build_network
+from scwm.core.errors import ScwmError
+from scwm.models.embedding import ImageBatches, embed
+from scwm.training.trainer import build_network
 
 FILES = "query/*.jpg"
 

@@ -1,84 +1,82 @@
 """Imports go one way, layer by layer, as docs/architecture.md draws them."""
 
-import ast
 import re
 import shutil
 from pathlib import Path
 
 import pytest
 
-from scwm.named import KINDS, LAYOUTS
+from scwm.core.plugins import KINDS, LAYOUTS
+from scwm.core.sources import imports
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs/architecture.md").read_text()
-ROWS = re.findall(r"^\| ([^|]+) \| (`[^|]+) \|$", PAGE.partition("## Layers")[2], re.M)
-LAYERS = [(name, re.findall(r"`([^`]+)`", files)) for name, files in ROWS]
+ROOMS = re.findall(r"^\| `(\w+)/` \|", PAGE.partition("## Rooms")[2], re.M)
+NAMES = ("memory", "losses", "parsing", "pseudo_labels")
+SHORT = {"__init__.py", "__main__.py", *(f"{name}.py" for name in NAMES)}
 
 
-def layers_of(file: str) -> list[int]:
-    """Numbers of the layers that name a file below scwm/, or a folder it is in."""
-    parts = [f"{parent}/" for parent in Path(file).parents] + [file]
-    return [n for n, (_, files) in enumerate(LAYERS) if set(files) & set(parts)]
+def files_of(package: Path) -> list[str]:
+    return sorted(path.relative_to(package).as_posix() for path in package.rglob("*.py"))
 
 
-def imports(package: Path, file: str) -> set[str]:
-    """Files of the package that one of its files imports, relative to it."""
-    found = set()
-    for node in ast.walk(ast.parse((package / file).read_text())):
-        names = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            near = ["scwm", *Path(file).parts[: -node.level]] if node.level else []
-            start = ".".join([*near, *([node.module] if node.module else [])])
-            names = [f"{start}.{alias.name}" for alias in node.names]
-        for name in names:
-            top, *rest = name.split(".")
-            while top == "scwm":
-                target = "/".join(rest)
-                inside = [f"{target}.py", f"{target}/__init__.py".removeprefix("/")]
-                if known := [path for path in inside if (package / path).is_file()]:
-                    found.add(known[0])
-                    break
-                rest.pop()
-    return found - {file}
+def floor(file: str) -> int:
+    """The number of a file's room, from the top; what is outside of all rooms stands above them."""
+    return ROOMS.index(file.split("/")[0]) if "/" in file else -1
 
 
 def wrong_imports(package: Path) -> list[str]:
-    """Imports from a layer below the file's own, and of modules that are found by name."""
+    """Imports from a room above the file's own, and of modules that are found by name."""
     wrong = []
     folders = [kind.folder for kind in KINDS if kind is not LAYOUTS]
-    for path in sorted(package.rglob("*.py")):
-        file = path.relative_to(package).as_posix()
-        (own,) = layers_of(file)
-        for other in sorted(imports(package, file)):
-            (its,) = layers_of(other)
-            if its > own:
-                wrong.append(f"{file} ({LAYERS[own][0]}) imports {other} ({LAYERS[its][0]})")
+    for file in files_of(package):
+        for other in sorted(imports(file, package)):
+            if floor(other) < floor(file):
+                wrong.append(f"{file} imports {other}, which is above it")
             if str(Path(other).parent) in folders and not other.endswith("__init__.py"):
                 wrong.append(f"{file} imports {other}, which is found by its name")
     return wrong
 
 
-def test_every_file_is_in_one_layer():
-    files = [path.relative_to(ROOT / "scwm").as_posix() for path in (ROOT / "scwm").rglob("*.py")]
-    assert len(files) > 100 and len(LAYERS) > 5
-    assert {file: len(layers_of(file)) for file in files} == dict.fromkeys(files, 1)
+def circles(package: Path) -> list[list[str]]:
+    """Chains of imports that come back to where they start."""
+    found: list[list[str]] = []
+    done: set[str] = set()
+
+    def follow(file: str, chain: list[str]) -> None:
+        if file in chain:
+            found.append([*chain[chain.index(file) :], file])
+        elif file not in done:
+            for other in sorted(imports(file, package)):
+                follow(other, [*chain, file])
+            done.add(file)
+
+    for file in files_of(package):
+        follow(file, [])
+    return found
+
+
+def test_every_file_is_in_one_of_nine_rooms():
+    files = files_of(ROOT / "scwm")
+    assert len(ROOMS) == 9 and len(files) > 100
+    assert {file for file in files if "/" not in file} == SHORT
+    assert {file.split("/")[0] for file in files if "/" in file} == set(ROOMS)
 
 
 def test_imports_go_one_way():
     assert wrong_imports(ROOT / "scwm") == []
+    assert circles(ROOT / "scwm") == []
 
 
 @pytest.mark.parametrize(
     ("file", "line", "told"),
     [
-        ("errors.py", "from scwm.config import Config", "basics"),
-        ("data/sampler.py", "def f():\n    import scwm.reporting.tables", "reporting/tables.py"),
-        ("memory.py", "from scwm import training", "training.py"),
-        ("memory.py", "from scwm import load_model", "__init__.py"),
+        ("core/errors.py", "from scwm.data.store import ImageStore", "data/store.py"),
+        ("data/sampler.py", "def f():\n    import scwm.reporting.runs", "reporting/runs.py"),
+        ("method/memory.py", "from scwm.training import trainer", "training/trainer.py"),
+        ("method/memory.py", "from scwm import load_model", "__init__.py"),
         ("evaluation/ranking.py", "from scwm.reporting import TABLES", "reporting/__init__.py"),
-        ("memory.py", "from scwm.strategies.uniform import weights", "found by its name"),
+        ("method/memory.py", "from scwm.method.strategies.uniform import weights", "by its name"),
     ],
 )
 def test_an_import_the_wrong_way_is_seen(tmp_path, file, line, told):
@@ -88,6 +86,15 @@ def test_an_import_the_wrong_way_is_seen(tmp_path, file, line, told):
         source.write(f"\n\n{line}\n")
     (wrong,) = wrong_imports(package)
     assert wrong.startswith(file) and told in wrong
+
+
+def test_a_circle_is_seen_within_a_room_too(tmp_path):
+    room = tmp_path / "core"
+    room.mkdir()
+    for name, line in (("one", "two"), ("two", "three"), ("three", "one"), ("zero", "one")):
+        (room / f"{name}.py").write_text(f"from scwm.core import {line}\n")
+    (found,) = circles(tmp_path)
+    assert sorted(set(found)) == ["core/one.py", "core/three.py", "core/two.py"]
 
 
 def test_the_page_names_files_that_are_there():

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from scwm.core.errors import ScwmError
+from scwm.core.files import whole_file
 from scwm.data import download
 from scwm.data.download import unpack
 from scwm.data.files import new_folder
-from scwm.errors import ScwmError
-from scwm.writing import whole_file
 
 
 @pytest.fixture(autouse=True)

@@ -17,9 +17,9 @@ import torch
 from bad_files import FIRST, image, instead
 from bad_input_cases import CASES, CONFIG, DECODE
 
-from scwm.cli import main
+from scwm.cli.main import main
+from scwm.core.errors import ScwmError
 from scwm.data.keypoints import read_keypoints
-from scwm.errors import ScwmError
 from scwm.evaluation import evaluate_ranking
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from scwm import cli
-from scwm.commands import benchmark
-from scwm.config import CONFIG_DIR, config_hash, load_config, read_yaml
-from scwm.errors import ScwmError
+from scwm.cli import benchmark
+from scwm.cli import main as cli
+from scwm.core.config import CONFIG_DIR, config_hash, load_config, read_yaml
+from scwm.core.errors import ScwmError
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from scwm import checkpoint
-from scwm.checkpoint import Checkpoints, Interrupted, training_key
-from scwm.errors import ScwmError
-from scwm.lock import Lock
+from scwm.core.errors import ScwmError
+from scwm.core.lock import Lock
+from scwm.training import checkpoint
+from scwm.training.checkpoint import Checkpoints, Interrupted, training_key
 
 KEY = {"config seed": 0}
 
@@ -110,7 +110,7 @@ def test_checkpoint_of_another_run_is_an_error_that_names_the_difference(tmp_pat
         (training_key(tiny_config(seed=1), "data", "weights"), "seed: 0 there, 1 here"),
         (training_key(tiny_config(), "other", "weights"), "images: data there, other here"),
         (training_key(tiny_config(), "data", "other"), "weights: weights there, other here"),
-        (mine | {"code training.py": "0"}, "code training.py"),
+        (mine | {"code training/trainer.py": "0"}, "code training/trainer.py"),
     ):
         with pytest.raises(ScwmError, match=message) as caught:
             Checkpoints(tmp_path, key).load()
@@ -120,8 +120,10 @@ def test_checkpoint_of_another_run_is_an_error_that_names_the_difference(tmp_pat
 
 def test_reporting_code_is_no_part_of_the_key(tiny_config):
     names = set(training_key(tiny_config(), "data", "weights"))
-    assert {"code training.py", "code memory.py", "code parsing/parts.py"} <= names
-    assert not [name for name in names if name.startswith(("code reporting", "code study"))]
+    trained = ("training/trainer.py", "method/memory.py", "method/parsing/parts.py")
+    assert {f"code {file}" for file in trained} <= names
+    others = ("code reporting", "code cli", "code inference", "code evaluation/study")
+    assert not [name for name in names if name.startswith(others)]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
@@ -140,8 +142,8 @@ def test_signal_saves_before_it_stops(tmp_path, number):
 
 def test_lock_is_held_by_one_process_and_freed_by_its_death(tmp_path):
     path = tmp_path / "folder/lock"
-    hold = "import sys,time;from pathlib import Path;from scwm.lock import Lock;lock=Lock(Path("
-    hold += "sys.argv[1]));print(lock.acquire(),flush=True);time.sleep(60)"
+    hold = "import sys,time;from pathlib import Path;from scwm.core.lock import Lock;"
+    hold += "lock=Lock(Path(sys.argv[1]));print(lock.acquire(),flush=True);time.sleep(60)"
     other = subprocess.Popen([sys.executable, "-c", hold, path], stdout=subprocess.PIPE, text=True)
     assert other.stdout is not None and other.stdout.readline() == "True\n"
     lock = Lock(path)

@@ -12,10 +12,11 @@ import yaml
 from made_up_runs import SEEDS, write_run
 
 from scwm import reporting
-from scwm.cli import main
-from scwm.errors import ScwmError
-from scwm.reporting.claim_table import claim_frame
-from scwm.reporting.claims import (
+from scwm.cli.main import main
+from scwm.core.errors import ScwmError
+from scwm.reporting.runs import load_runs, run_folder
+from scwm.reporting.tables.claim_table import claim_frame
+from scwm.reporting.tables.claims import (
     Claim,
     Outcome,
     Side,
@@ -24,7 +25,6 @@ from scwm.reporting.claims import (
     load_claims,
     t_interval,
 )
-from scwm.reporting.runs import load_runs, run_folder
 
 BASE = {
     "statement": "parts help",

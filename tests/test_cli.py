@@ -8,7 +8,7 @@ import torch
 import yaml
 from PIL import Image
 
-from scwm.training import Trainer
+from scwm.training.trainer import Trainer
 
 RUN = "results/runs/mannequins/scwm/seed0"
 COUNTS = {"train": 48, "query": 8, "gallery": 16}

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from documented_commands import shell_lines
 
-from scwm.cli import build_parser, main
+from scwm.cli.main import build_parser, main
 
 ROOT = Path(__file__).parents[1]
 WIDTH, HEIGHT = 80, 40
@@ -103,7 +103,7 @@ def test_a_reader_that_leaves_is_no_error(words, unbuffered):
 
 def test_help_loads_no_heavy_package():
     code = (
-        "import sys; from scwm.cli import build_parser; build_parser();"
+        "import sys; from scwm.cli.main import build_parser; build_parser();"
         "print(*{'torch', 'numpy', 'pandas', 'matplotlib', 'PIL', 'scipy'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from scwm.objective import Objective
+from scwm.method.objective import Objective
 
 RUN = "results/runs/mannequins/scwm/seed0"
 
@@ -112,6 +112,6 @@ def test_out_of_memory_says_what_to_lower(trained, scwm, told, monkeypatch, erro
     def full(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("scwm.scoring.embed", full)
+    monkeypatch.setattr("scwm.evaluation.evaluate.embed", full)
     assert scwm(f"evaluate {RUN} --store data/stores/toy") == 1
     assert "evaluation.batch" in told()

@@ -7,11 +7,11 @@ import pytest
 from made_up_runs import write_run
 from scipy import stats
 
-from scwm.cli import main
-from scwm.compare import compare
-from scwm.errors import ScwmError
+from scwm.cli.main import main
+from scwm.core.errors import ScwmError
 from scwm.evaluation import query_scores
-from scwm.scoring import read_features
+from scwm.evaluation.evaluate import read_features
+from scwm.reporting.compare import compare
 
 
 @pytest.fixture(scope="module")

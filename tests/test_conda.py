@@ -131,7 +131,7 @@ def test_snakemake_creates_the_environment_and_runs_the_job_in_it(tmp_path, gpu)
         (home / "bin").mkdir(parents=True, exist_ok=True)
         (home / "bin" / name).write_text(text)
         (home / "bin" / name).chmod(0o755)
-    (stubbed / "scwm/cli.py").write_text(TOLD + STUB)
+    (stubbed / "scwm/cli/main.py").write_text(TOLD + STUB)
     target = "results/runs/mannequins_tiny/scwm/seed0/config.yaml"
     words = ["--cores", "1", "--use-conda", "--configfile", "config/ci.yaml"]
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "CONDA_PREFIX")}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from scwm.config import (
+from scwm.core.config import (
     RULES,
     config_hash,
     load_config,
@@ -16,7 +16,7 @@ from scwm.config import (
     validate,
     write_yaml,
 )
-from scwm.errors import ScwmError
+from scwm.core.errors import ScwmError
 
 # What each method changes of scwm, key by key: its definition, written a second time.
 DIFFERENCES: dict[str, dict[str, Any]] = {

@@ -11,7 +11,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scwm.config import (
+from scwm.core.config import (
     RULES,
     load_config,
     merge,
@@ -21,8 +21,8 @@ from scwm.config import (
     validate,
     write_yaml,
 )
-from scwm.errors import ScwmError
-from scwm.named import Kind
+from scwm.core.errors import ScwmError
+from scwm.core.plugins import Kind
 
 examples = settings(
     max_examples=60 * int(os.environ.get("SCWM_FUZZ", "1")),

@@ -10,24 +10,24 @@ import torch.nn.functional as F
 from test_parsing import figures
 from torch import Tensor, nn
 
-from scwm.checkpoint import Checkpoints
-from scwm.config import named_modules
-from scwm.errors import ScwmError
-from scwm.evaluation import parsing_scores
-from scwm.memory import WeightedMemory
-from scwm.models import load_weights
-from scwm.models.backbone import build_backbone, fold_batch_norm
-from scwm.named import (
+from scwm.core.config import named_modules
+from scwm.core.errors import ScwmError
+from scwm.core.plugins import (
     BACKBONES,
     FOREGROUND_CORRECTIONS,
     KINDS,
     SPACE_CORRECTIONS,
     STRATEGIES,
 )
-from scwm.parsing import activation, cascaded_clustering, two_means
-from scwm.parsing.pixels import Pixels
-from scwm.training import build_network, train
-from scwm.weighting import Samples
+from scwm.evaluation import parsing_scores
+from scwm.method.memory import WeightedMemory
+from scwm.method.parsing import activation, cascaded_clustering, two_means
+from scwm.method.parsing.pixels import Pixels
+from scwm.method.weighting import Samples
+from scwm.models import load_weights
+from scwm.models.backbone import build_backbone, fold_batch_norm
+from scwm.training.checkpoint import Checkpoints
+from scwm.training.trainer import build_network, train
 
 SIZES = ([128, 64], [96, 48], [64, 32], [256, 128])
 every_strategy = pytest.mark.parametrize("strategy", STRATEGIES.names())
@@ -132,7 +132,7 @@ def test_strategy_trains(toy_store, toy_weights, tiny_config, tmp_path, strategy
     own = {"global_strategy": strategy, "part_strategy": strategy}
     config = tiny_config("scwm", memory=own, training={"epochs": 1})
     files = [file for file in named_modules(config) if file.startswith(STRATEGIES.folder)]
-    assert files == [f"strategies/{strategy}.py"]
+    assert files == [f"method/strategies/{strategy}.py"]
     checkpoints = Checkpoints(tmp_path / "state", {})
     train(config, toy_store.split("train"), toy_weights, tmp_path, checkpoints)
     model = torch.load(tmp_path / "model.pt", weights_only=True)["model"]
@@ -275,4 +275,5 @@ def test_correction_is_chosen_by_its_name(tiny_config, kind, name):
     labels = cascaded_clustering(maps, groups, 3, **chosen)
     plain = cascaded_clustering(maps, groups, 3, **{f"{kind}_correction": False})
     assert not torch.equal(labels, plain), "it changes something"
-    assert f"parsing/{kind}_corrections/{name}.py" in named_modules(tiny_config(parsing=chosen))
+    file = f"method/parsing/{kind}_corrections/{name}.py"
+    assert file in named_modules(tiny_config(parsing=chosen))

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 from made_up_runs import write_run
 
-from scwm.config import method_names, resolve_config
+from scwm.core.config import method_names, resolve_config
+from scwm.core.errors import ScwmError
+from scwm.core.plugins import LAYOUTS
 from scwm.data import data_names
 from scwm.data.entries import lookup
 from scwm.data.inspection import data_card
-from scwm.errors import ScwmError
-from scwm.named import LAYOUTS
-from scwm.reporting.claims import CLAIMS, evaluate_claims, load_claims
 from scwm.reporting.runs import load_runs
+from scwm.reporting.tables.claims import CLAIMS, evaluate_claims, load_claims
 
 # Layouts and data sets
 

@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from scwm.controls import BINS, STRIPES, colour_histogram, random_features
-from scwm.seeding import derived_seed, numpy_generator, torch_generator
+from scwm.core.seeding import derived_seed, numpy_generator, torch_generator
+from scwm.evaluation.controls import BINS, STRIPES, colour_histogram, random_features
 
 
 def test_colour_histogram_is_numpys(toy_store):

@@ -83,7 +83,7 @@ def test_every_layer_in_float32_is_torchs(layers):
 
 
 def test_every_layer_in_bfloat16_is_float32s_but_for_rounding(layers):
-    """Whether bfloat16 is in hardware or emulated."""
+    """Where oneDNN has no bfloat16 on this CPU, that is torch's own slow path."""
     for name, expected, found in compared(layers, torch.bfloat16):
         for number, (one, other) in enumerate(zip(found, expected, strict=True)):
             error = (one - other).norm() / other.norm()

@@ -12,12 +12,12 @@ import pytest
 from PIL import Image
 
 import scwm
-from scwm.crops import pages
-from scwm.crops.clusters import cluster_crops
-from scwm.crops.features import CropFeatures, find_crops
-from scwm.crops.rank_lists import rank_crops
-from scwm.errors import ScwmError
+from scwm.core.errors import ScwmError
 from scwm.evaluation import evaluate_ranking
+from scwm.inference import pages
+from scwm.inference.clusters import cluster_crops
+from scwm.inference.features import CropFeatures, find_crops
+from scwm.inference.rank_lists import rank_crops
 
 RUN = "results/runs/mannequins/scwm/seed0"
 RAW = "data/raw/toy"
@@ -172,7 +172,7 @@ def test_clusters_are_the_pseudo_labels(call, tmp_path, toy_folder, model):
     found = rows(tmp_path / "c/clusters.csv")
     files = find_crops([toy_folder / "bounding_box_test", toy_folder / "query"])
     assert [row["file"] for row in found] == [str(file) for file in files]
-    from scwm.pseudo_labels import pseudo_labels
+    from scwm.method.pseudo_labels import pseudo_labels
 
     expected = pseudo_labels(scwm.extract(model, files), 0.7, 2, 4, 1)
     assert [int(row["identity"]) for row in found] == expected.tolist()

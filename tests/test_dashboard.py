@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from scwm.errors import ScwmError
+from scwm.core.errors import ScwmError
 from scwm.reporting.dashboard import LINES, write_dashboard
 
 HISTORY = "epoch,loss,loss_part,clusters,seconds_training\n1,{},,90,2\n2,{},,80,2\n"

@@ -5,10 +5,10 @@ import shutil
 
 import pytest
 
-from scwm.cli import main
+from scwm.cli.main import main
+from scwm.core.errors import ScwmError
 from scwm.data import data_names, get_dataset
 from scwm.data.inspection import data_card, verify_dataset, whereabouts
-from scwm.errors import ScwmError
 
 
 def test_every_data_set_has_a_card():

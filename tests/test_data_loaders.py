@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from scwm.core.errors import ScwmError
 from scwm.data import get_dataset, load_dataset
 from scwm.data.layouts import folder, market1501, msmt17
-from scwm.errors import ScwmError
 
 MARKET = os.environ.get("SCWM_MARKET1501")
 LISTS = os.environ.get("SCWM_MSMT17_LISTS")

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from bad_server import Server, serve
 
+from scwm.core.errors import ScwmError
+from scwm.core.plugins import LAYOUTS
 from scwm.data import data_names, download, entries, get_dataset, load_dataset
 from scwm.data.entries import lookup
 from scwm.data.registry import resolve_source
-from scwm.errors import ScwmError
-from scwm.named import LAYOUTS
 
 FILES = ["bounding_box_train/0001_c1.jpg", "query/0002_c1.jpg", "bounding_box_test/0002_c2.jpg"]
 

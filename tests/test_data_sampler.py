@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from scwm.core.errors import ScwmError
 from scwm.data.sampler import identity_batches
-from scwm.errors import ScwmError
 
 LABELS = np.array([-1] * 7 + [3] * 5 + [0] * 2 + [9] * 8 + [4] * 4 + [5] * 4)
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from scwm.core.errors import ScwmError
 from scwm.data.layouts.market1501 import load
 from scwm.data.store import ImageStore, build_store
-from scwm.errors import ScwmError
 
 FOLDERS = ("bounding_box_train", "query", "bounding_box_test")
 

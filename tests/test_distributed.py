@@ -12,11 +12,11 @@ import torch
 from processes import in_processes, numbers_of, read, train_recorded
 from trained_runs import KEY, model_of, untimed
 
-from scwm import distributed
-from scwm.checkpoint import Checkpoints
-from scwm.config import Config, write_yaml
-from scwm.errors import Interrupted, ScwmError
-from scwm.objective import Objective
+from scwm.core import distributed
+from scwm.core.config import Config, write_yaml
+from scwm.core.errors import Interrupted, ScwmError
+from scwm.method.objective import Objective
+from scwm.training.checkpoint import Checkpoints
 
 ROOT = Path(__file__).resolve().parents[1]
 BATCH_NORM = {  # images that it sees together, of a batch of 16; whether the backbone's moves

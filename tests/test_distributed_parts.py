@@ -8,11 +8,11 @@ import torch
 from processes import CPU, in_processes
 from torch import Tensor, nn
 
-from scwm import distributed
-from scwm.errors import ScwmError
-from scwm.inference import ImageBatches, embed
-from scwm.training import build_network
-from scwm.virtual_batch import VirtualBatch, normalise_across
+from scwm.core import distributed
+from scwm.core.errors import ScwmError
+from scwm.models.embedding import ImageBatches, embed
+from scwm.training.trainer import build_network
+from scwm.training.virtual_batch import VirtualBatch, normalise_across
 
 
 def test_batch_normalisation_over_processes_is_that_of_the_batch():

@@ -9,8 +9,8 @@ from typing import NamedTuple
 PACKAGE = Path(__file__).parents[1] / "scwm"
 # Modules that hold formulas; what merely gathers others, `__init__.py`, has none.
 METHOD = re.compile(
-    r"(weighting|memory|losses|objective|evaluation/ranking"
-    r"|(strategies|parsing|pseudo_labels)/.*(?<!__init__))\.py"
+    r"(method/(weighting|memory|losses|objective)|evaluation/ranking"
+    r"|method/(strategies|parsing|pseudo_labels)/.*(?<!__init__))\.py"
 )
 # Not those in a dict, which are of many shapes.
 ARRAYS = re.compile(r"(?<!dict\[str, )\b(?:np\.ndarray|Tensor|csr_array)\b")

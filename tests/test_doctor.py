@@ -5,8 +5,8 @@ from importlib import metadata
 
 import pytest
 
-from scwm import doctor
-from scwm.cli import main
+from scwm.cli import doctor
+from scwm.cli.main import main
 
 
 def found(results):

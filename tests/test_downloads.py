@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from bad_server import CONTENT, CUT, SHA, SIZE, serve
 
+from scwm.core.errors import ScwmError
 from scwm.data import download
 from scwm.data.download import fetch
-from scwm.errors import ScwmError
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ from made_up_runs import DATASETS, METHODS, SEEDS, write_runs
 from PIL import Image
 
 from scwm import reporting
-from scwm.errors import ScwmError
+from scwm.core.errors import ScwmError
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tools"))

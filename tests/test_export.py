@@ -7,9 +7,10 @@ import pytest
 import torch
 
 import scwm
-from scwm import export as module
-from scwm.cli import main
-from scwm.errors import ScwmError
+from scwm.cli.main import main
+from scwm.core.errors import ScwmError
+from scwm.core.files import read_json
+from scwm.inference import export as module
 
 RUN = "results/runs/mannequins/scwm/seed0"
 
@@ -80,9 +81,9 @@ def test_file_that_says_something_else_is_not_kept(trained, tmp_path, monkeypatc
 def test_card_tells_what_is_known(trained, tmp_path):
     main(["export", str(trained / RUN), "--out", str(tmp_path / "model.pt")])
     card = (tmp_path / "model.md").read_text()
-    metrics = scwm.provenance.read_json(trained / RUN / "metrics.json")
+    metrics = read_json(trained / RUN / "metrics.json")
     assert f"{100 * metrics['features']['global']['mAP']:.1f}" in card
-    record = scwm.provenance.read_json(trained / RUN / "provenance.json")
+    record = read_json(trained / RUN / "provenance.json")
     for wanted in (record["config_hash"], "Mannequins", "(B,3,64,32)", "## Limits", "mobilenet_v2"):
         assert wanted in card
     bare = tmp_path / "bare"

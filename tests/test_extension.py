@@ -19,9 +19,9 @@ from PIL import Image
 from test_contracts import batch, crops  # noqa: F401, fixtures
 from torch import Tensor
 
-from scwm import checkpoint
-from scwm.named import KINDS, SPACE_CORRECTIONS, Kind
-from scwm.weighting import Samples
+from scwm.core.plugins import KINDS, SPACE_CORRECTIONS, Kind
+from scwm.method.weighting import Samples
+from scwm.training import checkpoint
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLE = re.compile(r"^```(?:python|yaml)\n# (\S+\.(?:py|yaml))\n(.*?)^```", re.M | re.S)
@@ -173,13 +173,17 @@ def test_a_checkpoint_is_of_the_modules_that_its_run_names(tmp_path, monkeypatch
     for path, text in EXAMPLES.items():
         if path.startswith("scwm/"):
             (tmp_path / path).write_text(text)
-    edited = ("strategies/hardest.py", "models/backbones/resnet50.py", "data/layouts/msmt17.py")
+    edited = (
+        "method/strategies/hardest.py",
+        "models/backbones/resnet50.py",
+        "data/layouts/msmt17.py",
+    )
     for path in edited:
         (package / path).write_text((package / path).read_text() + "# edited\n")
     assert checkpoint.training_key(tiny_config(), "data", "weights") == before
-    own = package / "strategies/noise_suppression.py"
+    own = package / "method/strategies/noise_suppression.py"
     own.write_text(own.read_text() + "# edited\n")
     after = checkpoint.training_key(tiny_config(), "data", "weights")
     assert {key for key in after if after[key] != before[key]} == {
-        "code strategies/noise_suppression.py"
+        "code method/strategies/noise_suppression.py"
     }

@@ -16,13 +16,13 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from scwm import reporting
-from scwm.errors import ScwmError
-from scwm.reporting.figures import FIGURES
-from scwm.reporting.names import CAPTIONS, methods_of
+from scwm.core.errors import ScwmError
+from scwm.reporting.catalogue import CAPTIONS, methods_of
+from scwm.reporting.figures.catalogue import FIGURES
+from scwm.reporting.figures.style import figure_style
+from scwm.reporting.figures.times import STAGES
+from scwm.reporting.figures.tsne import largest, plane
 from scwm.reporting.runs import Runs, load_runs, run_folder
-from scwm.reporting.style import figure_style
-from scwm.reporting.times import STAGES
-from scwm.reporting.tsne import largest, plane
 
 SWEPT = {"model.parts": (3, 8), "memory.global_tau": (0.03, 3), "losses.part": ("none",)}
 VARIANTS = [f"scwm@{key}={value}" for key, values in SWEPT.items() for value in values]

@@ -5,8 +5,8 @@ import torch
 from test_parsing import figures
 
 from scwm.evaluation import parsing_scores
-from scwm.parsing import activation, keep_body, two_means
-from scwm.parsing.foreground_corrections.log_odds import correct_foreground
+from scwm.method.parsing import activation, keep_body, two_means
+from scwm.method.parsing.foreground_corrections.log_odds import correct_foreground
 
 
 @pytest.mark.parametrize("seed", range(3))

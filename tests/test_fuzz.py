@@ -18,11 +18,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from scwm.core.errors import ScwmError
 from scwm.data import entries, load_dataset
 from scwm.data.download import unpack
 from scwm.data.files import read_label
 from scwm.data.layouts import folder, market1501, msmt17
-from scwm.errors import ScwmError
 
 TIMES = int(os.environ.get("SCWM_FUZZ", "1"))
 ROUNDS = 150 * TIMES  # of each kind of archive and list

@@ -12,15 +12,16 @@ from sklearn.metrics import adjusted_rand_score
 from trained_runs import KEY
 
 from benchmarks import inputs
-from scwm import distributed
-from scwm.checkpoint import Checkpoints
+from scwm.core import distributed
+from scwm.core.device import place
 from scwm.data.augment import Augment
 from scwm.evaluation.ranking import query_scores
-from scwm.inference import ImageBatches, embed, place
-from scwm.memory import WeightedMemory
-from scwm.parsing import cascaded_clustering
-from scwm.pseudo_labels import pseudo_labels
-from scwm.training import Trainer, build_network, train
+from scwm.method.memory import WeightedMemory
+from scwm.method.parsing import cascaded_clustering
+from scwm.method.pseudo_labels import pseudo_labels
+from scwm.models.embedding import ImageBatches, embed
+from scwm.training.checkpoint import Checkpoints
+from scwm.training.trainer import Trainer, build_network, train
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU")
 CPU, GPU = torch.device("cpu"), torch.device("cuda")

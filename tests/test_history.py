@@ -2,7 +2,7 @@
 
 import pytest
 
-from scwm.history import HISTORY, training_speed, write_history
+from scwm.training.history import HISTORY, training_speed, write_history
 
 
 def test_history_leaves_cells_empty_that_do_not_apply(tmp_path):

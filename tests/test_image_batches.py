@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from scwm.inference import ImageBatches, fits
+from scwm.models.embedding import ImageBatches, fits
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (20, 4, 2, 3), dtype=np.uint8)
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from scwm import lease as module
-from scwm.errors import ScwmError
-from scwm.lease import lease, private_folder, visible_gpus
+from scwm.cli import launch as module
+from scwm.cli.launch import lease, private_folder, visible_gpus
+from scwm.core.errors import ScwmError
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -20,11 +20,11 @@ ROOT = Path(__file__).resolve().parents[1]
 JOB = """
 import sys, time
 from pathlib import Path
-from scwm import lease
+from scwm.cli import launch
 
-lease.PAUSE = 0.005
+launch.PAUSE = 0.005
 folder, wanted, seconds = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
-held = lease.lease(wanted, sys.argv[4].split(","), folder)
+held = launch.lease(wanted, sys.argv[4].split(","), folder)
 start = time.monotonic()
 print(*held, flush=True)
 time.sleep(seconds)
@@ -77,7 +77,7 @@ def test_jobs_that_want_several_do_not_block_each_other(tmp_path):
 def test_command_in_place_of_the_process_keeps_its_gpu(tmp_path):
     """`launch` becomes the command that it starts."""
     code = (
-        "import os, sys; from pathlib import Path; from scwm.lease import lease;"
+        "import os, sys; from pathlib import Path; from scwm.cli.launch import lease;"
         "held = lease(1, ['0'], Path(sys.argv[1]));"
         "os.execvp('sh', ['sh', '-c', 'echo started; sleep 60'])"
     )
@@ -131,7 +131,7 @@ def test_launch_becomes_the_command(tmp_path, monkeypatch):
     monkeypatch.setattr(module.os, "execv", record)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6")
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
-    module.launch(0, 1, ["study", "RUN"])
+    assert module.launch(0, 1, ["study", "RUN"]) == ["study", "RUN"]
     module.launch(1, 1, ["evaluate", "RUN"])
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6")
     module.launch(2, 2, ["train", "RUN"])
@@ -140,7 +140,6 @@ def test_launch_becomes_the_command(tmp_path, monkeypatch):
     module.launch(2, 1, ["train", "RUN"])
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "scwm"]
     assert became == [
-        (["-m", "scwm", "study", "RUN"], "4,5,6"),
         (["-m", "scwm", "evaluate", "RUN"], "4"),
         ([*torchrun, "train", "RUN"], "4,5"),
         (["-m", "scwm", "train", "RUN"], "0"),

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from scwm.losses import diversity_loss, parsing_loss, separation_loss
+from scwm.method.losses import diversity_loss, parsing_loss, separation_loss
 
 
 def masks(seed: int = 0) -> torch.Tensor:

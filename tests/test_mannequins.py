@@ -10,6 +10,7 @@ import pytest
 from file_hashes import digest
 from PIL import Image
 
+from scwm.core.errors import ScwmError
 from scwm.data.mannequins import PARTS, PRESETS, render
 from scwm.data.mannequins.anatomy import GESTURES, Pose, Shape
 from scwm.data.mannequins.body import Body
@@ -18,7 +19,6 @@ from scwm.data.mannequins.dataset import PALETTE, Studio
 from scwm.data.mannequins.garments import BAG
 from scwm.data.mannequins.protocol import SPLITS, plan
 from scwm.data.mannequins.zbuffer import Mesh, draw, rasterise
-from scwm.errors import ScwmError
 
 NAME = re.compile(r"^(-1|\d{4})_c(\d)s(\d)_(\d{6})_(\d{2})\.jpg$")
 SMALL = {"train_ids": 3, "test_ids": 2, "distractors": 2, "junk": 1}

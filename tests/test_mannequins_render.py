@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from file_hashes import digest
 
+from scwm.core.errors import ScwmError
 from scwm.data.mannequins import dataset, render, worker
 from scwm.data.mannequins.camera import Camera, develop, make_camera, view
 from scwm.data.mannequins.protocol import choose
 from scwm.data.mannequins.studio import Studio
 from scwm.data.mannequins.zbuffer import rasterise
-from scwm.errors import ScwmError
 
 SMALL: dict[str, object] = {
     "train_ids": 2,

@@ -12,8 +12,8 @@ from sklearn.metrics import mutual_info_score
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from scwm.core.errors import ScwmError
 from scwm.data.keypoints import JOINTS, read_keypoints
-from scwm.errors import ScwmError
 from scwm.evaluation import (
     cut_or_shifted,
     effective_parts,
@@ -24,11 +24,11 @@ from scwm.evaluation import (
     weight_scores,
     wrong_members,
 )
-from scwm.inference import Embedding
-from scwm.memory import WeightedMemory, cluster_means
+from scwm.evaluation.monitor import StepMonitor
+from scwm.method.memory import WeightedMemory, cluster_means
+from scwm.method.objective import Objective
 from scwm.models import Output
-from scwm.monitor import StepMonitor
-from scwm.objective import Objective
+from scwm.models.embedding import Embedding
 
 # Memory weights
 

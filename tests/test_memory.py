@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from scwm.errors import ScwmError
-from scwm.memory import WeightedMemory, cluster_means
+from scwm.core.errors import ScwmError
+from scwm.method.memory import WeightedMemory, cluster_means
 
 STRATEGIES = ("uniform", "hardest", "hard_mining", "noise_suppression")
 

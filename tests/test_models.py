@@ -5,12 +5,12 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from scwm.errors import ScwmError
+from scwm.core.errors import ScwmError
 from scwm.models import Network, load_weights, read_state
 from scwm.models.backbone import build_backbone
 from scwm.models.network import Average, GeM
 from scwm.models.part_head import PartHead, Stripes, pool_parts, visibility
-from scwm.training import build_network
+from scwm.training.trainer import build_network
 
 
 def network_of(tiny_config, backbone: str, size: list[int], **model: object) -> Network:

@@ -5,11 +5,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from scwm.inference import Embedding
-from scwm.losses import diversity_loss, parsing_loss, separation_loss
-from scwm.memory import cluster_means, mean_difficulty
+from scwm.method.losses import diversity_loss, parsing_loss, separation_loss
+from scwm.method.memory import cluster_means, mean_difficulty
+from scwm.method.objective import Objective
 from scwm.models import Output
-from scwm.objective import Objective
+from scwm.models.embedding import Embedding
 
 IMAGES, PARTS, WIDTH = 24, 4, 8
 

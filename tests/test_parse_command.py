@@ -10,24 +10,19 @@ from matplotlib.colors import Normalize
 from PIL import Image
 
 import scwm
-from scwm.cli import main
-from scwm.config import write_yaml
+from scwm.cli.main import main
+from scwm.core.config import write_yaml
+from scwm.core.seeding import derived_seed
 from scwm.evaluation import to_grid
-from scwm.inference import ImageBatches, embed
-from scwm.labelling import label_images
-from scwm.parsing import (
-    activation,
-    cascaded_clustering,
-    cluster_parts,
-    two_means,
-)
-from scwm.parsing.foreground_corrections.log_odds import correct_foreground
-from scwm.parsing_stages import crop_stages, one_of_each, store_stages
-from scwm.reporting.galleries import resized
-from scwm.reporting.stages import LETTERS, MAP, picture, shortened
-from scwm.scoring import load_network
-from scwm.seeding import derived_seed
-from scwm.training import train
+from scwm.evaluation.evaluate import load_network
+from scwm.inference.parsing_stages import crop_stages, one_of_each, store_stages
+from scwm.method.labelling import label_images
+from scwm.method.parsing import activation, cascaded_clustering, cluster_parts, two_means
+from scwm.method.parsing.foreground_corrections.log_odds import correct_foreground
+from scwm.models.embedding import ImageBatches, embed
+from scwm.reporting.figures.galleries import resized
+from scwm.reporting.figures.stages import LETTERS, MAP, picture, shortened
+from scwm.training.trainer import train
 
 COLUMNS = [
     *("image", "activation", "ISP foreground", "corrected foreground", "ISP parts"),

@@ -8,17 +8,17 @@ from sklearn.cluster import KMeans
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import adjusted_rand_score
 
-from scwm.errors import ScwmError
+from scwm.core.errors import ScwmError
 from scwm.evaluation import parsing_scores
-from scwm.parsing import (
+from scwm.method.parsing import (
     activation,
     cascaded_clustering,
     cluster_parts,
     keep_body,
     two_means,
 )
-from scwm.parsing.discriminant import LinearDiscriminant
-from scwm.parsing.foreground_corrections.log_odds import correct_foreground
+from scwm.method.parsing.discriminant import LinearDiscriminant
+from scwm.method.parsing.foreground_corrections.log_odds import correct_foreground
 
 H, W, C = 16, 8, 24
 

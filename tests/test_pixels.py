@@ -6,12 +6,12 @@ import torch
 import torch.nn.functional as F
 from test_parsing import figures
 
-from scwm.parsing import activation, cascaded_clustering, cluster_parts
-from scwm.parsing import pixels as pixels_module
-from scwm.parsing.discriminant import LinearDiscriminant
-from scwm.parsing.foreground_corrections import log_odds
-from scwm.parsing.foreground_corrections.log_odds import correct_foreground
-from scwm.parsing.pixels import Pixels
+from scwm.method.parsing import activation, cascaded_clustering, cluster_parts
+from scwm.method.parsing import pixels as pixels_module
+from scwm.method.parsing.discriminant import LinearDiscriminant
+from scwm.method.parsing.foreground_corrections import log_odds
+from scwm.method.parsing.foreground_corrections.log_odds import correct_foreground
+from scwm.method.parsing.pixels import Pixels
 
 
 @pytest.fixture

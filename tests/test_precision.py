@@ -10,16 +10,20 @@ import torch
 from torch import Tensor
 
 import scwm
-from scwm.checkpoint import training_key
-from scwm.inference import ImageBatches, collect, embed, resolve_precision
+from scwm.core.device import resolve_precision
+from scwm.core.errors import ScwmError
+from scwm.evaluation.evaluate import evaluate, load_network, read_features
+from scwm.evaluation.study import study
+from scwm.method.objective import Objective
 from scwm.models import Network
 from scwm.models.backbone import build_backbone, fold_batch_norm
-from scwm.objective import Objective
-from scwm.scoring import evaluate, load_network, read_features
-from scwm.study import study
+from scwm.models.embedding import ImageBatches, collect, embed
+from scwm.training.checkpoint import training_key
+from scwm.training.trainer import Trainer
 
 FROZEN = {"batch_norm": "frozen"}
 CPU = torch.device("cpu")
+PACKAGE = Path(scwm.__file__).parent
 
 
 @pytest.fixture(params=[False, True], ids=["without bfloat16", "with bfloat16"])
@@ -50,7 +54,8 @@ def resolved(precision: str, device: torch.device) -> str:
 
 def test_auto_is_float32_on_every_cpu(hardware):
     assert resolved("auto", CPU) == "float32"
-    for named in ("float32", "tf32", "bfloat16"):
+    assert resolved("tf32", CPU) == "float32", "a CPU has none"
+    for named in ("float32", "bfloat16"):
         assert resolved(named, CPU) == named
 
 
@@ -88,6 +93,8 @@ def test_scores_and_library_are_float32_after_training_in_bfloat16(
     for name, feature in expected.items():
         np.testing.assert_allclose(stored[name], feature, atol=1e-6)
         np.testing.assert_allclose(scwm.extract(model, files, name), feature, atol=1e-5)
+    labels = embed(network, images, precision="float32").part_labels
+    assert np.array_equal(scwm.parse(model, files), labels)
     lower = embed(network, images, precision="bfloat16").features()["both"]
     assert (lower - expected["both"]).abs().max() > 1e-3, "the test could not tell them apart"
 
@@ -101,6 +108,45 @@ def test_lower_precision_is_named(reduced, toy_store, tmp_path, start, tiny_conf
     assert metrics(run)["precision"] == "bfloat16"
     assert metrics(run)["label_note"] == "features computed in bfloat16"
     assert study(run, toy_store)["precision"] == "bfloat16"
+
+
+def test_nothing_asks_what_the_cpu_is_fast_in():
+    """So that the kind of CPU decides no result."""
+    for path in PACKAGE.rglob("*.py"):
+        assert "is_avx512_bf16" not in path.read_text(), path
+        assert "is_amx" not in path.read_text(), path
+
+
+def test_a_model_of_before_is_refused_with_what_to_do(reduced, tmp_path):
+    payload = torch.load(reduced / "model.pt")
+    del payload["config"]["evaluation"]["precision"]
+    torch.save(payload, tmp_path / "model.pt")
+    with pytest.raises(ScwmError, match=r"(?s)lacks 'evaluation\.precision'.*train the run again"):
+        load_network(tmp_path / "model.pt")
+
+
+def test_weights_that_diverged_are_not_scored(reduced, tmp_path):
+    """ReLU6 on a CPU makes 0 of NaN, so that the features alone do not show it."""
+    payload = torch.load(reduced / "model.pt")
+    payload["model"]["backbone.stages.0.0.0.weight"][0] = torch.nan
+    torch.save(payload, tmp_path / "model.pt")
+    with pytest.raises(ScwmError, match=r"backbone\.stages\.0\.0\.0\.weight is not finite"):
+        load_network(tmp_path / "model.pt")
+
+
+def test_a_training_whose_weights_diverge_stops(start, tiny_config, tmp_path, monkeypatch):
+    """With losses that stay finite."""
+    config = tiny_config("scwm", model=FROZEN)
+
+    def spoiled(trainer: Trainer, *given: object) -> None:
+        run_steps(trainer, *given)
+        with torch.no_grad():
+            next(trainer.network.parameters())[0] = torch.nan
+
+    run_steps = Trainer.run_steps
+    monkeypatch.setattr(Trainer, "run_steps", spoiled)
+    with pytest.raises(ScwmError, match=r"Diverged in epoch 1: backbone.* is not finite"):
+        start(config, tmp_path / "run")
 
 
 def test_training_records_what_auto_became(home, trained, scwm, write_config):

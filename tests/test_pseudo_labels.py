@@ -6,9 +6,9 @@ import torch
 from sklearn.cluster import DBSCAN
 
 from benchmarks.inputs import features, identities
-from scwm.errors import ScwmError
-from scwm.pseudo_labels import dbscan, jaccard_distance, nearest_neighbours, pseudo_labels
-from scwm.pseudo_labels.neighbours import pair_similarities
+from scwm.core.errors import ScwmError
+from scwm.method.pseudo_labels import dbscan, jaccard_distance, nearest_neighbours, pseudo_labels
+from scwm.method.pseudo_labels.neighbours import pair_similarities
 
 
 def unit(x: np.ndarray) -> np.ndarray:
@@ -126,8 +126,8 @@ def test_jaccard_is_the_dense_definition(made_up, k1: int, k2: int) -> None:
 def test_jaccard_does_not_depend_on_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     x = clustered_features()
     whole = jaccard_distance(x)
-    monkeypatch.setattr("scwm.pseudo_labels.jaccard.CHUNK_TERMS", 500)
-    monkeypatch.setattr("scwm.pseudo_labels.neighbours.CHUNK_ELEMENTS", 64)
+    monkeypatch.setattr("scwm.method.pseudo_labels.jaccard.CHUNK_TERMS", 500)
+    monkeypatch.setattr("scwm.method.pseudo_labels.neighbours.CHUNK_ELEMENTS", 64)
     blocks = jaccard_distance(torch.from_numpy(x), neighbours=nearest_neighbours(x, 40, "torch"))
     np.testing.assert_array_equal(whole.indices, blocks.indices)
     np.testing.assert_allclose(whole.data, blocks.data, atol=1e-7)
@@ -140,8 +140,8 @@ def test_threads_and_blocks_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> No
     threads = torch.get_num_threads()
     for count, blocks, slabs in ((1, 1, 1), (1, 16, 4), (3, 7, 5), (3, 300, 300)):
         torch.set_num_threads(count)
-        monkeypatch.setattr("scwm.pseudo_labels.jaccard.BLOCKS", blocks)
-        monkeypatch.setattr("scwm.pseudo_labels.jaccard.SLABS", slabs)
+        monkeypatch.setattr("scwm.method.pseudo_labels.jaccard.BLOCKS", blocks)
+        monkeypatch.setattr("scwm.method.pseudo_labels.jaccard.SLABS", slabs)
         answers.append(jaccard_distance(x, neighbours=neighbours))
     torch.set_num_threads(threads)
     for answer in answers[1:]:

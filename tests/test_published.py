@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from made_up_runs import NAMES, write_runs
 
-from scwm.errors import ScwmError
-from scwm.reporting.published import PUBLISHED, published_frame, read_published
+from scwm.core.errors import ScwmError
 from scwm.reporting.runs import load_runs
+from scwm.reporting.tables.published import PUBLISHED, published_frame, read_published
 
 
 def test_published_rows_have_a_source_and_scwm_no_figures() -> None:

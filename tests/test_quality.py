@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from scwm.errors import ScwmError
+from scwm.core.errors import ScwmError
 from scwm.evaluation import label_scores, parsing_scores
 from scwm.evaluation.parsing_quality import to_grid
 

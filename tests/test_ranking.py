@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score
 
-from scwm.errors import ScwmError
+from scwm.core.errors import ScwmError
 from scwm.evaluation import evaluate_ranking, query_scores, ranked_lists
 
 NAMES = ("mAP", "mAP_trapezoid", "mINP", "rank1", "rank5", "rank10")

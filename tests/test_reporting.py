@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from scwm import reporting
-from scwm.errors import ScwmError
-from scwm.reporting.galleries import _rank_sheet
+from scwm.core.errors import ScwmError
+from scwm.reporting.figures.galleries import _rank_sheet
 from scwm.reporting.runs import load_runs, run_folder
 
 SECTIONS = (

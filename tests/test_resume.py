@@ -10,13 +10,13 @@ import pytest
 import torch
 from trained_runs import KEY, model_of, same, untimed
 
-from scwm import checkpoint
-from scwm.checkpoint import Checkpoints
-from scwm.epoch import Epoch
-from scwm.errors import Interrupted
-from scwm.objective import Objective
-from scwm.scoring import evaluate
-from scwm.training import Trainer
+from scwm.core.errors import Interrupted
+from scwm.evaluation.evaluate import evaluate
+from scwm.method.objective import Objective
+from scwm.training import checkpoint
+from scwm.training.checkpoint import Checkpoints
+from scwm.training.epoch import Epoch
+from scwm.training.trainer import Trainer
 
 
 @pytest.fixture

@@ -45,8 +45,8 @@ def test_no_source_unpickles_or_runs_what_it_reads():
 
 
 def test_yaml_builds_no_objects():
-    from scwm.config import parse_yaml
-    from scwm.errors import ScwmError
+    from scwm.core.config import parse_yaml
+    from scwm.core.errors import ScwmError
 
     with pytest.raises(ScwmError, match="could not determine a constructor"):
         parse_yaml("!!python/object/apply:os.system ['touch x']", "here")

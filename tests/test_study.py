@@ -8,19 +8,26 @@ import numpy as np
 import pytest
 import torch
 
-from scwm.checkpoint import Checkpoints
-from scwm.cli import main
-from scwm.config import write_yaml
-from scwm.errors import ScwmError
+from scwm.cli.main import main
+from scwm.core.config import write_yaml
+from scwm.core.errors import ScwmError
+from scwm.core.plugins import STRATEGIES
+from scwm.core.seeding import derived_seed
 from scwm.evaluation import misplaced_share, parsing_scores
-from scwm.inference import ImageBatches, embed
-from scwm.labelling import label_images
-from scwm.named import STRATEGIES
-from scwm.parsing import cascaded_clustering
-from scwm.scoring import load_network
-from scwm.seeding import derived_seed
-from scwm.study import SCORES, corrections, highest, pooled_features, pooled_map, study
-from scwm.training import train
+from scwm.evaluation.evaluate import load_network
+from scwm.evaluation.study import (
+    SCORES,
+    corrections,
+    highest,
+    pooled_features,
+    pooled_map,
+    study,
+)
+from scwm.method.labelling import label_images
+from scwm.method.parsing import cascaded_clustering
+from scwm.models.embedding import ImageBatches, embed
+from scwm.training.checkpoint import Checkpoints
+from scwm.training.trainer import train
 
 SETTINGS = {
     "isp": (False, False),

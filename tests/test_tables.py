@@ -22,12 +22,12 @@ from made_up_runs import (
 )
 
 from scwm import reporting
-from scwm.reporting.latex import PACKAGES, escaped
-from scwm.reporting.layouts import LAYOUTS
 from scwm.reporting.markup import UNKNOWN
 from scwm.reporting.measures import CLUSTERS, MAP, Measure
 from scwm.reporting.runs import load_runs, run_folder
-from scwm.reporting.tables import build_table, nested_means, summarise
+from scwm.reporting.tables.latex import PACKAGES, escaped
+from scwm.reporting.tables.layouts import LAYOUTS
+from scwm.reporting.tables.tables import build_table, nested_means, summarise
 
 
 @pytest.fixture(scope="module")

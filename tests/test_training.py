@@ -12,11 +12,11 @@ from made_up_runs import FROM_MASKS
 from torch import Tensor
 from trained_runs import KEY, history_of, model_of, same, untimed
 
-from scwm.checkpoint import Checkpoints
-from scwm.config import method_names
-from scwm.errors import ScwmError
-from scwm.objective import Objective
-from scwm.scoring import evaluate, load_network, rank_features, read_features
+from scwm.core.config import method_names
+from scwm.core.errors import ScwmError
+from scwm.evaluation.evaluate import evaluate, load_network, rank_features, read_features
+from scwm.method.objective import Objective
+from scwm.training.checkpoint import Checkpoints
 
 SCORES = {"mAP", "mAP_trapezoid", "mINP", "rank1", "rank5", "rank10"}
 WEIGHTS = ("part_wrong_ratio", "part_hidden_ratio", "part_hard_rank")

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from scwm import training
-from scwm.checkpoint import Checkpoints
-from scwm.inference import embed
-from scwm.labelling import label_images, parse_images
-from scwm.parsing import cascaded_clustering
-from scwm.parsing.discriminant import LinearDiscriminant
-from scwm.seeding import derived_seed
-from scwm.training import Trainer, build_network
+from scwm.core.seeding import derived_seed
+from scwm.method.labelling import label_images, parse_images
+from scwm.method.parsing import cascaded_clustering
+from scwm.method.parsing.discriminant import LinearDiscriminant
+from scwm.models.embedding import embed
+from scwm.training import trainer as training
+from scwm.training.checkpoint import Checkpoints
+from scwm.training.trainer import Trainer, build_network
 
 
 def trainer_of(config, toy_store, toy_weights) -> Trainer:

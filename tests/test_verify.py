@@ -10,8 +10,8 @@ import yaml
 from made_up_runs import write_run
 
 from scwm import reporting
-from scwm.cli import main
-from scwm.scoring import rank_features, read_features
+from scwm.cli.main import main
+from scwm.evaluation.evaluate import rank_features, read_features
 
 METHODS, SEEDS = ("scwm", "global_only", "scwm@model.parts=3"), (0, 1)
 RUN = "runs/mannequins/scwm/seed0"

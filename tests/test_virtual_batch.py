@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from scwm.data.augment import Augment
-from scwm.inference import group_size
 from scwm.models import Output
-from scwm.training import Trainer, build_network
-from scwm.virtual_batch import VirtualBatch
+from scwm.models.batch_norm import group_size
+from scwm.training.trainer import Trainer, build_network
+from scwm.training.virtual_batch import VirtualBatch
 
 
 @pytest.mark.parametrize("size", [0, 4])

@@ -25,7 +25,7 @@ def validate(config: dict) -> dict:
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_shipped_configs_fit_the_schema_and_the_base(name: str) -> None:
-    from scwm.config import merge, resolve_config
+    from scwm.core.config import merge, resolve_config
 
     config = validate(read_config(name))
     for dataset in config["datasets"]:
@@ -62,7 +62,7 @@ def test_schema_fills_in_defaults() -> None:
 
 
 def test_reading_the_workflow_needs_no_torch() -> None:
-    code = "import sys, scwm.config; print('torch' in sys.modules)"
+    code = "import sys, scwm.core.config; print('torch' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )

@@ -48,7 +48,7 @@ def test_edits_redo_what_depends_on_them(stubbed: Path) -> None:
     # What no run of the config names, some of it new.
     assert after_editing(
         *("config/methods/stripes.yaml", "config/methods/new.yaml", "scwm/data/layouts/msmt17.py"),
-        *("scwm/data/layouts/new.py", "scwm/parsing/foreground_corrections/new.py"),
+        *("scwm/data/layouts/new.py", "scwm/method/parsing/foreground_corrections/new.py"),
         *("scwm/models/backbones/new.py", "scwm/models/backbones/resnet50.py"),
     ) == set()  # fmt: skip
     assert after_editing("config/base.yaml", "config/methods/scwm.yaml") == set()
@@ -59,16 +59,20 @@ def test_edits_redo_what_depends_on_them(stubbed: Path) -> None:
     base.write_text(text)
     after_training = {"evaluate", "study", "table", "plot", "page", "all"}
     assert after_editing("config/published_results.csv") == {"table", "page", "all"}
-    assert after_editing("scwm/losses.py") == {"train", *after_training}
+    assert after_editing("scwm/method/losses.py") == {"train", *after_training}
     assert after_editing("config/claims/space_map.yaml") == {"table", "plot", "page", "all"}
-    assert after_editing("scwm/reporting/tables.py") == {"table", "plot", "page", "all"}
+    assert after_editing("scwm/reporting/tables/tables.py") == {"table", "plot", "page", "all"}
     renderer = min((stubbed / "scwm/data/mannequins").glob("*.py")).relative_to(stubbed)
     assert after_editing(str(renderer)) >= {"get_dataset", "build_store", "train"}
 
     # Of the modules that are found by name, a run depends on those that its config names.
-    assert after_editing("scwm/strategies/new.py") == after_training - {"evaluate"}
-    assert jobs_after("scwm/strategies/hardest.py")["train"] == 1  # `hard_memory`
+    assert after_editing("scwm/method/strategies/new.py") == after_training - {"evaluate"}
+    assert jobs_after("scwm/method/strategies/hardest.py")["train"] == 1  # `hard_memory`
     assert after_editing("scwm/data/layouts/market1501.py") >= {"build_store", "train"}
+
+    # Where a run is made decides nothing: not its GPUs, nor how many processes share it.
+    for place in ("gpu=True", "processes=2", "threads_per_run=2"):
+        assert set(planned(stubbed, *select, place)) - {"total"} == set(), place
 
     # A run that is gone leaves a gap in `partial`, which trains nothing.
     (stubbed / "results/runs/mannequins_tiny/scwm/seed0/metrics.json").unlink()
@@ -80,7 +84,7 @@ def test_killed_workflow_leaves_nothing_to_unlock(stubbed: Path) -> None:
     """A second run in the folder is refused while the first lives, and no longer."""
     one_run = ["--config", "methods=[scwm]", "seeds=[0]"]
     select = ["--cores", "1", "--configfile", "config/ci.yaml", *one_run]
-    stub, started = stubbed / "scwm/cli.py", stubbed / "started"
+    stub, started = stubbed / "scwm/cli/main.py", stubbed / "started"
     stub.write_text(f"import time; open({str(started)!r}, 'w'); time.sleep(60)\n" + STUB)
     first = subprocess.Popen(
         [sys.executable, "-m", "snakemake", *select],

@@ -80,5 +80,5 @@ def stubbed_copy(folder: Path) -> Path:
         shutil.copytree(
             ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".snakemake")
         )
-    (folder / "scwm/cli.py").write_text(STUB)
+    (folder / "scwm/cli/main.py").write_text(STUB)
     return folder

@@ -2,8 +2,9 @@
 
     python tools/config_reference.py
 
-Types and choices are those of `RULES` in scwm/config.py and of workflow/schemas/config.schema.yaml,
-defaults and meanings those of config/base.yaml (its comments) and of the schema.
+Types and choices are those of `RULES` in scwm/core/config.py and of
+workflow/schemas/config.schema.yaml, defaults and meanings those of config/base.yaml (its
+comments) and of the schema.
 """
 
 import re
@@ -12,9 +13,9 @@ from typing import Any
 
 import yaml
 
-from scwm.config import RULES
-from scwm.named import Kind
-from scwm.writing import whole_file
+from scwm.core.config import RULES
+from scwm.core.files import whole_file
+from scwm.core.plugins import Kind
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs/config.md"

@@ -19,14 +19,14 @@ import psutil
 import torch
 from torch import nn
 
-from scwm import checkpoint
-from scwm.allocator import keep_freed_memory
-from scwm.checkpoint import Checkpoints
-from scwm.config import resolve_config
+from scwm.core.allocator import keep_freed_memory
+from scwm.core.config import resolve_config
 from scwm.data.store import StoreSplit
 from scwm.models.backbone import Backbone
 from scwm.models.backbones import mobilenet_v2
-from scwm.training import Trainer, build_network
+from scwm.training import checkpoint
+from scwm.training.checkpoint import Checkpoints
+from scwm.training.trainer import Trainer, build_network
 
 IDENTITIES, IMAGES, SIZE = 12, 8, (64, 32)
 GROWTH_MB = 4.0  # that noise of the allocator may reach

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import yaml
 
-from scwm.writing import whole_file
+from scwm.core.files import whole_file
 
 ROOT = Path(__file__).resolve().parents[1]
 HEADER = ("Mutant", "Component", "What was broken", "Test that fails", "Claims that fail")

@@ -17,9 +17,9 @@ from typing import Any
 import pandas as pd
 from PIL import Image
 
+from scwm.core.errors import ScwmError
 from scwm.data.entries import lookup
-from scwm.errors import ScwmError
-from scwm.reporting.names import CAPTIONS, PLOTS, TABLES
+from scwm.reporting.catalogue import CAPTIONS, PLOTS, TABLES
 
 ROOT = Path(__file__).parents[1]
 SAME = ("commit", "dirty", "data_hash", "weights_hash", "versions", "hardware")

@@ -14,10 +14,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from scwm.core.errors import ScwmError
+from scwm.core.files import DISK_ERRORS, refusal
+from scwm.core.progress import progress
 from scwm.data.files import new_folder
-from scwm.errors import ScwmError
-from scwm.progress import progress
-from scwm.writing import DISK_ERRORS, refusal
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _BLOCK = 1 << 20

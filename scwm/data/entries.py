@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from scwm.config import CONFIG_DIR, NAME, read_yaml
-from scwm.errors import ScwmError, suggest
+from scwm.core.config import CONFIG_DIR, NAME, read_yaml
+from scwm.core.errors import ScwmError, suggest
 
 COUNTS = ("train", "query", "gallery", "train_ids", "test_ids")
 SUBSET = ("train_ids", "test_ids")

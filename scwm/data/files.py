@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from scwm.errors import ScwmError
-from scwm.writing import refusal
+from scwm.core.errors import ScwmError
+from scwm.core.files import refusal
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp"})
 # One of them is in every folder that the suite makes, also where Snakemake has removed the files

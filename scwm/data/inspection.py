@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+from scwm.core.errors import ScwmError
 from scwm.data.entries import lookup
 from scwm.data.manifest import NAME as MANIFEST
 from scwm.data.manifest import read_manifest
 from scwm.data.registry import check_files, follow, resolve_source
-from scwm.errors import ScwmError
 
 UNKNOWN = "–"
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scwm.errors import ScwmError
+from scwm.core.errors import ScwmError
 
 # In the file's order; told from the joints' mean rows. Left and right share a name, as a person
 # seen from behind has them the other way round.

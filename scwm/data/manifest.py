@@ -12,12 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+from scwm.core.errors import ScwmError
+from scwm.core.files import whole_file
+from scwm.core.progress import progress
 from scwm.data.download import file_hash
 from scwm.data.files import read_text
 from scwm.data.types import Dataset
-from scwm.errors import ScwmError
-from scwm.progress import progress
-from scwm.writing import whole_file
 
 NAME = "manifest.csv"
 

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import numpy as np
 
+from scwm.core.errors import ScwmError
+from scwm.core.plugins import LAYOUTS
 from scwm.data.download import extract, fetch, is_archive, unpack
 from scwm.data.entries import Entry, Source, lookup
 from scwm.data.files import MARKS, new_folder
 from scwm.data.manifest import Entry as FileEntry
 from scwm.data.manifest import make_manifest, manifest_hash, write_manifest
 from scwm.data.types import Dataset
-from scwm.errors import ScwmError
-from scwm.named import LAYOUTS
 
 RAW = Path("data", "raw")
 SOURCE_FILE = MARKS[0]  # in a folder that `get_dataset` made

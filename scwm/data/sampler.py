@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from scwm.errors import ScwmError
+from scwm.core.errors import ScwmError
 
 
 def identity_batches(

@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from scwm.core.errors import ScwmError
+from scwm.core.progress import progress
 from scwm.data.files import new_folder
 from scwm.data.types import Dataset
-from scwm.errors import ScwmError
-from scwm.progress import progress
 
 _INDEX = ("row", "split", "path", "id", "camera")
 _HASH_ROWS = 256

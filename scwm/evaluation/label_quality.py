@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scwm.errors import ScwmError
+from scwm.core.errors import ScwmError
 
 
 def label_scores(labels: np.ndarray | Tensor, truth: np.ndarray | Tensor) -> dict[str, float]:

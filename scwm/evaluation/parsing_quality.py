@@ -4,7 +4,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from scwm.errors import ScwmError
+from scwm.core.errors import ScwmError
 
 Array = np.ndarray | Tensor
 

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scwm.errors import ScwmError
-from scwm.progress import progress
-from scwm.pseudo_labels.neighbours import DOUBT, TIE
+from scwm.core.errors import ScwmError
+from scwm.core.progress import progress
+from scwm.method.pseudo_labels.neighbours import DOUBT, TIE
 
 Array = np.ndarray | Tensor
 

@@ -5,8 +5,8 @@ import torchvision
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from scwm.errors import ScwmError
-from scwm.named import BACKBONES
+from scwm.core.errors import ScwmError
+from scwm.core.plugins import BACKBONES
 
 
 class Backbone(nn.Module):

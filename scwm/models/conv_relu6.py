@@ -20,6 +20,8 @@ def fuse_relu6(module: nn.Module) -> None:
         if (
             len(layers) == 3
             and isinstance(layers[0], nn.Conv2d)
+            and layers[0].bias is not None
+            and layers[0].padding_mode == "zeros"
             and isinstance(layers[1], nn.Identity)
             and isinstance(layers[2], nn.ReLU6)
         ):
@@ -36,9 +38,11 @@ class ConvReLU6(nn.Sequential):
     and the gradient needs that output only: it passes where the output is neither 0 nor 6.
 
     Under autocast one gradient is computed in float32: that of the input of a depthwise convolution
-    with a stride. oneDNN has no fast kernel for it in bfloat16: the three of MobileNetV2 take 10 to
-    100 times as long as in float32, more than half of a training step. `python -m benchmarks
-    operators` measures each kind of layer in both types.
+    with a stride. oneDNN has no fast kernel for it in bfloat16: the three of MobileNetV2 take 5 to
+    80 times as long as in float32, more than half of a training step.
+    `python -m benchmarks backbone` measures them, and whole steps in both types.
+
+    One thing differs from two layers: NaN becomes 0 (`Network.check_finite` finds it in weights).
 
     Args:
         conv: a convolution with a bias.
@@ -61,7 +65,11 @@ class ConvReLU6(nn.Sequential):
 
 def _fusible(maps: Tensor, kind: torch.dtype) -> bool:
     exported = torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None
-    if maps.device.type != "cpu" or exported or not torch.backends.mkldnn.is_available():
+    if maps.device.type != "cpu" or maps.ndim != 4 or exported:
+        return False
+    # The operator is one of torch's own compiler: another version may lack it.
+    available = torch.backends.mkldnn.is_available() and torch._C._get_mkldnn_enabled()
+    if not (available and hasattr(onednn, "_convolution_pointwise")):
         return False
     if kind == torch.bfloat16:
         return bool(onednn._is_mkldnn_bf16_supported())

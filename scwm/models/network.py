@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from scwm.config import Config
+from scwm.core.config import Config
+from scwm.core.errors import ScwmError
 from scwm.models.backbone import Backbone, build_backbone, fold_batch_norm, load_weights
 from scwm.models.conv_relu6 import fuse_relu6
 from scwm.models.part_head import PartHead, Stripes, pool_parts, visibility
@@ -154,6 +155,21 @@ class Network(nn.Module):
             if not self.parts:
                 return Output(feature)
             return self.part_branch(feature, self.pixel_features(maps, images.float()))
+
+    def check_finite(self, what: str) -> None:
+        """Raise where a weight is infinite or not a number.
+
+        A network's output may be finite all the same: ReLU6 on a CPU makes 0 of NaN.
+
+        Args:
+            what: beginning of the message.
+
+        Raises:
+            ScwmError: it names the first such tensor.
+        """
+        for name, values in self.state_dict().items():
+            if not torch.isfinite(values).all():
+                raise ScwmError(f"{what}: {name} is not finite.", "training")
 
     def part_branch(self, feature: Tensor, pixels: Tensor) -> Output:
         """Part masks and features from pixel features (B,C,h,w) computed before.

@@ -11,8 +11,8 @@ import torch
 import torchvision
 from torch import Tensor
 
-from scwm.errors import ScwmError
-from scwm.named import BACKBONES
+from scwm.core.errors import ScwmError
+from scwm.core.plugins import BACKBONES
 
 
 def get_weights(backbone: str, source: str, out: Path) -> None:

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from scwm.errors import ScwmError
-from scwm.reporting.names import PLOTS, TABLES, methods_of
+from scwm.core.errors import ScwmError
+from scwm.reporting.catalogue import PLOTS, TABLES, methods_of
 
 # The rest is imported where it is needed: the help of every command asks for the names alone.
 __all__ = ["PLOTS", "TABLES", "page", "plot", "table"]
@@ -28,12 +28,12 @@ def table(
     Raises:
         ScwmError: where runs are missing and `partial` is false.
     """
-    from scwm.reporting import tables
     from scwm.reporting.runs import load_runs
+    from scwm.reporting.tables import tables
 
     runs = load_runs(root, datasets, methods_of(name, methods), seeds, partial)
     if name == "published":
-        from scwm.reporting import published as made
+        from scwm.reporting.tables import published as made
 
         parts = (
             made.published_table(runs),
@@ -42,7 +42,7 @@ def table(
         )
     elif name == "claims":
         # Imported here: statistics take long to load, and the other tables do without them.
-        from scwm.reporting import claim_table, claims
+        from scwm.reporting.tables import claim_table, claims
 
         outcomes = claims.evaluate_claims(claims.load_claims(), runs)
         parts = (
@@ -76,7 +76,8 @@ def plot(
     if name not in PLOTS:
         raise ScwmError(f"no plot named {name!r}", remedy=f"choose one of {', '.join(PLOTS)}")
     # Imported here: the plotting libraries take seconds to load, and tables do without them.
-    from scwm.reporting import figures, style
+    from scwm.reporting.figures import catalogue as figures
+    from scwm.reporting.figures import style
     from scwm.reporting.runs import load_runs
 
     runs = load_runs(root, datasets, methods_of(name, methods), seeds, partial)

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from scwm.errors import ScwmError
-from scwm.reporting.curves import PSEUDO_LABELS, TRAINING
+from scwm.core.errors import ScwmError
+from scwm.core.files import whole_file
+from scwm.reporting.figures.curves import PSEUDO_LABELS, TRAINING
 from scwm.reporting.markup import html_page, html_rows
-from scwm.writing import whole_file
 
 SECONDS = {
     "seconds_training": "Steps (seconds)",

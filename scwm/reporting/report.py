@@ -7,11 +7,12 @@ from typing import Any
 
 from PIL import Image
 
-from scwm.errors import ScwmError
+from scwm.core.config import flatten
+from scwm.core.errors import ScwmError
+from scwm.core.files import whole_file
+from scwm.reporting.catalogue import CAPTIONS, TABLES
 from scwm.reporting.markup import UNKNOWN, html_page, html_rows
-from scwm.reporting.names import CAPTIONS, TABLES
 from scwm.reporting.runs import Gap, Run, Runs, beside
-from scwm.writing import whole_file
 
 CSS_DPI = 96  # pixels of a style sheet per inch
 ANSWER = ("main", "ablation")  # the tables that come first
@@ -128,15 +129,10 @@ def _figure(path: Path, caption: str) -> str:
     )
 
 
-def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    """Dotted keys of a nested configuration, without those that name the run."""
-    flat: dict[str, str] = {}
-    for key, value in config.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
-        elif prefix or key not in ("dataset", "method", "seed", "description"):
-            flat[prefix + key] = str(value)
-    return flat
+def _settings(config: dict[str, Any]) -> dict[str, str]:
+    """Dotted keys of a configuration with their values, without those that name the run."""
+    named = ("dataset", "method", "seed", "description")
+    return {key: str(value) for key, value in flatten(config) if key not in named}
 
 
 def _setting(runs: Runs) -> str:
@@ -149,7 +145,7 @@ def _setting(runs: Runs) -> str:
         own = runs.of(dataset)
         if not own:
             continue
-        configs = {run.method: _flat(run.config) for run in own}
+        configs = {run.method: _settings(run.config) for run in own}
         name = "scwm" if "scwm" in configs else next(iter(configs))
         base = configs[name]
         notes = dict.fromkeys(run.metrics.get("label_note") or "" for run in own)

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from scwm.errors import ScwmError
+from scwm.core.errors import ScwmError
 
 CONTROLS = ("random_features", "pretrained", "colour_histogram", "oracle")
 """Methods that frame the comparison (chance, no training, truth) and compete for no rank."""

@@ -1,5 +1,4 @@
 # Names, paths and settings that the rules share.
-import ast
 import json
 import os
 import shlex
@@ -12,28 +11,18 @@ from snakemake_interface_executor_plugins.settings import DeploymentMethod
 
 sys.path.insert(0, str(Path(workflow.basedir).parent))
 # These need nothing but PyYAML.
-from scwm.config import merge, named_modules, read_yaml, resolve_config, split_variant
-from scwm.errors import ScwmError
-from scwm.lock import Lock
-from scwm.named import BACKBONES, FOREGROUND_CORRECTIONS, LAYOUTS, SPACE_CORRECTIONS
-from scwm.reporting.names import CAPTIONS, PLOTS, REFERENCE, TABLES, TITLES, methods_of
+from scwm.core.config import merge, named_modules, read_yaml, resolve_config, split_variant
+from scwm.core.errors import ScwmError
+from scwm.core.lock import Lock
+from scwm.core.plugins import BACKBONES, FOREGROUND_CORRECTIONS, LAYOUTS, SPACE_CORRECTIONS
+from scwm.core.sources import sources
+from scwm.reporting.catalogue import CAPTIONS, PLOTS, REFERENCE, TABLES, TITLES, methods_of
 
 NAME = "[a-z0-9_]+"
 VARIANT = rf"{NAME}(@{NAME}\.{NAME}=[A-Za-z0-9_.+-]+)?"
 # Relative, so that a moved checkout is not out of date; "." but for --directory.
 ROOT = Path(os.path.relpath(Path(workflow.basedir).parent))
 RUN = "results/runs/{dataset}/{method}/seed{seed}"
-# They join the steps together or talk to the user, and decide no result.
-GLUE = {
-    "cli.py",
-    *(f"commands/{path.name}" for path in (ROOT / "scwm/commands").glob("*.py")),
-    "errors.py",
-    "lock.py",
-    "named.py",
-    "progress.py",
-    "writing.py",
-    "data/registry.py",
-}
 READ_OF_RUNS = ("config.yaml", "metrics.json", "history.csv", "provenance.json")
 TABLE_FORMATS = ("csv", "md", "html", "tex")
 PLOT_FORMATS = ("png", "svg")
@@ -44,7 +33,7 @@ def hold_folder():
     outlives a killed run and must be removed by hand; the kernel frees this one with its process.
     """
     global folder_lock
-    folder_lock = Lock(Path(".snakemake/scwm.lock"))
+    folder_lock = Lock(Path(".snakemake/scwm.core.lock"))
     if workflow.is_main_process and not folder_lock.acquire():
         raise WorkflowError(
             f"Another run (process {folder_lock.holder()}) works in this folder: wait for its end "
@@ -66,45 +55,13 @@ def read_registry():
 REGISTRY = read_registry()
 
 
-@cache
-def imported(source):
-    """Modules of the package that one of its files imports, as paths below scwm/."""
-    package = ROOT / "scwm"
-    found = set()
-    for node in ast.walk(ast.parse((package / source).read_text())):
-        if isinstance(node, ast.ImportFrom) and f"{node.module}.".startswith("scwm."):
-            target = Path(*node.module.split(".")[1:])
-            inside = [target / f"{alias.name}.py" for alias in node.names]
-            modules = [path for path in inside if (package / path).is_file()]
-            if (package / f"{target}.py").is_file():
-                found.add(f"{target}.py")
-            elif len(modules) == len(inside):
-                found.update(map(str, modules))
-            else:  # names that a package gives on: any of its modules may define them
-                found.update(str(target / path.name) for path in (package / target).glob("*.py"))
-    return found - GLUE
-
-
-@cache
 def code(*patterns):
     """Sources that a rule's result depends on, so that an edit reruns that rule and no other.
 
     Args:
         patterns: globs below scwm/; what these files import of the package comes with them.
     """
-    package = ROOT / "scwm"
-    sources = set()
-    for pattern in patterns:
-        found = [path for path in package.glob(pattern) if "__pycache__" not in path.parts]
-        if not found:
-            raise WorkflowError(f"No source matches scwm/{pattern}: correct it in the rules.")
-        sources.update(str(path.relative_to(package)) for path in found if path.is_file())
-    pending = set(sources)
-    while pending:
-        python = [source for source in pending if source.endswith(".py")]
-        pending = set().union(*map(imported, python)) - sources
-        sources |= pending
-    return sorted(str(package / source) for source in sources)
+    return [str(ROOT / "scwm" / file) for file in sources(patterns)]
 
 
 def overrides(dataset):
@@ -240,14 +197,6 @@ def reported_outputs(config):
         *expand(f"{results}/metrics/{{name}}.json", name=TABLES),
         *expand(f"{results}/plots/{{name}}.{{ext}}", name=PLOTS, ext=PLOT_FORMATS),
     ]
-
-
-def launcher(processes=1):
-    """The command that starts another one on GPUs leased for it, or in several processes; nothing
-    where that is one process on the CPU."""
-    gpus = int(config["gpu"]) * processes
-    wanted = gpus or processes > 1
-    return ["launch", f"--processes={processes}", f"--gpus={gpus}", "--"] if wanted else []
 
 
 def shell_prefix():

@@ -3,7 +3,7 @@ rule table:
     input:
         runs=lambda wildcards: run_files(methods_of(wildcards.table, all_methods()), *READ_OF_RUNS),
         others=lambda wildcards: other_files(wildcards.table),
-        code=code("reporting/*.py"),
+        code=code("reporting/**/*.py"),
     output:
         csv=f"{config['results']}/tables/{{table}}.csv",
         md=f"{config['results']}/tables/{{table}}.md",
@@ -46,7 +46,7 @@ rule plot:
     input:
         runs=lambda wildcards: run_files(methods_of(wildcards.plot, all_methods()), *READ_OF_RUNS),
         others=lambda wildcards: other_files(wildcards.plot),
-        code=code("reporting/*.py"),
+        code=code("reporting/**/*.py"),
     output:
         png=report(
             f"{config['results']}/plots/{{plot}}.png",
@@ -87,7 +87,7 @@ rule page:
         runs=run_files(all_methods(), *READ_OF_RUNS),
         tables=expand(f"{config['results']}/tables/{{name}}.html", name=TABLES),
         plots=expand(f"{config['results']}/plots/{{name}}.png", name=PLOTS),
-        code=code("reporting/*.py"),
+        code=code("reporting/**/*.py"),
     output:
         page=f"{config['results']}/report.html",
     log:

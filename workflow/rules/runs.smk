@@ -40,7 +40,7 @@ rule train:
         index=store_file("index.csv"),
         info=store_file("store.json"),
         weights=weights_file,
-        code=run_code("training.py"),
+        code=run_code("training/trainer.py"),
     output:
         model=f"{RUN}/model.pt",
         history=f"{RUN}/history.csv",
@@ -61,12 +61,12 @@ rule train:
         run=subpath(output.model, parent=True),
         store=subpath(input.images, parent=True),
         weights=lambda wildcards, input: option("--weights", input.get("weights")),
-        launcher=launcher(config["processes"]),
     message:
         "train {wildcards.method} on {wildcards.dataset}, seed {wildcards.seed}"
     shell:
-        "OMP_NUM_THREADS=$((({threads} - 1) / {resources.processes} + 1)) python -m scwm"
-        " {params.launcher:q} train {params.run:q} --store {params.store:q} {params.weights:q} > {log:q} 2>&1"
+        "OMP_NUM_THREADS=$((({threads} - 1) / {resources.processes} + 1)) python -m scwm launch"
+        " --processes {resources.processes} --gpus {resources.gpu} --"
+        " train {params.run:q} --store {params.store:q} {params.weights:q} > {log:q} 2>&1"
 
 
 rule evaluate:
@@ -79,7 +79,7 @@ rule evaluate:
         images=store_file("images.npy"),
         index=store_file("index.csv"),
         info=store_file("store.json"),
-        code=run_code("scoring.py"),
+        code=run_code("evaluation/evaluate.py"),
     output:
         metrics=f"{RUN}/metrics.json",
         visuals=f"{RUN}/visuals.npz",
@@ -99,11 +99,10 @@ rule evaluate:
     params:
         run=subpath(output.metrics, parent=True),
         store=subpath(input.images, parent=True),
-        launcher=launcher(),
     message:
         "evaluate {wildcards.method} on {wildcards.dataset}, seed {wildcards.seed}"
     shell:
-        "OMP_NUM_THREADS={threads} python -m scwm {params.launcher:q}"
+        "OMP_NUM_THREADS={threads} python -m scwm launch --gpus {resources.gpu} --"
         " evaluate {params.run:q} --store {params.store:q}"
         " > {log:q} 2>&1"
 
@@ -119,8 +118,8 @@ rule study:
         keypoints=lambda wildcards: config["keypoints"].get(wildcards.dataset) or [],
         # It puts every strategy beside the run's own, and each correction.
         code=run_code(
-            "study.py",
-            "strategies/*.py",
+            "evaluation/study.py",
+            "method/strategies/*.py",
             FOREGROUND_CORRECTIONS.file(True),
             SPACE_CORRECTIONS.file(True),
         ),
@@ -140,11 +139,10 @@ rule study:
     params:
         run=subpath(output.study, parent=True),
         store=subpath(input.images, parent=True),
-        launcher=launcher(),
         keypoints=lambda wildcards, input: option("--keypoints", input.get("keypoints")),
     message:
         "study {wildcards.method} on {wildcards.dataset}, seed {wildcards.seed}"
     shell:
-        "OMP_NUM_THREADS={threads} python -m scwm {params.launcher:q}"
+        "OMP_NUM_THREADS={threads} python -m scwm launch --gpus {resources.gpu} --"
         " study {params.run:q} --store {params.store:q}"
         " {params.keypoints:q} > {log:q} 2>&1"

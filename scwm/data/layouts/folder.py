@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
+from scwm.core.errors import ScwmError
 from scwm.data.files import is_file, read_label, read_text
 from scwm.data.layouts import market1501
 from scwm.data.types import Dataset, Split
-from scwm.errors import ScwmError
 
 CSV_NAME = "images.csv"
 COLUMNS = ("path", "identity", "camera")

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from scwm.core.errors import ScwmError
 from scwm.data.files import find_root, list_images
 from scwm.data.types import Dataset, Split
-from scwm.errors import ScwmError
 
 FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
 MASKS = "masks"

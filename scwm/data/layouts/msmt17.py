@@ -11,10 +11,10 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from scwm.core.errors import ScwmError
 from scwm.data.files import find_root, is_file, read_label, read_text
 from scwm.data.layouts import market1501
 from scwm.data.types import Dataset, Split
-from scwm.errors import ScwmError
 
 LAYOUTS = {"V1": ("train", "test"), "V2": ("mask_train_v2", "mask_test_v2")}
 TRAIN_LISTS = ("train", "val")

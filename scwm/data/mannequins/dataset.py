@@ -12,8 +12,8 @@ import numpy as np
 import PIL
 from PIL import Image, ImageDraw
 
-from scwm.errors import ScwmError
-from scwm.progress import progress
+from scwm.core.errors import ScwmError
+from scwm.core.progress import progress
 
 from .body import PARTS
 from .protocol import SPLITS, Knobs, Shot, choose, plan

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from scwm.errors import ScwmError
+from scwm.core.errors import ScwmError
 
 SPLITS = ("bounding_box_train", "query", "bounding_box_test")
 

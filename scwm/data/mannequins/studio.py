@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from scwm.errors import ScwmError
+from scwm.core.errors import ScwmError
 
 from .anatomy import Pose, gestures
 from .body import Body

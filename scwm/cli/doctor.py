@@ -1,0 +1,170 @@
+"""What of this machine the suite can use: packages, hardware, tools, data; and what to do."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from scwm.core.config import CONFIG_DIR
+
+GIB = 1 << 30
+DISK, MEMORY = 5, 4  # GiB that the embedded benchmark wants
+OPTIONAL = {  # beyond the package's own requirements: what for
+    "faiss-cpu": "faster neighbour search on a CPU",
+    "snakemake": "the benchmark: pip install 'scwm[workflow]'",
+    "dvc": "versions of tables and plots: pip install 'scwm[workflow]'",
+    "h5py": "key points of Market-1501",
+    "safetensors": "export: pip install 'scwm[export]'",
+    "onnx": "export: pip install 'scwm[export]'",
+    "pyarrow": "features as .parquet: pip install pyarrow",
+}
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OMP_WAIT_POLICY")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing looked at.
+
+    Attributes:
+        status: ok; missing: needed and not there; optional: not there, and needed by few.
+        found: what is there.
+        remedy: what to do where it is not ok, "" else.
+    """
+
+    name: str
+    status: str
+    found: str
+    remedy: str = ""
+
+
+def examine(results: Path) -> list[Check]:
+    """Look at everything; runs for about a second, changes nothing.
+
+    Args:
+        results: folder that results are written to.
+    """
+    return [*_packages(), *_hardware(), *_tools(), *_places(results), *_data()]
+
+
+def _packages() -> Iterator[Check]:
+    wanted, found = (3, 11), sys.version_info[:3]
+    yield Check(
+        "Python",
+        "ok" if found >= wanted else "missing",
+        ".".join(map(str, found)),
+        "" if found >= wanted else "install Python 3.11 or newer",
+    )
+    try:
+        needed = metadata.requires("scwm") or []
+    except metadata.PackageNotFoundError:
+        needed = []
+        yield Check("scwm", "missing", "not installed", "pip install -e . in its folder")
+    for line in needed:
+        if "extra ==" in line:
+            continue
+        name, least = re.split(r">=", line)
+        yield _package(name, least)
+    for name, purpose in OPTIONAL.items():
+        check = _package(name, "0")
+        missing = check.status != "ok"
+        yield Check(name, "optional", "–", purpose) if missing else check
+
+
+def _package(name: str, least: str) -> Check:
+    try:
+        version = metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return Check(name, "missing", "–", f"pip install '{name}>={least}'")
+    if _numbers(version) < _numbers(least):
+        return Check(name, "missing", version, f"pip install '{name}>={least}'")
+    return Check(name, "ok", version)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """``2.14.1+cpu`` -> (2, 14, 1)."""
+    return tuple(int(part) for part in re.findall(r"\d+", version.split("+")[0])[:3])
+
+
+def _hardware() -> Iterator[Check]:
+    import torch
+
+    if torch.cuda.is_available():
+        names = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
+        yield Check("GPU", "ok", f"{names} (CUDA {torch.version.cuda})")
+    elif shutil.which("nvidia-smi"):
+        yield Check(
+            "GPU", "missing", f"torch {torch.__version__} finds none",
+            "there is an NVIDIA driver: install a CUDA build of torch",
+        )  # fmt: skip
+    else:
+        yield Check("GPU", "optional", "none", "the embedded benchmark does without")
+    yield Check("CPU instructions", "ok", torch.backends.cpu.get_cpu_capability())
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    yield Check("cores", "ok", f"{cores}; torch uses {torch.get_num_threads()} threads")
+    threads = ", ".join(f"{name}={os.environ[name]}" for name in THREADS if name in os.environ)
+    yield Check("threads", "ok", threads or "no variable set",
+                "" if threads else "several jobs at once: OMP_NUM_THREADS=1 for each")  # fmt: skip
+    memory = _memory()
+    if memory:
+        enough = memory >= MEMORY * GIB
+        yield Check("memory", "ok" if enough else "missing", f"{memory / GIB:.1f} GiB free",
+                    "" if enough else f"{MEMORY} GiB are needed: close other programs")  # fmt: skip
+
+
+def _memory() -> int:
+    """Bytes that processes may still take; 0 where the system does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return 0
+    found = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
+    return 1024 * int(found[0]) if found else 0
+
+
+def _tools() -> Iterator[Check]:
+    for names, remedy in (
+        (("git",), "the commit is not recorded: install git"),
+        (("conda", "mamba"), "for `snakemake --use-conda` alone"),
+    ):
+        found = next((path for name in names if (path := shutil.which(name))), None)
+        version = _output(found, "--version") if found else "–"
+        status = "ok" if found else "optional"
+        yield Check(" or ".join(names), status, version, "" if found else remedy)
+
+
+def _output(*command: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return (done.stdout or done.stderr).strip().split("\n")[0]
+
+
+def _places(results: Path) -> Iterator[Check]:
+    folder = next(one for one in (results.absolute(), *results.absolute().parents) if one.exists())
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            yield Check("results", "ok", f"{folder} may be written to")
+    except OSError as error:
+        yield Check("results", "missing", f"{folder}: {error.strerror}", "give --results DIR")
+    free = shutil.disk_usage(folder).free
+    enough = free >= DISK * GIB
+    yield Check("disk", "ok" if enough else "missing", f"{free / GIB:.1f} GiB free",
+                "" if enough else f"{DISK} GiB are needed: make room")  # fmt: skip
+
+
+def _data() -> Iterator[Check]:
+    from scwm.data import data_names
+    from scwm.data.entries import lookup
+    from scwm.data.inspection import whereabouts
+
+    for name in data_names():
+        entry, place = lookup(name), whereabouts(name)
+        here = place != "not here"
+        variable = f"set {entry.env}=PATH (archive or folder); `scwm data card {name}` tells more"
+        yield Check(f"data {name}", "ok" if here else "optional", place, "" if here else variable)
+    if not (CONFIG_DIR / "base.yaml").is_file():
+        yield Check("config", "missing", str(CONFIG_DIR), "run from a checkout: pip install -e .")

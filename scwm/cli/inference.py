@@ -1,0 +1,284 @@
+"""Commands on the user's own crops with a trained model."""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scwm.cli.options import Parsers, command, json_option, open_run, print_json
+from scwm.core.config import FEATURES
+from scwm.core.errors import ScwmError
+
+if TYPE_CHECKING:
+    from scwm.inference.api import Model
+    from scwm.inference.features import CropFeatures
+
+RUN = "results/runs/mannequins/scwm/seed0"
+CROPS = "files, and folders with all below them"
+
+
+def add(parsers: Parsers) -> None:
+    """Enter `extract`, `rank`, `cluster`, `export` and `parse`."""
+    feature = _add_model(
+        parsers,
+        "extract",
+        extract,
+        "features of your own crops as a file",
+        f"scwm extract {RUN} crops --out features.npz",
+    )
+    feature.add_argument("images", type=Path, nargs="+", metavar="IMAGES", help=CROPS)
+    feature.add_argument(
+        "--out", type=_features, required=True, metavar="FILE", help=".npz or .parquet"
+    )
+    ranking = _add_model(
+        parsers,
+        "rank",
+        rank,
+        "rank a gallery of crops for each query: CSV, JSON, page",
+        f"scwm rank {RUN} --queries query.jpg \\",
+        "    --gallery crops --out ranks",
+    )
+    for side in ("--queries", "--gallery"):
+        ranking.add_argument(
+            side, type=Path, nargs="+", required=True, metavar="IMAGES", help=CROPS
+        )
+    ranking.add_argument("--top", type=_positive, default=20, help="length of a list (default 20)")
+    ranking.add_argument(
+        "--names",
+        choices=("auto", "market", "none"),
+        default="auto",
+        help="whether file names hold identity and camera, as 0002_c1s1_000451_03.jpg "
+        "(default auto: where all do)",
+    )
+    ranking.add_argument("--out", type=Path, required=True, metavar="DIR")
+    clustering = _add_model(
+        parsers,
+        "cluster",
+        cluster,
+        "identities of unlabelled crops: CSV, contact sheets",
+        f"scwm cluster {RUN} crops --out clusters",
+    )
+    clustering.add_argument("images", type=Path, nargs="+", metavar="IMAGES", help=CROPS)
+    clustering.add_argument("--out", type=Path, required=True, metavar="DIR")
+    for name, kind, text in (
+        ("--eps", float, "radius of DBSCAN, 0 to 1: larger joins more"),
+        ("--min-samples", _positive, "crops that make a core"),
+        ("--k1", _positive, "neighbours; about as many as an identity has crops"),
+        ("--k2", _positive, "neighbours of the query expansion"),
+    ):
+        clustering.add_argument(name, type=kind, metavar="N", help=f"{text} (default: the model's)")
+    exporting = command(
+        parsers,
+        "export",
+        export,
+        "a model as TorchScript, ONNX or safetensors, with its card",
+        f"scwm export {RUN} --out model.pt",
+    )
+    exporting.add_argument("run", type=Path, metavar="RUN", help="folder with model.pt")
+    exporting.add_argument("--feature", choices=FEATURES, help="default: the model's own")
+    exporting.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help=".pt (TorchScript), .onnx or .safetensors; the card is FILE's .md",
+    )
+    parts = command(
+        parsers,
+        "parse",
+        parse,
+        "part masks of crops, or every stage of their parsing",
+        f"scwm parse {RUN} crops --masks masks",
+        f"scwm parse {RUN} crops --output parsing.png",
+    )
+    parts.add_argument("run", type=Path, metavar="RUN", help="folder with config.yaml, model.pt")
+    parts.add_argument("files", type=Path, nargs="*", metavar="IMAGES", help=f"crops: {CROPS}")
+    parts.add_argument("--store", type=Path, help="in place of IMAGES: show its training images")
+    parts.add_argument(
+        "--output",
+        type=_picture,
+        metavar="FILE",
+        help=".png or .svg: every stage; IMAGES are parsed as one pseudo identity",
+    )
+    parts.add_argument(
+        "--masks", type=Path, metavar="DIR", help="of each of IMAGES a PNG of its part labels"
+    )
+    parts.add_argument(
+        "--images", type=int, default=10, metavar="N", help="how many of the store's (default 10)"
+    )
+    parts.add_argument("--seed", type=int, default=0, help="of their draw")
+
+
+def _add_model(parsers: Parsers, *words: Any) -> argparse.ArgumentParser:
+    parser = command(parsers, *words)
+    parser.add_argument("model", type=Path, metavar="MODEL", help="a run's folder or its model.pt")
+    parser.add_argument("--feature", choices=FEATURES, help="default: the model's own")
+    parser.add_argument("--strict", action="store_true", help="stop at an unreadable image")
+    json_option(parser)
+    return parser
+
+
+def extract(options: argparse.Namespace) -> None:
+    """`scwm extract`: features of crops."""
+    from scwm.inference.features import save_features
+
+    found, report = _described(options, _open(options), options.images)
+    save_features(found, options.out)
+    if options.json:
+        print_json(report | {"out": str(options.out)})
+    else:
+        print(options.out)
+
+
+def rank(options: argparse.Namespace) -> None:
+    """`scwm rank`: the gallery in order of similarity to each query."""
+    from scwm.inference.pages import rank_page
+    from scwm.inference.rank_lists import RULES, as_json, rank_crops, write_rank_lists
+
+    model = _open(options)
+    query, gallery = (_described(options, model, p)[0] for p in (options.queries, options.gallery))
+    lists = rank_crops(query, gallery, options.top, options.names)
+    write_rank_lists(lists, options.out)
+    title = f"Rank lists of {len(query.files):,} queries in {len(gallery.files):,} crops"
+    page = _write(options.out / "ranks.html", rank_page(lists, title))
+    if options.json:
+        print_json(as_json(lists))
+        return
+    print(RULES[lists.correct is not None])
+    if lists.scores:
+        print(", ".join(f"{name} {100 * value:.1f}" for name, value in lists.scores.items()))
+    print(page)
+
+
+def cluster(options: argparse.Namespace) -> None:
+    """`scwm cluster`: identities of unlabelled crops."""
+    from scwm.inference.clusters import cluster_crops, write_clusters
+    from scwm.inference.pages import cluster_page
+
+    model = _open(options)
+    found, _ = _described(options, model, options.images)
+    settings = options.eps, options.min_samples, options.k1, options.k2
+    clusters = cluster_crops(found, model.config, *settings)
+    write_clusters(clusters, options.out / "clusters.csv")
+    page = _write(options.out / "clusters.html", cluster_page(clusters, "Identities of crops"))
+    loose = int((clusters.labels < 0).sum())
+    if clusters.message:
+        print(f"scwm: {clusters.message}", file=sys.stderr)
+    if options.json:
+        of = dict(zip(map(str, clusters.files), clusters.labels.tolist(), strict=True))
+        print_json({"identities": clusters.count, "unclustered": loose, "identity": of})
+    else:
+        print(f"{clusters.count:,} identities, {loose:,} crops unclustered")
+        print(page)
+
+
+def export(options: argparse.Namespace) -> None:
+    """`scwm export`: a model as one file for other programs, checked, with its card."""
+    from scwm.inference.api import load_model
+    from scwm.inference.export import export
+
+    difference = export(load_model(options.run), options.run, options.out, options.feature)
+    print(f"on random crops the features differ from the model's by at most {difference:.1g}")
+    print(options.out, options.out.with_suffix(".md"), sep="\n")
+
+
+def parse(options: argparse.Namespace) -> None:
+    """`scwm parse`: part masks, and a picture of every stage of the parsing.
+
+    Raises:
+        ScwmError: options that do not go together.
+    """
+    from scwm.core import allocator
+
+    if bool(options.files) == bool(options.store):
+        raise ScwmError("Give either images or a store.", "IMAGES, --store", "name one of them")
+    if not (options.output or options.masks):
+        raise ScwmError("Nothing to write.", "--output, --masks", "name one of them, or both")
+    if options.masks and not options.files:
+        raise ScwmError("Masks are of images.", "--masks", "give IMAGES")
+    allocator.keep_freed_memory()
+    if options.masks:
+        from scwm.inference.masks import write_masks
+
+        print(write_masks(options.run, options.files, options.masks))
+    if options.output:
+        _draw_stages(options)
+        print(options.output)
+
+
+def _draw_stages(options: argparse.Namespace) -> None:
+    from scwm.inference.parsing_stages import crop_stages, store_stages
+    from scwm.reporting.figures.stages import draw_stages
+
+    if options.store:
+        store = open_run(options.run, options.store)[1]
+        shown = store_stages(options.run, store, options.images, options.seed)
+    else:
+        shown = crop_stages(options.run, options.files)
+    draw_stages(*shown, options.output)
+
+
+def _open(options: argparse.Namespace) -> "Model":
+    from scwm.core import allocator
+    from scwm.inference.api import load_model
+
+    allocator.keep_freed_memory()
+    return load_model(options.model)
+
+
+def _described(
+    options: argparse.Namespace, model: "Model", paths: list[Path]
+) -> tuple["CropFeatures", dict[str, Any]]:
+    """Features of crops, and what is to be told of them; what cannot be read goes to stderr."""
+    from scwm.inference.features import crop_features, find_crops
+
+    files = find_crops(paths)
+    start = time.perf_counter()
+    found = crop_features(model, files, options.feature, options.strict)
+    seconds = time.perf_counter() - start
+    report = {
+        "crops": len(found.files),
+        "feature": found.feature,
+        "dimensions": found.features.shape[1],
+        "unreadable": [str(error.where) for error in found.unreadable],
+        "seconds": round(seconds, 3),
+        "crops_per_second": round(len(files) / seconds, 1),
+    }
+    for error in found.unreadable:
+        print(f"scwm: warning: passed over: {error}", file=sys.stderr)
+    if found.unreadable:
+        count = f"{len(found.unreadable):,} of {len(files):,}"
+        print(f"scwm: warning: {count} images could not be read", file=sys.stderr)
+    if not options.json:
+        print(
+            f"{len(found.files):,} crops, {found.feature} feature of {found.features.shape[1]:,} "
+            f"numbers, in {seconds:.1f} s ({len(files) / seconds:,.0f} a second)"
+        )
+    return found, report
+
+
+def _write(path: Path, text: str) -> Path:
+    from scwm.core.files import whole_file
+
+    with whole_file(path) as beside:
+        beside.write_text(text, encoding="utf-8")
+    return path
+
+
+def _features(text: str) -> Path:
+    if Path(text).suffix not in (".npz", ".parquet"):
+        raise argparse.ArgumentTypeError(f"'{text}' does not end in .npz or .parquet")
+    return Path(text)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 1")
+    return int(text)
+
+
+def _picture(text: str) -> Path:
+    if Path(text).suffix not in (".png", ".svg"):
+        raise argparse.ArgumentTypeError(f"'{text}' does not end in .png or .svg")
+    return Path(text)

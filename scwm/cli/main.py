@@ -1,0 +1,128 @@
+"""The command line: ``scwm COMMAND`` or ``python -m scwm COMMAND``."""
+
+import argparse
+import os
+import shutil
+import sys
+import textwrap
+from collections.abc import Sequence
+from importlib import metadata
+from typing import Any
+
+from scwm.cli import benchmark, data, inference, machine, reporting, runs
+from scwm.core.errors import Interrupted, ScwmError
+from scwm.core.files import refusal
+from scwm.core.plugins import optional_module
+
+GROUPS = {
+    "data": (data,),
+    "runs": (runs, benchmark),
+    "your own crops": (inference,),
+    "results": (reporting,),
+    "this machine": (machine,),
+}
+EXIT_STATUS = """\
+exit status: 0 done; 1 an error that you can mend, told without a traceback;
+  2 wrong usage; 75 stopped with its state saved; 130 stopped by Ctrl-C"""
+EXAMPLE = """\
+example:
+  scwm train --help"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status: 0 done, 1 an error of the user's, 75 (EX_TEMPFAIL)
+    stopped with its state saved, 130 stopped by Ctrl-C, 141 (SIGPIPE) nobody reads its output."""
+    parser = build_parser()
+    if "_ARGCOMPLETE" in os.environ:  # the shell asks what could come next
+        optional_module("argcomplete", "argcomplete").autocomplete(parser)
+    try:
+        try:
+            options = parser.parse_args(arguments)
+            following = options.run_command(options)
+            if following:  # `launch` of a command that needs no other process
+                options = parser.parse_args(following)
+                options.run_command(options)
+        finally:
+            sys.stdout.flush()  # what fails at Python's own end is told without sense
+    except BrokenPipeError:  # the reader, `head` for one, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except KeyboardInterrupt:
+        print("scwm: stopped; a training goes on from its last checkpoint", file=sys.stderr)
+        return 130
+    except Exception as error:
+        known = _explained(error)
+        if known is None:
+            raise
+        print(_folded(f"scwm: error: {known}"), file=sys.stderr)
+        return 75 if isinstance(known, Interrupted) else 1
+    return 0
+
+
+def _folded(text: str) -> str:
+    """The text, its lines folded between words at a terminal's width."""
+    if not sys.stderr.isatty():
+        return text
+    width = shutil.get_terminal_size().columns
+    fold = textwrap.TextWrapper(
+        width, subsequent_indent=" " * 10, break_long_words=False, break_on_hyphens=False
+    )
+    return "\n".join(fold.fill(line) for line in text.split("\n"))
+
+
+def _explained(error: Exception) -> ScwmError | None:
+    """The error as the user is told of it; None where it is a fault of ours."""
+    if isinstance(error, ScwmError):
+        return error
+    text = str(error).split("\n")[0]
+    kind = type(error).__name__  # torch has one of its own for a GPU
+    if kind in ("MemoryError", "OutOfMemoryError") or "can't allocate memory" in text:
+        return ScwmError(
+            f"Out of memory. {text[:200]}",
+            "model.image_size, training.identities, training.instances, evaluation.batch",
+            "lower one of them, or give the job more memory",
+        )
+    if isinstance(error, OSError):  # a full disk, a folder that may not be written to
+        return refusal(error)
+    return None
+
+
+class _Version(argparse.Action):
+    """Prints the version: read when it is asked for, as the package's metadata take a while."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        try:
+            print("scwm", metadata.version("scwm"))
+        except metadata.PackageNotFoundError:
+            print("scwm, not installed: run from its source")
+        parser.exit()
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    parser = argparse.ArgumentParser(
+        "scwm",
+        usage="scwm [-h] [--version] COMMAND ...",
+        description="Benchmark suite for unsupervised person re-identification (SCWM).",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
+    parsers = parser.add_subparsers(
+        prog="scwm", required=True, metavar="COMMAND", help=argparse.SUPPRESS
+    )
+    lines: list[str] = []
+    for title, modules in GROUPS.items():
+        before = set(parsers.choices)
+        for module in modules:
+            module.add(parsers)
+        lines.append(f"{title}:")
+        lines += [_line(name, p) for name, p in parsers.choices.items() if name not in before]
+    parser.epilog = "\n".join([*lines, "", EXIT_STATUS, EXAMPLE])
+    return parser
+
+
+def _line(name: str, parser: argparse.ArgumentParser) -> str:
+    text = parser.description or ""
+    first = f"  {name:9}  "
+    folded = textwrap.wrap(text[0].lower() + text[1:-1], 80 - len(first))
+    return "\n".join([first + folded[0], *(" " * len(first) + line for line in folded[1:])])

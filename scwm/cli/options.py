@@ -1,0 +1,82 @@
+"""What each command does, and its options; torch and the like are imported by those that need it.
+
+Each module has `add(parsers)`, which enters its commands, and one function for each of them.
+"""
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+Parsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+if TYPE_CHECKING:
+    from scwm.core.config import Config
+    from scwm.data import ImageStore
+
+
+def command(
+    parsers: Parsers,
+    name: str,
+    run: Callable[[argparse.Namespace], None],
+    text: str,
+    *examples: str,
+) -> argparse.ArgumentParser:
+    """Enter a command.
+
+    Args:
+        run: what it does with its options.
+        text: one line of what it does.
+        examples: commands to copy, shown at the end of its help.
+    """
+    parser = parsers.add_parser(
+        name,
+        help=text,
+        description=f"{text[0].upper()}{text[1:]}.",
+        epilog="\n  ".join(["example:", *examples]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run_command=run)
+    return parser
+
+
+def json_option(parser: argparse.ArgumentParser) -> None:
+    """Enter --json."""
+    parser.add_argument("--json", action="store_true", help="print JSON, for other programs")
+
+
+def print_json(content: Any) -> None:
+    """Print for other programs."""
+    print(json.dumps(content, indent=2, ensure_ascii=False))
+
+
+def print_table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
+    """Print rows in columns, the header first; the columns `right` are set right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (
+            text.rjust(width) if column in right else text.ljust(width)
+            for column, (text, width) in enumerate(zip(row, widths, strict=True))
+        )
+        print("  ".join(cells).rstrip())
+
+
+def open_run(run: Path, store: Path) -> tuple["Config", "ImageStore"]:
+    """The config of a run and its store; a ScwmError where the store holds other images."""
+    from scwm.core.config import load_config
+    from scwm.core.errors import ScwmError
+    from scwm.data import ImageStore
+
+    config, images = load_config(run / "config.yaml"), ImageStore(store)
+    for key, wanted, found in (
+        ("dataset", config["dataset"], images.info["dataset"]),
+        ("model.image_size", config["model"]["image_size"], images.info["image_size"]),
+    ):
+        if wanted != found:
+            raise ScwmError(
+                f"The run's {key} is {wanted}, the store's {found}.",
+                store,
+                "give the store that was built for this run",
+            )
+    return config, images

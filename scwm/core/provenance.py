@@ -1,0 +1,94 @@
+"""Where a number comes from: code, data, weights, versions, hardware, time."""
+
+import importlib.metadata
+import os
+import platform
+import resource
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from scwm.core.config import Config, config_hash
+
+VECTORS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve", "bf16")
+NARROWING = ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY")  # variables that change the kernels
+PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "faiss-cpu", "snakemake")
+
+
+def describe_run(config: Config, data_hash: str, weights_hash: str) -> dict[str, Any]:
+    """Provenance of a run as far as it is known when it starts."""
+    return {
+        "config_hash": config_hash(config),
+        "data_hash": data_hash,
+        "weights_hash": weights_hash,
+        "seed": config["seed"],
+        **describe_machine(),
+    }
+
+
+def describe_machine() -> dict[str, Any]:
+    """Commit of the code, versions of the packages, and the hardware."""
+    return {
+        "commit": _git("rev-parse", "HEAD"),
+        "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "versions": {"python": platform.python_version(), **_versions()},
+        "hardware": {
+            "processor": _cpu_field("model name") or platform.machine(),
+            "instruction_sets": instruction_sets(),
+            "cores": os.cpu_count(),
+            "threads": torch.get_num_threads(),
+            "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        },
+    }
+
+
+def peak_memory_mib() -> int:
+    """Largest resident size of this process so far, in MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak // 1024 if sys.platform != "darwin" else peak // 1024**2
+
+
+def peak_gpu_memory_mib() -> int | None:
+    """Most memory of its GPU that this process had tensors in so far, in MiB; None on a CPU."""
+    return torch.cuda.max_memory_allocated() // 2**20 if torch.cuda.is_available() else None
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def instruction_sets() -> str:
+    """The vector instructions that the CPU has and those that torch's kernels use, which decide how
+    sums are rounded: ``avx2 avx512f avx512_bf16 (torch: AVX512)``."""
+    flags = (_cpu_field("flags") or _cpu_field("Features")).split()
+    has = [name for name in VECTORS if name in flags]
+    set_ = [f"{name}={os.environ[name]}" for name in NARROWING if name in os.environ]
+    return " ".join([*has, f"(torch: {torch.backends.cpu.get_cpu_capability()})", *set_])
+
+
+def _cpu_field(name: str) -> str:
+    """A field of the first CPU in /proc/cpuinfo; empty where there is none."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return ""
+    found = (line.partition(":")[2].strip() for line in lines if line.startswith(name))
+    return next(found, "")
+
+
+def _git(*arguments: str) -> str | None:
+    command = ["git", "-C", str(Path(__file__).parent), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -1,0 +1,69 @@
+"""Which source files a result depends on, by the imports in them."""
+
+import ast
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+from scwm.core.errors import ScwmError
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+
+@cache
+def imports(file: str, package: Path = PACKAGE) -> frozenset[str]:
+    """Files of the package that one of its files imports, at its top or within a function.
+
+    A name that a package's ``__init__.py`` hands on counts as an import of that file.
+
+    Args:
+        file: below `package`, as are the files returned.
+    """
+    found = set()
+    for node in ast.walk(ast.parse((package / file).read_text(encoding="utf-8"))):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            near = ["scwm", *Path(file).parts[: -node.level]] if node.level else []
+            start = ".".join([*near, *([node.module] if node.module else [])])
+            names = [f"{start}.{alias.name}" for alias in node.names]
+        for name in names:
+            top, *rest = name.split(".")
+            while top == "scwm":
+                target = "/".join(rest)
+                inside = [f"{target}.py", f"{target}/__init__.py".removeprefix("/")]
+                if known := [path for path in inside if (package / path).is_file()]:
+                    found.add(known[0])
+                    break
+                rest.pop()
+    return frozenset(found - {file})
+
+
+def sources(patterns: Iterable[str]) -> list[str]:
+    """Files that match globs, and all that these import, one through the other.
+
+    Modules that are found by their name are imported by nobody: list those that a config names
+    (`scwm.core.config.named_modules`).
+
+    Args:
+        patterns: globs below the package, as are the sorted files returned.
+
+    Raises:
+        ScwmError: a pattern matches no file.
+    """
+    files: set[str] = set()
+    for pattern in patterns:
+        matched = [path for path in PACKAGE.glob(pattern) if path.is_file()]
+        own = [path for path in matched if "__pycache__" not in path.parts]
+        if not own:
+            raise ScwmError(f"No source matches scwm/{pattern}.", remedy="correct the pattern")
+        files.update(path.relative_to(PACKAGE).as_posix() for path in own)
+    pending = set(files)
+    while pending:
+        found: set[str] = set()
+        for file in pending:
+            found |= imports(file) if file.endswith(".py") else frozenset()
+        pending = found - files
+        files |= pending
+    return sorted(files)

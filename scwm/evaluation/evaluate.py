@@ -1,0 +1,257 @@
+"""The scores of one run: features of query and gallery, metrics, and examples for pictures."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scwm.core.config import Config, validate
+from scwm.core.device import default_device, place, resolve_precision
+from scwm.core.errors import ScwmError
+from scwm.core.files import read_csv, whole_file, write_json
+from scwm.data.store import ImageStore, StoreSplit
+from scwm.evaluation import (
+    effective_parts,
+    evaluate_ranking,
+    misplaced_share,
+    parsing_scores,
+    part_similarity,
+    ranked_lists,
+    to_grid,
+)
+from scwm.evaluation.controls import colour_histogram, random_features
+from scwm.models import Network
+from scwm.models.embedding import Embedding, ImageBatches, embed
+
+EXAMPLE_QUERIES, EXAMPLE_MASKS = 8, 12
+LABEL_SCORES = ("clusters", "unclustered_share", "ari", "nmi")
+STORED = {"global": "global_feature", "parts": "part_features", "visibility": "visibility"}
+"""Arrays of features.npz, after ``query_`` and ``gallery_``, and their names in `Embedding`."""
+
+
+class Side(NamedTuple):
+    """Query or gallery: what a run says of its N images, their identities and cameras, (N,)."""
+
+    embedding: Embedding
+    ids: np.ndarray
+    cameras: np.ndarray
+
+
+def restore_network(config: Config, state: dict[str, Tensor]) -> Network:
+    """The network of a run's config with the weights of a trained one.
+
+    Raises:
+        ScwmError: the config lacks a setting, or a weight is infinite or not a number.
+    """
+    validate(config)
+    network = Network(config)
+    network.load_state_dict(state)
+    network.check_finite("The training diverged")
+    return network
+
+
+def load_network(path: Path) -> tuple[Network, Config]:
+    """The network and config in a run's model.pt; no code in the file is run.
+
+    Raises:
+        ScwmError: no such file, or it is no model of this suite.
+    """
+    try:
+        payload = torch.load(path, map_location="cpu", weights_only=True)
+        network = restore_network(payload["config"], payload["model"])
+    except FileNotFoundError as error:
+        raise ScwmError("There is no model here.", path, "train the run first") from error
+    except Exception as error:
+        remedy = "give the model.pt that `scwm train` wrote, or train the run again"
+        raise ScwmError(f"Not a model of this suite: {error}", path, remedy) from error
+    return network, payload["config"]
+
+
+def evaluate(run: Path, store: ImageStore) -> None:
+    """Score the model in `run` and write its metrics.json, features.npz and visuals.npz."""
+    network, config = load_network(run / "model.pt")
+    config = resolve_precision(config, default_device(), "evaluation")
+    splits = {name: store.split(name) for name in ("query", "gallery")}
+    query, gallery = splits.values()
+    sides = {
+        name: Side(describe(config, network, split, name), split.ids, split.cameras)
+        for name, split in splits.items()
+    }
+    embeddings = [side.embedding for side in sides.values()]
+    ranking = rank_features(sides)
+    wanted = config["evaluation"]["feature"]
+    default = wanted if wanted in ranking else "global"
+    learned = config["kind"] in ("trained", "untrained")
+    metrics = {
+        **{key: config[key] for key in ("dataset", "method", "seed")},
+        "precision": config["evaluation"]["precision"],
+        "default_feature": default,
+        "features": ranking,
+        **ranking[default],
+        "parsing": score_masks(config, embeddings, [query, gallery]),
+        "parts": score_parts(embeddings[1]),
+        "parameters": sum(p.numel() for p in network.parameters()) if learned else None,
+        "pseudo_labels": last_labels(run / "history.csv"),
+        "label_note": describe_protocol(config, store.info["note"]),
+    }
+    write_json(metrics, run / "metrics.json")
+    write_features(sides, run / "features.npz")
+    features = [embedding.features()[default] for embedding in embeddings]
+    visuals: dict[str, Any] = rank_examples(query, gallery, *features)
+    visuals |= mask_examples(gallery, embeddings[1])
+    with whole_file(run / "visuals.npz") as beside, beside.open("wb") as file:
+        np.savez_compressed(file, **visuals)
+
+
+def rank_features(sides: Mapping[str, Side]) -> dict[str, dict[str, float]]:
+    """Ranking measures of every test feature of `query` in `gallery`.
+
+    The test features are made on the CPU, so that those of stored features are the same.
+    """
+    query, gallery = sides["query"], sides["gallery"]
+    found, searched = query.embedding.features(), gallery.embedding.features()
+    device = default_device()
+    return {
+        name: evaluate_ranking(
+            *(found[name].to(device), query.ids, query.cameras),
+            *(searched[name].to(device), gallery.ids, gallery.cameras),
+        )
+        for name in found
+    }
+
+
+def write_features(sides: Mapping[str, Side], path: Path) -> None:
+    """Store what `read_features` reads, float32 as it is: packed it is hardly smaller."""
+    arrays: dict[str, Any] = {}
+    for name, (embedding, ids, cameras) in sides.items():
+        tensors = {key: getattr(embedding, attribute) for key, attribute in STORED.items()}
+        arrays |= {f"{name}_{key}": t.numpy() for key, t in tensors.items() if t is not None}
+        arrays |= {f"{name}_ids": ids, f"{name}_cameras": cameras}
+    with whole_file(path) as beside, beside.open("wb") as file:
+        np.savez(file, **arrays)
+
+
+def read_features(path: Path) -> dict[str, Side]:
+    """The sides `query` and `gallery` of a run's features.npz, without part labels and pixels.
+
+    Raises:
+        ScwmError: no such file, or one that `scwm evaluate` did not write.
+    """
+
+    def side(stored: Mapping[str, np.ndarray], name: str) -> Side:
+        keys = {attribute: f"{name}_{key}" for key, attribute in STORED.items()}
+        tensors = {a: torch.from_numpy(stored[key]) for a, key in keys.items() if key in stored}
+        return Side(Embedding(**tensors), stored[f"{name}_ids"], stored[f"{name}_cameras"])
+
+    remedy = "evaluate the run again with `scwm evaluate`"
+    try:
+        with np.load(path) as stored:
+            return {name: side(stored, name) for name in ("query", "gallery")}
+    except FileNotFoundError as error:
+        raise ScwmError("The stored features of a run are missing.", path, remedy) from error
+    except Exception as error:
+        raise ScwmError(f"Not the features of a run: {error}", path, remedy) from error
+
+
+def describe_protocol(config: Config, note: str) -> str:
+    """What sets the run's data, use of labels and precision apart from the standard protocol."""
+    training, scores = config["training"], config["evaluation"]["precision"]
+    notes = [note]
+    if training["sampler"] == "identities_and_cameras":
+        notes.append("camera labels used in training")
+    if config["kind"] == "trained" and training["precision"] != "float32":
+        notes.append(f"trained in {training['precision']}")
+    if scores != "float32":
+        notes.append(f"features computed in {scores}")
+    return "; ".join(filter(None, notes))
+
+
+def describe(config: Config, network: Network, split: StoreSplit, name: str) -> Embedding:
+    """Features of one split by the run's kind, a network's or a control's; on the CPU."""
+    if config["kind"] == "random_features":
+        return Embedding(random_features(len(split), config["seed"], name))
+    if config["kind"] == "colour_histogram":
+        return Embedding(colour_histogram(split.images))
+    device = default_device()
+    settings = config["evaluation"]
+    images = ImageBatches(split.images, device)
+    title = f"features of {name}"
+    precision, batch = settings["precision"], settings["batch"]
+    found = embed(place(network, device), images, batch, precision, title=title)
+    tensors: dict[str, Any] = {key: x if x is None else x.cpu() for key, x in vars(found).items()}
+    return Embedding(**tensors)
+
+
+def score_masks(
+    config: Config, embeddings: list[Embedding], splits: list[StoreSplit]
+) -> dict[str, float] | None:
+    """Parsing scores over query and gallery; None without parsed parts or without true masks."""
+    labels = [e.part_labels for e in embeddings]
+    if config["model"]["part_source"] != "parsed" or labels[0] is None or labels[1] is None:
+        return None
+    if splits[0].masks is None or splits[1].masks is None:
+        return None
+    predicted = torch.cat([labels[0], labels[1]])
+    truth = np.concatenate([splits[0].masks, splits[1].masks])
+    truth = to_grid(truth, *predicted.shape[1:])
+    misplaced = misplaced_share(predicted, truth)
+    return {**parsing_scores(predicted, truth), "misplaced_share": misplaced}
+
+
+def score_parts(embedding: Embedding) -> dict[str, float] | None:
+    """Use and likeness of the parts over the gallery; None without parts."""
+    features, seen = embedding.part_features, embedding.visibility
+    if features is None or seen is None:
+        return None
+    similar, pairs = part_similarity(features, seen)
+    return {
+        "effective_parts": effective_parts(seen),
+        "part_similarity": float(similar / pairs.clamp(min=1)),
+    }
+
+
+def last_labels(history: Path) -> dict[str, int | float] | None:
+    """Pseudo-label scores of the last epoch, None for a run that was not trained."""
+    rows = read_csv(history)
+    if not rows:
+        return None
+    return {
+        name: int(rows[-1][name]) if name == "clusters" else float(rows[-1][name])
+        for name in LABEL_SCORES
+    }
+
+
+def rank_examples(
+    query: StoreSplit, gallery: StoreSplit, query_features: Tensor, gallery_features: Tensor
+) -> dict[str, np.ndarray]:
+    """Rank lists of queries spread evenly over the query split, by features (Q,D) and (G,D)."""
+    rows = np.unique(np.linspace(0, len(query) - 1, EXAMPLE_QUERIES).astype(int))
+    index, score, correct = ranked_lists(
+        query_features[torch.from_numpy(rows).to(query_features.device)],
+        query.ids[rows],
+        query.cameras[rows],
+        gallery_features,
+        gallery.ids,
+        gallery.cameras,
+        top=10,
+    )
+    return {
+        "rank_query": np.array(query.images[rows]),
+        "rank_gallery": np.where((index >= 0)[..., None, None, None], gallery.images[index], 0),
+        "rank_correct": correct,
+        "rank_score": np.asarray(score, dtype=np.float32),
+    }
+
+
+def mask_examples(split: StoreSplit, embedding: Embedding) -> dict[str, np.ndarray]:
+    """Images with predicted part labels and true masks, spread evenly over the split."""
+    rows = np.unique(np.linspace(0, len(split) - 1, EXAMPLE_MASKS).astype(int))
+    examples = {"mask_images": np.array(split.images[rows])}
+    if embedding.part_labels is not None:
+        examples["mask_parts"] = embedding.part_labels.cpu().numpy()[rows]
+    if split.masks is not None:
+        examples["mask_truth"] = np.array(split.masks[rows])
+    return examples

@@ -1,0 +1,108 @@
+"""What the memories and the parts do during an epoch's steps, against the truth."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scwm.data.store import StoreSplit
+from scwm.evaluation.image_traits import mostly_hidden
+from scwm.evaluation.memory_quality import weight_scores, wrong_members
+from scwm.evaluation.part_quality import effective_parts, part_similarity
+from scwm.method.memory import cluster_means
+from scwm.method.objective import Objective
+from scwm.models import Output
+from scwm.models.embedding import Embedding
+
+
+class StepMonitor:
+    """Records of one epoch's steps, for the history alone: nothing here reaches the training.
+
+    They stay on the device until `read`, so that no step waits for them.
+
+    Args:
+        objective: of the epoch, its memories asked for their weights before each update.
+        means: mean feature of each true identity, (T,D) of the whole body, then of each part.
+        labels: (N,) pseudo identities, -1 = unclustered.
+        split: the training images, with true identities and perhaps masks.
+    """
+
+    def __init__(
+        self, objective: Objective, means: list[Tensor], labels: Tensor, split: StoreSplit
+    ) -> None:
+        self.objective, self.means, self.labels = objective, means, labels
+        truth = np.unique(split.ids, return_inverse=True)[1]
+        self.wrong = wrong_members(labels.cpu().numpy(), truth)
+        self.hidden = None if split.masks is None else mostly_hidden(split.masks)
+        self.truth = torch.as_tensor(truth).to(labels.device)
+        self.steps: list[tuple[Tensor, ...]] = []
+        self.parts: list[tuple[Tensor, ...]] = []
+
+    @classmethod
+    def of(
+        cls, objective: Objective, embedding: Embedding, labels: Tensor, split: StoreSplit
+    ) -> "StepMonitor":
+        """At the start of an epoch, whose training images have this embedding."""
+        truth = torch.as_tensor(np.unique(split.ids, return_inverse=True)[1]).to(labels.device)
+        means = [cluster_means(embedding.global_feature, truth)]
+        features, seen = embedding.part_features, embedding.visibility
+        if features is not None and seen is not None:
+            means += [
+                cluster_means(features[:, k], truth, seen[:, k]) for k in range(features.shape[1])
+            ]
+        return cls(objective, means, labels, split)
+
+    def state(self) -> dict[str, list[Any]]:
+        """What was recorded, for `restore`."""
+        return {"means": self.means, "steps": self.steps, "parts": self.parts}
+
+    @classmethod
+    def restore(
+        cls, state: dict[str, list[Any]], objective: Objective, labels: Tensor, split: StoreSplit
+    ) -> "StepMonitor":
+        """The monitor that `state()` told of."""
+        means = [mean.to(labels.device) for mean in state["means"]]
+        monitor = cls(objective, means, labels, split)
+        for name in ("steps", "parts"):
+            records = [tuple(t.to(labels.device) for t in record) for record in state[name]]
+            setattr(monitor, name, records)
+        return monitor
+
+    @torch.no_grad()
+    def add(self, output: Output, rows: Tensor) -> None:
+        """Record a step before its memories move; `rows` (B,) index the training images."""
+        features = [output.global_feature]
+        if output.part_features is not None and output.visibility is not None:
+            features += output.part_features.unbind(1)
+            similar = part_similarity(output.part_features, output.visibility)
+            self.parts.append((output.visibility.sum(0), *similar))
+        truth = self.truth[rows]
+        cosines = [(f * mean[truth]).sum(1) for f, mean in zip(features, self.means, strict=True)]
+        weights = self.objective.update_weights(output, self.labels[rows])
+        self.steps.append((rows, weights, 1 - torch.stack(cosines)))
+
+    def read(self) -> dict[str, float | None]:
+        """The epoch's measures by their names in the history; what does not apply is None or
+        left out."""
+        rows = torch.stack([step[0] for step in self.steps]).cpu().numpy()
+        weights, difficulty = (  # (memories, steps, batch)
+            torch.stack([step[i] for step in self.steps], 1).double().cpu().numpy() for i in (1, 2)
+        )
+        clusters = self.labels.cpu().numpy()[rows]
+        memory, step, _ = np.ogrid[: len(weights), : len(rows), :1]
+        groups = (memory * len(rows) + step) * (clusters.max() + 1) + clusters
+        hidden = None if self.hidden is None else self.hidden[rows]
+        measures: dict[str, float | None] = {}
+        for kind, own in (("global", slice(0, 1)), ("part", slice(1, None))):
+            if len(weights[own]):
+                scores = weight_scores(
+                    weights[own], groups[own], self.wrong[rows], difficulty[own], hidden
+                )
+                measures.setdefault("wrong_share", scores.pop("wrong_share"))
+                measures |= {f"{kind}_{name}": value for name, value in scores.items()}
+        if self.parts:
+            seen, similar, pairs = (torch.stack(values) for values in zip(*self.parts, strict=True))
+            measures["effective_parts"] = effective_parts(seen)
+            measures["part_similarity"] = float(similar.sum() / pairs.sum().clamp(min=1))
+        return measures

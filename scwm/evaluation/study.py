@@ -1,0 +1,272 @@
+"""A study of one model: both corrections and all memory strategies at the same features.
+
+Runs of different methods differ in all that training makes of a change. Here the features of one
+model stand still, and parsing and memory weights are computed in every variant.
+"""
+
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from scwm.core.config import Config
+from scwm.core.device import default_device, place, resolve_precision
+from scwm.core.errors import ScwmError
+from scwm.core.files import write_json
+from scwm.core.plugins import STRATEGIES
+from scwm.core.progress import progress
+from scwm.core.seeding import derived_seed, numpy_generator
+from scwm.data.keypoints import JOINTS, read_keypoints
+from scwm.data.sampler import identity_batches
+from scwm.data.store import ImageStore, StoreSplit
+from scwm.evaluation import (
+    cut_or_shifted,
+    evaluate_ranking,
+    joint_scores,
+    label_scores,
+    misplaced_share,
+    parsing_scores,
+    to_grid,
+)
+from scwm.evaluation.evaluate import load_network
+from scwm.evaluation.monitor import StepMonitor
+from scwm.method.labelling import label_images
+from scwm.method.objective import Objective
+from scwm.method.parsing import activation, cascaded_clustering
+from scwm.models import Output
+from scwm.models.embedding import Embedding, ImageBatches, embed
+from scwm.models.part_head import pool_parts
+
+SCORES = (
+    *("foreground_share", "foreground_iou", "part_miou", "misplaced_share"),
+    *("cut_foreground_iou", "cut_part_miou"),
+    *("same_share_foreground_iou", "same_share_cut_foreground_iou"),
+    *("joints_in_foreground", "border_in_foreground", "joints_minus_border", "joint_part_nmi"),
+    "mAP",
+)
+TEMPERED = ("hard_mining", "noise_suppression")
+TAUS = (0.03, 0.1, 0.3, 1.0)
+WEIGHT_SCORES = ("_share", "_ratio", "_rank")
+BATCHES = 100
+
+
+def study(run: Path, store: ImageStore, keypoints: Path | None = None) -> dict[str, Any]:
+    """Write `run`/study.json and return its content (see docs/method.md, §8).
+
+    Args:
+        run: folder with model.pt, of a model with parsed parts.
+        store: its training images are parsed; true identities and masks are read for scores only.
+        keypoints: joints of the training images, see `read_keypoints`.
+
+    Raises:
+        ScwmError: no such model, or key points of other images.
+    """
+    split = store.split("train")
+    points = None if keypoints is None else read_keypoints(keypoints, len(split))
+    config, embedding = embed_parsed(run, split)
+    labels = label_images(config, embedding, split.ids)
+    found = {
+        **{key: config[key] for key in ("dataset", "method", "seed")},
+        "precision": config["evaluation"]["precision"],
+        "pseudo_labels": label_scores(labels, split.ids),
+        "parsing": study_parsing(config, embedding, labels, split, points),
+        "memory": study_memory(config, embedding, labels, split),
+    }
+    write_json(found, run / "study.json")
+    return found
+
+
+def embed_parsed(run: Path, split: StoreSplit) -> tuple[Config, Embedding]:
+    """The config of a run's model, and the embedding of `split` with pixel features.
+
+    Raises:
+        ScwmError: no such model, or one without parsed parts.
+    """
+    network, config = load_network(run / "model.pt")
+    device = default_device()
+    config = resolve_precision(config, device, "evaluation")
+    model, settings = config["model"], config["evaluation"]
+    if not (model["parts"] and model["part_source"] == "parsed"):
+        raise ScwmError(
+            f"The model of {config['method']} parses no parts.", run, "take a run of `scwm`"
+        )
+    images = ImageBatches(split.images, device)
+    precision, batch = settings["precision"], settings["batch"]
+    return config, embed(place(network, device), images, batch, precision, pixels=True)
+
+
+def corrections(config: Config) -> dict[str, tuple[bool | str, bool | str]]:
+    """The foreground and the space correction of the four settings: none, one or both of those that
+    the config names, and the suite's own where it has none."""
+    parsing = config["parsing"]
+    foreground, space = (parsing[f"{kind}_correction"] or True for kind in ("foreground", "space"))
+    return {
+        "isp": (False, False),
+        "foreground": (foreground, False),
+        "space": (False, space),
+        "both": (foreground, space),
+    }
+
+
+def study_parsing(
+    config: Config,
+    embedding: Embedding,
+    labels: Tensor,
+    split: StoreSplit,
+    points: np.ndarray | None,
+) -> dict[str, dict[str, float | None]]:
+    """`SCORES` of the cascaded clustering's labels with and without each correction; None where
+    there are no masks, no such boxes or no key points.
+
+    With true masks also of ISP's activation at the same foreground share (`same_share_…`): in
+    each pseudo identity as many cells of the highest activation as the setting's own foreground
+    has there; and of the boxes alone that cut the person or have it off the middle (`cut_…`). mAP
+    is of the pixel features pooled under the labels, by `pooled_features`; beside the four
+    settings also under horizontal stripes and under the true masks.
+
+    Args:
+        labels: (N,) pseudo identities of the split's images, -1 = unclustered.
+        points: (N,J,2), as of `read_keypoints`.
+    """
+    pixels = embedding.pixels
+    assert pixels is not None
+    kept = labels >= 0
+    maps, groups, rows = pixels[kept], labels[kept], kept.cpu().numpy()
+    order = activation(maps)
+    names = np.unique(JOINTS, return_inverse=True)[1]
+    truth = cut = None
+    if split.masks is not None:
+        cut = cut_or_shifted(split.masks[rows])
+        truth = to_grid(split.masks[rows], *maps.shape[2:])
+    found: dict[str, dict[str, float | None]] = {}
+    settings = corrections(config)
+    for name, own in progress(settings.items(), "parsing", len(settings)):
+        seed = derived_seed(config["seed"], "clustering", 0)
+        cells = cascaded_clustering(maps, groups, config["model"]["parts"], *own, seed)
+        predicted = cells.cpu().numpy()
+        scores: dict[str, float | None] = dict.fromkeys(SCORES)
+        scores["foreground_share"] = float((predicted > 0).mean())
+        if truth is not None and cut is not None:
+            rival = highest(order, groups, cells > 0).cpu().numpy()
+            scores |= parsing_scores(predicted, truth)
+            scores["misplaced_share"] = misplaced_share(predicted, truth)
+            scores["same_share_foreground_iou"] = parsing_scores(rival, truth)["foreground_iou"]
+            if cut.any():
+                inside = parsing_scores(predicted[cut], truth[cut])
+                scores |= {f"cut_{key}": value for key, value in inside.items()}
+                inside = parsing_scores(rival[cut], truth[cut])
+                scores["same_share_cut_foreground_iou"] = inside["foreground_iou"]
+        if points is not None:
+            scores |= joint_scores(predicted, points[rows], names)
+        found[name] = scores | {"mAP": pooled_map(maps, cells, split, rows)}
+    height = maps.shape[2]
+    stripes = torch.arange(height) * config["model"]["parts"] // height + 1
+    fixed = {"stripes": stripes[:, None].expand_as(cells)}
+    if truth is not None:
+        fixed["truth"] = torch.from_numpy(truth)
+    for name, cells in fixed.items():
+        found[name] = {"mAP": pooled_map(maps, cells.to(maps.device), split, rows)}
+    return found
+
+
+def pooled_map(maps: Tensor, cells: Tensor, split: StoreSplit, rows: np.ndarray) -> float | None:
+    """mAP of pixel features pooled under part labels, every image among all of other cameras.
+
+    Args:
+        maps: (N,C,h,w); cells: (N,h,w); rows: of the N images in the split.
+
+    Returns:
+        None where no identity has images of two cameras.
+    """
+    ids, cameras = split.ids[rows], split.cameras[rows]
+    if len(np.unique(ids)) == len(np.unique(np.stack([ids, cameras]), axis=1).T):
+        return None
+    side = pooled_features(maps.float(), cells), ids, cameras
+    return evaluate_ranking(*side, *side)["mAP"]
+
+
+def pooled_features(maps: Tensor, cells: Tensor) -> Tensor:
+    """Mean pixel feature of each part, standardised over the images that show it, side by side.
+
+    Args:
+        maps: (N,C,h,w).
+        cells: (N,h,w) integers, 0 = background.
+
+    Returns:
+        (N,K·C), L2-normalised; zeros stand for parts that an image lacks.
+    """
+    masks = F.one_hot(cells.long()).permute(0, 3, 1, 2)[:, 1:].to(maps)
+    seen = (masks.sum((2, 3)) > 0).to(maps)[:, :, None]
+    pooled, count = pool_parts(maps, masks), seen.sum(0).clamp(min=1)
+    centred = (pooled - (seen * pooled).sum(0) / count) * seen
+    spread = (centred**2).sum(0).div(count).sqrt().clamp(min=1e-6)
+    return F.normalize(F.normalize(centred / spread, dim=2).flatten(1), dim=1)
+
+
+def highest(values: Tensor, groups: Tensor, foreground: Tensor) -> Tensor:
+    """As many cells as `foreground` has in each group, those of the highest values.
+
+    Args:
+        values: (N,h,w); groups: (N,) integers 0..G-1; foreground: (N,h,w) bool.
+
+    Returns:
+        (N,h,w) bool.
+    """
+    owner = groups[:, None, None].expand_as(foreground).flatten()
+    order = torch.argsort(values.flatten(), descending=True, stable=True)
+    order = order[torch.argsort(owner[order], stable=True)]
+    size = torch.bincount(owner)
+    wanted = torch.bincount(owner[foreground.flatten()], minlength=len(size))
+    start = torch.cumsum(size, 0) - size
+    rank = torch.arange(len(owner), device=owner.device) - start[owner[order]]
+    chosen = torch.zeros_like(foreground).flatten()
+    chosen[order] = rank < wanted[owner[order]]
+    return chosen.view_as(foreground)
+
+
+def study_memory(
+    config: Config, embedding: Embedding, labels: Tensor, split: StoreSplit
+) -> dict[str, Any]:
+    """What every strategy's weights do, in the terms of `StepMonitor`: at the run's own
+    temperatures, and over a sweep of them.
+
+    Batches are drawn as in training; the features are those of whole images, the prototypes those
+    of an epoch's start.
+
+    Args:
+        labels: (N,) pseudo identities of the split's images, -1 = unclustered.
+    """
+    settings = config["training"]
+    draws = numpy_generator(config["seed"], "study")
+    batches = [
+        torch.as_tensor(rows).to(labels.device)
+        for rows in identity_batches(
+            labels.cpu().numpy(), settings["identities"], settings["instances"], BATCHES, draws
+        )
+    ]
+    whole, parts, seen = embedding.global_feature, embedding.part_features, embedding.visibility
+    assert parts is not None and seen is not None
+
+    def score(strategy: str, tau: float | None = None) -> dict[str, float | None]:
+        memory = dict(config["memory"])
+        for kind in ("global", "part"):
+            memory[f"{kind}_strategy"] = strategy
+            memory[f"{kind}_tau"] = tau or memory[f"{kind}_tau"]
+        objective = Objective.of({**config, "memory": memory}, embedding, labels)
+        monitor = StepMonitor.of(objective, embedding, labels, split)
+        for rows in batches:
+            monitor.add(Output(whole[rows], parts[rows], seen[rows]), rows)
+        found = monitor.read()
+        return {key: value for key, value in found.items() if key.endswith(WEIGHT_SCORES)}
+
+    return {
+        "strategies": {strategy: score(strategy) for strategy in STRATEGIES.names()},
+        "sweep": [
+            {"strategy": strategy, "tau": tau, **score(strategy, tau)}
+            for strategy, tau in progress(list(product(TEMPERED, TAUS)), "memory weights")
+        ],
+    }

@@ -1,0 +1,225 @@
+"""The library: features, part masks and rankings of pedestrian crops from a trained model.
+
+Example::
+
+    from scwm import extract, load_model, rank
+
+    model = load_model("results/runs/mannequins/scwm/seed0")
+    features = extract(model, ["a.jpg", "b.jpg", "c.jpg"])
+    order, similarity = rank(model, ["query.jpg"], ["a.jpg", "b.jpg", "c.jpg"])
+"""
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from scwm.core.config import Config
+from scwm.core.device import autocast, default_device, place
+from scwm.core.errors import ScwmError
+from scwm.core.plugins import optional_module
+from scwm.core.progress import progress
+from scwm.data.augment import Augment
+from scwm.evaluation.evaluate import load_network, restore_network
+from scwm.models import Network
+from scwm.models.embedding import Embedding, collect
+
+Images = np.ndarray | Sequence[str | Path | Image.Image | np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A trained network with the config of its run."""
+
+    network: Network
+    config: Config
+
+
+def load_model(path: str | Path) -> Model:
+    """A trained model, on the GPU where there is one; runs no code from the file.
+
+    Args:
+        path: a run's folder or its model.pt, or what `scwm export` wrote as .safetensors.
+
+    Raises:
+        ScwmError: no such file, or not a model of this suite.
+    """
+    path = Path(path)
+    if path.suffix == ".safetensors":
+        network, config = read_safetensors(path)
+    else:
+        network, config = load_network(path / "model.pt" if path.is_dir() else path)
+    return Model(place(network, default_device()), config)
+
+
+def extract(model: Model, images: Images, feature: str | None = None) -> np.ndarray:
+    """Unit features of pedestrian crops.
+
+    Args:
+        images: N files, PIL images or RGB arrays of any size, or one (N,H,W,3) uint8 array.
+        feature: global | parts | both; default the run's own, global for a model without parts.
+
+    Returns:
+        (N,D) float32; cosine similarity is their inner product.
+    """
+    name = default_feature(model, feature)
+    return stacked(extracted(model, images, name), len(images))
+
+
+def parse(model: Model, images: Images) -> np.ndarray:
+    """Part labels of pedestrian crops: (N,h,w) uint8, 0 background, 1..K from top to bottom.
+
+    Arguments as for `extract`. The grid is the part map's, at least 16×8 cells.
+
+    Raises:
+        ScwmError: the model has no parsed parts.
+    """
+    if not model.config["model"]["parts"] or model.config["model"]["part_source"] != "parsed":
+        raise ScwmError("This model has no parsed parts.", model.config["method"])
+    found = (e.part_labels for e in described(model, images))
+    return stacked((labels.cpu().numpy() for labels in found if labels is not None), len(images))
+
+
+def rank(model: Model, queries: Images, gallery: Images) -> tuple[np.ndarray, np.ndarray]:
+    """The gallery in order of similarity to each query.
+
+    Returns:
+        indices (Q,G) into the gallery, best first, ties by lower index; similarities (Q,G) in
+        that order.
+    """
+    similarity = extract(model, queries) @ extract(model, gallery).T
+    order = np.argsort(-similarity, axis=1, kind="stable")
+    return order, np.take_along_axis(similarity, order, axis=1)
+
+
+def read_crops(images: Images, size: Sequence[int]) -> np.ndarray:
+    """Pedestrian crops as one (N,H,W,3) uint8 array, resized as the store does it.
+
+    Args:
+        images: as for `extract`.
+        size: H and W.
+
+    Raises:
+        ScwmError: no images, or one that cannot be read.
+    """
+    if not len(images):
+        raise ScwmError("No images were given.")
+    return np.stack([_read(image, (size[1], size[0])) for image in images])
+
+
+def default_feature(model: Model, feature: str | None = None) -> str:
+    """`feature`, or the run's own where it is None, and global where the model has no parts.
+
+    Raises:
+        ScwmError: the model has no such feature.
+    """
+    known = ("global", "parts", "both") if model.config["model"]["parts"] else ("global",)
+    wanted = model.config["evaluation"]["feature"]
+    chosen = feature or (wanted if wanted in known else "global")
+    if chosen not in known:
+        raise ScwmError(f"This model has no feature '{chosen}'.", remedy=f"use {[*known]}")
+    return chosen
+
+
+def described(
+    model: Model, images: Images, unreadable: dict[int, ScwmError] | None = None
+) -> Iterator[Embedding]:
+    """What the network says of the images, a batch at a time; while it computes, the next batch is
+    decoded.
+
+    Args:
+        images: as for `extract`.
+        unreadable: takes the errors of images that cannot be read, by their index; without it the
+            first of them is raised.
+
+    Raises:
+        ScwmError: no images, or one that cannot be read.
+    """
+    if not len(images):
+        raise ScwmError("No images were given.")
+    height, width = model.config["model"]["image_size"]
+    device = default_device()
+    normalise = Augment().normalise
+    model.network.eval()
+
+    def read(row: int) -> np.ndarray | None:
+        try:
+            return _read(images[row], (width, height))
+        except ScwmError as error:
+            if unreadable is None:
+                raise
+            unreadable[row] = error
+            return None
+
+    size = model.config["evaluation"]["batch"]
+    rows = range(len(images))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        waiting = [pool.submit(read, row) for row in rows[:size]]
+        for start in progress(range(0, len(images), size), "crops"):
+            now = waiting
+            waiting = [pool.submit(read, row) for row in rows[start + size :][:size]]
+            pixels = [found for job in now if (found := job.result()) is not None]
+            if not pixels:
+                continue
+            batch = torch.from_numpy(np.stack(pixels)).to(device)
+            with torch.inference_mode(), autocast(device, "float32"):
+                output = model.network(normalise(batch))
+            yield collect([output])
+
+
+def extracted(
+    model: Model, images: Images, feature: str, unreadable: dict[int, ScwmError] | None = None
+) -> Iterator[np.ndarray]:
+    """A feature of the images, (B,D) float32 for each batch; arguments as for `described`."""
+    for embedding in described(model, images, unreadable):
+        yield embedding.features()[feature].float().cpu().numpy()
+
+
+def stacked(batches: Iterable[np.ndarray], most: int) -> np.ndarray:
+    """Batches (B,…) of at most `most` rows in all as one (N,…), never held twice; (0,) for none."""
+    rows, filled = np.empty(0), 0
+    for batch in batches:
+        if not filled:
+            rows = np.empty((most, *batch.shape[1:]), batch.dtype)
+        rows[filled : filled + len(batch)] = batch
+        filled += len(batch)
+    return rows[:filled]
+
+
+def read_safetensors(path: Path) -> tuple[Network, Config]:
+    """The network and config in a file that `export` wrote.
+
+    Raises:
+        ScwmError: the package is not there, or not such a file.
+    """
+    module = optional_module("safetensors", "safetensors")
+    try:
+        with module.safe_open(path, framework="pt") as file:
+            config: Config = json.loads(file.metadata()["config"])
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        network = restore_network(config, state)
+    except FileNotFoundError as error:
+        raise ScwmError("There is no such file.", path, "check the path") from error
+    except Exception as error:
+        remedy = "give a file that `scwm export` wrote"
+        raise ScwmError(f"Not a model of this suite: {error}", path, remedy) from error
+    return network, config
+
+
+def _read(image: str | Path | Image.Image | np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """One crop as (H,W,3) uint8; `size` is width and height."""
+    try:
+        if isinstance(image, str | Path):
+            image = Image.open(image)
+        elif isinstance(image, np.ndarray):
+            image = Image.fromarray(image)
+        return np.asarray(image.convert("RGB").resize(size, Image.Resampling.BICUBIC))
+    except (OSError, TypeError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        name = image if isinstance(image, str | Path) else f"a {type(image).__name__}"
+        raise ScwmError(f"Cannot read an image: {error}", name, "give another file") from error

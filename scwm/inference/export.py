@@ -1,0 +1,133 @@
+"""A trained model as one file for other programs, checked against the model, with a model card.
+
+The exported graph takes crops (B,3,H,W) float32, RGB in 0..1, of the model's image size, and gives
+their unit features (B,D): normalisation and the choice of the feature are inside it.
+"""
+
+import copy
+import json
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from scwm.core.config import Config
+from scwm.core.errors import ScwmError
+from scwm.core.files import whole_file
+from scwm.core.plugins import optional_module
+from scwm.data.augment import Augment
+from scwm.inference.api import Model, default_feature, read_safetensors
+from scwm.inference.model_card import model_card
+from scwm.models import Network
+from scwm.models.embedding import collect
+
+TOLERANCE = 1e-4  # of a feature's entries, which are below 1
+BATCHES = (3, 1, 5)  # crops of the checks: a graph must not hold on to one batch's size
+
+
+class Crops(nn.Module):
+    """Crops (B,3,H,W), RGB in 0..1, to the unit feature (B,D) of one name."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: Network, feature: str) -> None:
+        super().__init__()
+        self.network, self.feature = network, feature
+        constants = Augment()
+        self.register_buffer("mean", torch.tensor(constants.mean)[:, None, None])
+        self.register_buffer("std", torch.tensor(constants.std)[:, None, None])
+
+    def forward(self, crops: Tensor) -> Tensor:
+        """(B,3,H,W) -> (B,D)."""
+        return collect([self.network((crops - self.mean) / self.std)]).features()[self.feature]
+
+
+def export(model: Model, run: Path, out: Path, feature: str | None = None) -> float:
+    """Write a model as TorchScript (.pt), ONNX (.onnx) or weights (.safetensors), and beside it its
+    model card (.md).
+
+    Args:
+        run: the folder that it comes from, whose metrics and provenance the card tells.
+        feature: of .pt and .onnx: global | parts | both; default the model's own.
+
+    Returns:
+        The largest difference between an entry of a feature by the file and by the model, on random
+        crops of several batch sizes.
+
+    Raises:
+        ScwmError: another kind of file, a package that is not there, or outputs that differ.
+    """
+    if out.suffix not in WRITERS:
+        raise ScwmError(f"Unknown kind of file '{out.suffix}'.", out, f"use {', '.join(WRITERS)}")
+    chosen = default_feature(model, feature)
+    crops = Crops(copy.deepcopy(model.network).cpu(), chosen).eval()
+    with whole_file(out) as beside, torch.inference_mode():
+        again = WRITERS[out.suffix](crops, model.config, beside)
+        difference = max(_difference(crops, again, model.config, count) for count in BATCHES)
+        if not difference <= TOLERANCE:
+            raise ScwmError(
+                f"The exported model's features differ by up to {difference:.2g}.",
+                out,
+                "nothing was written; try another kind of file",
+            )
+    card = model_card(model, run, out, chosen, difference)
+    with whole_file(out.with_suffix(".md")) as beside:
+        beside.write_text(card, encoding="utf-8")
+    return difference
+
+
+def _random_crops(config: Config, count: int) -> Tensor:
+    generator = torch.Generator().manual_seed(count)
+    return torch.rand(count, 3, *config["model"]["image_size"], generator=generator)
+
+
+Features = Callable[[Tensor], Tensor]
+
+
+def _difference(model: Features, again: Features, config: Config, count: int) -> float:
+    crops = _random_crops(config, count)
+    return float((model(crops) - again(crops)).abs().max())
+
+
+def _torchscript(crops: Crops, config: Config, path: Path) -> Features:
+    with warnings.catch_warnings():
+        # It is no longer developed, but what reads it is everywhere; and whether the trace holds
+        # for other crops and batches is checked on them.
+        warnings.simplefilter("ignore")
+        traced = torch.jit.trace(crops, _random_crops(config, 2), check_trace=False)
+        torch.jit.save(traced, path)
+        loaded: Features = torch.jit.load(path)
+        return loaded
+
+
+def _onnx(crops: Crops, config: Config, path: Path) -> Features:
+    for name in ("onnx", "onnxscript"):
+        optional_module(name, "'scwm[export]'")
+    runtime = optional_module("onnxruntime", "'scwm[export]'")
+    torch.onnx.export(
+        crops,
+        (_random_crops(config, 2),),
+        path,
+        input_names=["crops"],
+        output_names=["features"],
+        dynamic_shapes={"crops": {0: torch.export.Dim("batch")}},
+        dynamo=True,
+        external_data=False,
+        verbose=False,
+    )
+    session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return lambda batch: torch.from_numpy(session.run(None, {"crops": batch.numpy()})[0])
+
+
+def _safetensors(crops: Crops, config: Config, path: Path) -> Features:
+    module = optional_module("safetensors.torch", "safetensors")
+    state = {name: value.contiguous() for name, value in crops.network.state_dict().items()}
+    path.write_bytes(module.save(state, {"format": "pt", "config": json.dumps(config)}))
+    network, _ = read_safetensors(path)
+    return Crops(network.eval(), crops.feature)
+
+
+WRITERS = {".pt": _torchscript, ".onnx": _onnx, ".safetensors": _safetensors}

@@ -1,0 +1,103 @@
+"""The user's own crops: found in folders, and embedded a batch at a time, however many they are."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from scwm.core.errors import ScwmError
+from scwm.core.files import whole_file
+from scwm.core.plugins import optional_module
+from scwm.data.files import IMAGE_SUFFIXES, list_images
+from scwm.inference.api import Model, default_feature, extracted, stacked
+
+
+@dataclass(frozen=True, eq=False)
+class CropFeatures:
+    """Features of the N crops that could be read.
+
+    Attributes:
+        files: N image files.
+        features: (N,D) float32, L2-normalised.
+        feature: global, parts or both.
+        unreadable: the error of each file that could not be read.
+    """
+
+    files: list[Path]
+    features: np.ndarray
+    feature: str
+    unreadable: tuple[ScwmError, ...] = ()
+
+
+def find_crops(paths: Sequence[Path]) -> list[Path]:
+    """The files among `paths`, and the images in the folders among them and below these.
+
+    Files of a folder come sorted, each folder before those inside it; hidden ones are passed over.
+
+    Raises:
+        ScwmError: no such path, or a folder without images.
+    """
+    files: list[Path] = []
+    for path in paths:
+        if not path.exists():
+            raise ScwmError("There is no such file or folder.", path, "check the path")
+        found = _images_below(path) if path.is_dir() else [path]
+        if not found:
+            kinds = ", ".join(sorted(IMAGE_SUFFIXES))
+            raise ScwmError("The folder holds no images.", path, f"give one with {kinds} files")
+        files += found
+    return files
+
+
+def _images_below(folder: Path) -> list[Path]:
+    found = []
+    for root, folders, _ in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found += list_images(Path(root))
+    return found
+
+
+def crop_features(
+    model: Model, files: Sequence[Path], feature: str | None = None, strict: bool = False
+) -> CropFeatures:
+    """Features of image files, as `scwm.extract` gives them, and what could not be read.
+
+    Args:
+        feature: global | parts | both; default the run's own.
+        strict: an unreadable file is an error.
+
+    Raises:
+        ScwmError: no file could be read, or one could not where `strict`.
+    """
+    feature = default_feature(model, feature)
+    unreadable: dict[int, ScwmError] = {}
+    kept = None if strict else unreadable
+    features = stacked(extracted(model, files, feature, kept), len(files))
+    if not len(features):
+        raise ScwmError(
+            f"None of {len(files)} images could be read. The first:\n{unreadable[0]}",
+            remedy="give files that Pillow can open",
+        )
+    read = [file for row, file in enumerate(files) if row not in unreadable]
+    return CropFeatures(read, features, feature, tuple(unreadable.values()))
+
+
+def save_features(found: CropFeatures, path: Path) -> None:
+    """Write `names`, `features` and `feature` as .npz, or as .parquet with a row for each crop.
+
+    Raises:
+        ScwmError: another kind of file, or one that needs a package which is not there.
+    """
+    names = [str(file) for file in found.files]
+    if path.suffix == ".npz":
+        with whole_file(path) as beside, beside.open("wb") as file:
+            np.savez(file, names=names, features=found.features, feature=found.feature)
+        return
+    parquet = optional_module("pyarrow.parquet", "pyarrow", "or write .npz, which needs nothing")
+    arrow = optional_module("pyarrow", "pyarrow")
+    rows = arrow.FixedSizeListArray.from_arrays(found.features.ravel(), found.features.shape[1])
+    table = arrow.table({"name": names, "feature": rows})
+    with whole_file(path) as beside:
+        parquet.write_table(table.replace_schema_metadata({"feature": found.feature}), beside)

@@ -1,0 +1,50 @@
+"""Part labels of the user's crops as pictures, one for each."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from scwm.core.errors import ScwmError
+from scwm.core.files import whole_file
+from scwm.core.progress import progress
+from scwm.inference.api import load_model, parse
+from scwm.inference.features import find_crops
+from scwm.reporting.figures.galleries import part_colours
+
+
+def write_masks(run: Path, paths: Sequence[Path], out: Path) -> Path:
+    """Write `out`/<name>.png for each crop: of its size, value = part, 0 = background.
+
+    Files of different folders keep these folders below `out`. The palette shows the parts in
+    their colours.
+
+    Args:
+        run: folder with model.pt, of a model with parsed parts.
+        paths: image files and folders of them.
+
+    Returns:
+        `out`.
+
+    Raises:
+        ScwmError: no such model or files, an image that cannot be read, or two of one name.
+    """
+    files = find_crops(paths)
+    root = os.path.commonpath([file.resolve().parent for file in files])
+    targets = [out / file.resolve().relative_to(root).with_suffix(".png") for file in files]
+    if len(set(targets)) < len(targets):
+        double = max(targets, key=targets.count)
+        raise ScwmError("Two images would get one mask.", double, "give them one at a time")
+    model = load_model(run)
+    colours = np.vstack([np.ones(3), part_colours(model.config["model"]["parts"])])
+    made = zip(files, targets, parse(model, files), strict=True)
+    for file, target, cells in progress(made, "masks", len(files)):
+        with Image.open(file) as image:
+            size = image.size
+        mask = Image.fromarray(cells).resize(size, Image.Resampling.NEAREST).convert("P")
+        mask.putpalette((255 * colours).astype(np.uint8).tobytes())
+        with whole_file(target) as beside:
+            mask.save(beside, "PNG")
+    return out

@@ -1,0 +1,109 @@
+"""A model's card: data, method, metrics, provenance, intended use and limits, in Markdown."""
+
+from pathlib import Path
+from typing import Any
+
+from scwm.core.files import read_json
+from scwm.data.entries import data_names, lookup
+from scwm.inference.api import Model
+
+USES = {
+    ".pt": "`torch.jit.load(FILE)(crops)`",
+    ".onnx": '`onnxruntime.InferenceSession(FILE).run(None, {"crops": crops})`',
+    ".safetensors": "`scwm.load_model(FILE)`",
+}
+INTENDED = """\
+Research on unsupervised person re-identification, and finding the crops of one person among crops
+whose people have agreed to it. It is not to be used to identify or follow anyone who has not: a
+person cannot tell that it is done, and cannot object.
+
+## Limits
+
+- It was trained without identity labels: two people in like clothes may be near to each other.
+- It compares clothes and shape as they are in the crops, not faces: after a change of clothes it
+  does not find a person again.
+- On other cameras, crops or people than those it was trained on it is worse by an unknown amount;
+  whether it treats groups of people alike was not measured. Measure it on data of your own before
+  anything depends on it.
+- A similarity is no probability, and no threshold on it was validated.
+"""
+
+
+def model_card(model: Model, run: Path, file: Path, feature: str, difference: float) -> str:
+    """The card of an exported model, as Markdown.
+
+    Args:
+        run: folder whose metrics.json and provenance.json it tells, where they are there.
+        file: the exported one; feature: that it gives; difference: from the model's own output.
+    """
+    config = model.config
+    height, width = config["model"]["image_size"]
+    metrics, provenance = (read_json(run / name) for name in ("metrics.json", "provenance.json"))
+    parameters = sum(value.numel() for value in model.network.parameters())
+    about = {
+        "file": f"`{file.name}`",
+        "input": f"crops (B,3,{height},{width}) float32, RGB in 0..1",
+        "output": f"{feature} feature (B,D), length 1; similarity is the inner product",
+        "use": USES[file.suffix],
+        "checked": f"on random crops its features differ from the model's by {difference:.1g}",
+        "method": f"{config['method']}: {config['description']}",
+        "backbone": f"{config['model']['backbone']}, {parameters:,} parameters in all",
+        "starting weights": config["model"]["weights"],
+        "seed": config["seed"],
+    }
+    if file.suffix == ".safetensors":
+        del about["input"], about["output"]
+    origin: dict[str, Any] = {
+        name: provenance[name]
+        for name in ("commit", "dirty", "config_hash", "data_hash", "weights_hash")
+        if name in provenance
+    }
+    return "\n".join(
+        [
+            f"# {config['method']} on {config['dataset']}",
+            "",
+            *_items(about),
+            "",
+            "## Data",
+            "",
+            *_items(_data(config["dataset"])),
+            "",
+            "## Metrics",
+            "",
+            *(_metrics(metrics) or ["It was not evaluated."]),
+            "",
+            "## Provenance",
+            "",
+            *(_items(origin) or ["Unknown."]),
+            "",
+            "## Intended use",
+            "",
+            INTENDED,
+        ]
+    )
+
+
+def _items(values: dict[str, Any]) -> list[str]:
+    return [f"- {name}: {value}" for name, value in values.items()]
+
+
+def _data(name: str) -> dict[str, str]:
+    if name not in data_names():
+        return {"trained on": name}
+    entry = lookup(name)
+    known = {"trained on": entry.title, "licence": entry.licence, "ethics": entry.ethics}
+    return {key: value for key, value in known.items() if value}
+
+
+def _metrics(metrics: dict[str, Any]) -> list[str]:
+    """A table of the test features' scores, in percent."""
+    if not metrics:
+        return []
+    names = ("mAP", "rank1", "rank5", "rank10", "mINP")
+    head = ["| feature | " + " | ".join(names) + " |", "| :-- |" + " --: |" * len(names)]
+    rows = [
+        f"| {feature} | " + " | ".join(f"{100 * scores[name]:.1f}" for name in names) + " |"
+        for feature, scores in metrics["features"].items()
+    ]
+    note = metrics.get("label_note")
+    return [*head, *rows, *(["", f"Note: {note}"] if note else [])]

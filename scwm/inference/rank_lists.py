@@ -1,0 +1,142 @@
+"""Queries ranked against a gallery of the user's own crops, and the lists as files."""
+
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scwm.core.errors import ScwmError
+from scwm.core.files import whole_file
+from scwm.data.layouts.market1501 import parse_name
+from scwm.evaluation import evaluate_ranking, ranked_lists
+from scwm.inference.features import CropFeatures
+
+NAMES = ("auto", "market", "none")
+RULES = {
+    True: "Identities and cameras are read from the file names (Market-1501's pattern): images of "
+    "the query's identity and camera, and junk (identity -1), are left out, as in Market-1501's "
+    "protocol.",
+    False: "File names are taken as mere names: nothing is known of right and wrong. The query's "
+    "own file is left out.",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class RankLists:
+    """The first T of G gallery images for each of Q queries.
+
+    Attributes:
+        queries, gallery: Q and G image files.
+        index: (Q,T) into the gallery, best first, -1 where it has no more.
+        similarity: (Q,T) cosines.
+        correct: (Q,T) whether it shows the query's identity; None where that is not known.
+        scores: mAP and the like, fractions; none where no query is known to have a match.
+    """
+
+    queries: Sequence[Path]
+    gallery: Sequence[Path]
+    index: np.ndarray
+    similarity: np.ndarray
+    correct: np.ndarray | None
+    scores: dict[str, float]
+
+    def rows(self, query: int) -> Iterator[tuple[int, Path, float, bool | None]]:
+        """Rank from 1, file, similarity and whether it is right, of one query's list."""
+        for place, row in enumerate(self.index[query]):
+            if row >= 0:
+                right = None if self.correct is None else bool(self.correct[query, place])
+                yield place + 1, self.gallery[row], float(self.similarity[query, place]), right
+
+
+def rank_crops(
+    query: CropFeatures, gallery: CropFeatures, top: int = 20, names: str = "auto"
+) -> RankLists:
+    """Rank the gallery for every query by cosine similarity, equal ones in the gallery's order.
+
+    Args:
+        top: length of the lists.
+        names: market: identities and cameras stand in the file names, and Market-1501's protocol
+            holds; none: they do not; auto: they do if they stand in every name.
+
+    Raises:
+        ScwmError: names without identity and camera, where `names` is market.
+    """
+    labels = _labels(query.files, gallery.files, names)
+    sides = labels or _own_files(query.files, gallery.files)
+    arguments = query.features, *sides[0], gallery.features, *sides[1]
+    index, similarity, correct = ranked_lists(*arguments, top=top)
+    scores = {}
+    if labels and _has_match(*labels):
+        scores = evaluate_ranking(*arguments)
+    return RankLists(
+        query.files, gallery.files, index, similarity, correct if labels else None, scores
+    )
+
+
+Labels = tuple[np.ndarray, np.ndarray]
+
+
+def _labels(
+    query: Sequence[Path], gallery: Sequence[Path], names: str
+) -> tuple[Labels, Labels] | None:
+    """Identities and cameras of both sides from their names; None where these are mere names."""
+    if names == "none":
+        return None
+    try:
+        first, second = (
+            np.array([parse_name(file) for file in files]).T.copy() for files in (query, gallery)
+        )
+    except ScwmError:
+        if names == "market":
+            raise
+        return None
+    return (first[0], first[1]), (second[0], second[1])
+
+
+def _own_files(query: Sequence[Path], gallery: Sequence[Path]) -> tuple[Labels, Labels]:
+    """Identities by which the protocol leaves out nothing but the query's own file."""
+    places = {file.resolve(): row + 1 for row, file in enumerate(gallery)}
+    ids = np.array([places.get(file.resolve(), 0) for file in query])
+    return (ids, 0 * ids), (np.arange(len(gallery)) + 1, np.zeros(len(gallery), dtype=np.int64))
+
+
+def _has_match(query: Labels, gallery: Labels) -> bool:
+    """Whether a query's identity is seen by another camera; junk matches nothing."""
+    seen: dict[int, set[int]] = {}
+    for identity, camera in zip(*map(np.ndarray.tolist, gallery), strict=True):
+        if identity >= 0:
+            seen.setdefault(identity, set()).add(camera)
+    pairs = zip(*map(np.ndarray.tolist, query), strict=True)
+    return any(seen.get(identity, set()) - {camera} for identity, camera in pairs)
+
+
+def write_rank_lists(lists: RankLists, folder: Path) -> None:
+    """Write ranks.csv (query, rank, file, similarity and, where known, correct) and ranks.json."""
+    head = ["query", "rank", "file", "similarity", "correct"]
+    with whole_file(folder / "ranks.csv") as beside, beside.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(head if lists.correct is not None else head[:-1])
+        for number, query in enumerate(lists.queries):
+            for rank, found, similarity, right in lists.rows(number):
+                known = [] if right is None else [int(right)]
+                writer.writerow([query, rank, found, f"{similarity:.6f}", *known])
+    with whole_file(folder / "ranks.json") as beside:
+        beside.write_text(json.dumps(as_json(lists), indent=1, ensure_ascii=False) + "\n")
+
+
+def as_json(lists: RankLists) -> dict[str, Any]:
+    """The lists as JSON has them."""
+    found = []
+    for number, query in enumerate(lists.queries):
+        ranked = [
+            {"file": str(file), "similarity": round(similarity, 6)}
+            | ({} if right is None else {"correct": right})
+            for _, file, similarity, right in lists.rows(number)
+        ]
+        found.append({"query": str(query), "gallery": ranked})
+    scores = {name: round(value, 6) for name, value in lists.scores.items()}
+    return {"rules": RULES[lists.correct is not None], "scores": scores, "queries": found}

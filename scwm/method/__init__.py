@@ -1,0 +1,1 @@
+"""The method: pseudo identities, parsing, memory, losses."""

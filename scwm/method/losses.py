@@ -1,0 +1,72 @@
+"""Losses on the part masks and part features. The contrastive loss is in method/memory.py."""
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Array = Tensor | np.ndarray
+
+
+def parsing_loss(logits: Array, labels: Array) -> Tensor:
+    """Pixel-wise cross-entropy of the part classifier (ISP, Zhu et al., ECCV 2020).
+
+    Args:
+        logits: (B,K+1,h,w).
+        labels: (B,h,w) integers 0..K from the cascaded clustering.
+
+    Returns:
+        Mean over the pixels, a scalar >= 0.
+    """
+    return F.cross_entropy(torch.as_tensor(logits), torch.as_tensor(labels).long())
+
+
+def diversity_loss(masks: Array) -> Tensor:
+    """Overlap of an image's part masks plus collapse of their mean occupancy (formula ours).
+
+    ``mean_{i, k<l} cos(P_ik, P_il) + (log K - H(q))`` where ``q_k`` is part k's share of the mass
+    of all parts over the batch and H its entropy in nats. It is 0 when the masks are disjoint and
+    equally used, and grows when one part swallows the body.
+
+    Args:
+        masks: (B,K,h,w), the parts without background, non-negative.
+    """
+    masks = torch.as_tensor(masks)
+    parts = masks.shape[1]
+    occupancy = masks.mean((0, 2, 3))
+    share = occupancy / occupancy.sum().clamp(min=1e-12)
+    entropy = -(share * share.clamp(min=1e-12).log()).sum()
+    overlap = _pairwise_cosine(masks.flatten(2))
+    return overlap.sum() / max(overlap.numel(), 1) + math.log(parts) - entropy
+
+
+def separation_loss(parts: Array, visibility: Array, margin: float = 0.3) -> Tensor:
+    """Similarity of one image's visible part features above a margin (formula ours).
+
+    ``mean max(0, cos(f_ik, f_il) - margin)`` over images i and pairs k<l of parts that are both
+    visible; 0 when there is no such pair.
+
+    Args:
+        parts: (B,K,C).
+        visibility: (B,K); a part counts where it is above 0.
+        margin: cosine up to which parts may be alike.
+    """
+    parts, visibility = torch.as_tensor(parts), torch.as_tensor(visibility)
+    above = F.relu(_pairwise_cosine(parts) - margin)
+    first, second = _pairs(parts.shape[1], parts.device)
+    both = ((visibility[:, first] > 0) & (visibility[:, second] > 0)).to(above)
+    return (above * both).sum() / both.sum().clamp(min=1)
+
+
+def _pairwise_cosine(vectors: Tensor) -> Tensor:
+    """(B,K,D) -> (B, K·(K-1)/2) cosines of all pairs."""
+    unit = F.normalize(vectors, dim=2)
+    first, second = _pairs(vectors.shape[1], vectors.device)
+    return (unit @ unit.transpose(1, 2))[:, first, second]
+
+
+def _pairs(parts: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    first, second = torch.triu_indices(parts, parts, 1, device=device)
+    return first, second

@@ -1,0 +1,181 @@
+"""The weighted memory: one prototype for each pseudo identity, moved by weighted samples.
+
+Prototypes and loss are Cluster Contrast's (Dai et al., ACCV 2022); the weights are for SCWM's
+purposes (Hong et al., 2024), by formulas of ours.
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from scwm.core.errors import ScwmError
+from scwm.core.plugins import STRATEGIES
+from scwm.method.weighting import Samples
+
+Array = Tensor | np.ndarray
+
+
+class WeightedMemory(nn.Module):
+    """M prototypes of D dimensions, a contrastive loss against them, and their weighted update.
+
+    A memory of K parts holds K prototypes of each cluster, (M,K,D). It is K memories that share
+    their labels and move in one operation: features are then (B,K,D), visibility and weights (B,K).
+
+    The loss is Cluster Contrast's (Dai et al., ACCV 2022): cross-entropy over similarities to all
+    prototypes at a temperature. The update (purpose after SCWM, formula ours, docs/method.md) moves
+    the prototype of cluster c by all samples of c in the batch at once::
+
+        m_c <- normalise(momentum * m_c + (1 - momentum) * sum_i w_i f_i),   sum_i w_i = 1
+
+    The weights ``w_i``, of the difficulty ``alpha_i = 1 - <f_i, m_c>`` and the visibility ``s_i``,
+    are the strategy's, a module of scwm/method/strategies.
+
+    A cluster whose samples are all invisible does not move. Where the difficulty is judged
+    elsewhere (of parts together, `mean_difficulty`), it is given.
+
+    Args:
+        centroids: (M,D) or (M,K,D), normalised here.
+        momentum: share of the old prototype that stays, 0 to 1.
+        temperature: of the loss.
+        strategy: name of a module of scwm/method/strategies.
+        tau: temperature of the weights, in units of the difficulty.
+
+    Raises:
+        ScwmError: unknown strategy, or centroids of another shape.
+    """
+
+    centroids: Tensor
+
+    def __init__(
+        self,
+        centroids: Array,
+        momentum: float = 0.1,
+        temperature: float = 0.05,
+        strategy: str = "hard_mining",
+        tau: float = 0.3,
+    ) -> None:
+        super().__init__()
+        centroids = torch.as_tensor(centroids)
+        if centroids.ndim not in (2, 3) or not len(centroids):
+            shape = tuple(centroids.shape)
+            raise ScwmError(f"Centroids have shape {shape}, expected (M,D) or (M,K,D).")
+        self.register_buffer("centroids", F.normalize(centroids.detach().float(), dim=-1))
+        self.momentum, self.temperature = momentum, temperature
+        self.strategy, self.tau = strategy, tau
+        self.weigh = STRATEGIES.load(strategy).weights
+
+    def forward(self, features: Array, labels: Array, visibility: Array | None = None) -> Tensor:
+        """Contrastive loss of a batch.
+
+        Args:
+            features: (B,D) or (B,K,D), L2-normalised.
+            labels: (B,) integers in [0, M).
+            visibility: (B,) or (B,K), non-negative weights of the samples; None: all equal.
+
+        Returns:
+            The (weighted) mean cross-entropy, 0 where nothing is visible; of K parts the mean. A
+            scalar.
+        """
+        features, labels = self._prepared(features, labels)
+        logits = features.movedim(0, -2) @ self.centroids.movedim(0, -1) / self.temperature
+        targets = labels.expand(logits.shape[:-1])  # (B,) or (K,B)
+        if visibility is None:
+            return F.cross_entropy(logits.flatten(0, -2), targets.flatten())
+        losses = F.cross_entropy(logits.flatten(0, -2), targets.flatten(), reduction="none")
+        seen = torch.as_tensor(visibility).to(losses).movedim(0, -1)
+        terms = (losses.view(seen.shape) * seen).sum(-1) / seen.sum(-1).clamp(min=1e-6)
+        return terms.mean()
+
+    @torch.no_grad()
+    def weights(
+        self,
+        features: Array,
+        labels: Array,
+        visibility: Array | None = None,
+        difficulty: Array | None = None,
+    ) -> Tensor:
+        """Weight of each sample, (B,) or (B,K); over a cluster's samples they sum to 1, or to 0
+        where none is visible. Arguments as for `forward`; difficulty (B,) or (B,K), None: of
+        these features."""
+        features, labels = self._prepared(features, labels)
+        if difficulty is None:
+            difficulty = 1 - torch.linalg.vecdot(features, self.prototypes(labels))
+        difficulty = torch.as_tensor(difficulty).to(features)
+        visible = torch.ones_like(difficulty)
+        if visibility is not None:
+            visible = torch.as_tensor(visibility).to(difficulty)
+        samples = Samples(difficulty, visible, labels, len(self.centroids))
+        weight: Tensor = self.weigh(samples, self.tau)
+        total = samples.of_cluster(weight, "sum")
+        return torch.where(total > 0, weight / total.clamp(min=1e-30), torch.zeros_like(weight))
+
+    @torch.no_grad()
+    def update(
+        self,
+        features: Array,
+        labels: Array,
+        visibility: Array | None = None,
+        difficulty: Array | None = None,
+    ) -> None:
+        """Move the prototypes of the clusters in the batch; arguments as for `weights`."""
+        features, labels = self._prepared(features, labels)
+        weight = self.weights(features, labels, visibility, difficulty)
+        # Only the batch's clusters are touched. How many they are, a GPU would have to be asked:
+        # there each sample stands for its cluster, and equal rows are written more than once.
+        clusters = labels if labels.is_cuda else labels.unique()
+        pull = (labels == clusters[:, None]) * weight.movedim(0, -1)[..., None, :]  # (·,U,B)
+        drawn = (pull @ features.movedim(0, -2)).movedim(-2, 0)
+        moved = (pull.sum(-1) > 0).movedim(-1, 0)
+        stay = torch.where(moved, self.momentum, 1.0)[..., None]
+        new = self.prototypes(clusters).mul_(stay).add_(drawn, alpha=1 - self.momentum)
+        length = torch.where(moved, torch.linalg.vector_norm(new, dim=-1), 1.0)
+        self.centroids[clusters] = new.div_(length.clamp(min=1e-12)[..., None])
+
+    def prototypes(self, labels: Tensor) -> Tensor:
+        """Of each sample's cluster, (B,D) or (B,K,D)."""
+        return self.centroids.index_select(0, labels)  # indexing by a tensor takes far longer
+
+    def _prepared(self, features: Array, labels: Array) -> tuple[Tensor, Tensor]:
+        """Both as tensors of the memory's type and device."""
+        index = torch.as_tensor(labels).long().to(self.centroids.device)
+        return torch.as_tensor(features).to(self.centroids), index
+
+
+def cluster_means(features: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Unit mean feature of each cluster.
+
+    Args:
+        features: (N,D) or (N,K,D).
+        labels: (N,) integers, -1 = unclustered and left out.
+        weights: (N,) or (N,K), non-negative; a cluster of weights 0 gets its plain mean.
+
+    Returns:
+        (M,D) or (M,K,D) with M = largest label + 1.
+    """
+    kept = labels >= 0
+    features, labels = features[kept].float(), labels[kept]
+    weight = torch.ones_like(features[..., 0]) if weights is None else weights[kept].float()
+    count = int(labels.max()) + 1
+    mass = weight.new_zeros(count, *weight.shape[1:]).index_add_(0, labels, weight)
+    weight = torch.where(mass[labels] > 0, weight, torch.ones_like(weight))
+    means = features.new_zeros(count, *features.shape[1:])
+    return F.normalize(means.index_add_(0, labels, weight[..., None] * features), dim=-1)
+
+
+def mean_difficulty(features: Tensor, visibility: Tensor, prototypes: Tensor) -> Tensor:
+    """Difficulty of samples over their visible parts: ``mean_k (1 - <f_ik, m_k>)`` (ours).
+
+    An image of another identity disagrees in all its parts, a part's own feature is noisy.
+
+    Args:
+        features: (B,K,C), each L2-normalised.
+        visibility: (B,K); a part counts where it is above 0.
+        prototypes: (B,K,C), of each sample's cluster.
+
+    Returns:
+        (B,); 0 where no part is visible.
+    """
+    seen = (visibility > 0).to(features)
+    apart = 1 - (features * prototypes).sum(2)
+    return (seen * apart).sum(1) / seen.sum(1).clamp(min=1)

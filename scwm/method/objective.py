@@ -1,0 +1,124 @@
+"""What a training step minimises: the memories of one epoch and the weighted sum of all losses.
+
+The terms are SCWM's (Hong et al., 2024), their weights ours; docs/method.md, §5 and §9.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from scwm.core.config import Config
+from scwm.core.plugins import STRATEGIES
+from scwm.method.losses import diversity_loss, parsing_loss, separation_loss
+from scwm.method.memory import WeightedMemory, cluster_means, mean_difficulty
+from scwm.models import Output
+from scwm.models.embedding import Embedding
+
+LOSSES = ("loss", "loss_global", "loss_part", "loss_parsing", "loss_diversity", "loss_separation")
+
+
+class Objective(nn.Module):
+    """``L = L_global + λ_p·L_part + λ_parse·L_parsing + λ_div·L_diversity + λ_sep·L_separation``.
+
+    Args:
+        config: of the run; its sections `memory` and `losses` are read.
+        whole: (M,D) prototypes of the global memory.
+        parts: (M,K,C) prototypes of the parts' memory, or None.
+    """
+
+    def __init__(self, config: Config, whole: Tensor, parts: Tensor | None = None) -> None:
+        super().__init__()
+        self.weights, self.settings = config["losses"], config["memory"]
+        self.whole = self._memory("global", whole)
+        self.parts = None if parts is None else self._memory("part", parts)
+
+    @classmethod
+    def of(cls, config: Config, embedding: Embedding, labels: Tensor) -> "Objective":
+        """At the start of an epoch: the prototypes are the clusters' mean features.
+
+        Args:
+            embedding: features of the N training images.
+            labels: (N,) pseudo identities, -1 = unclustered.
+        """
+        whole = cluster_means(embedding.global_feature, labels)
+        features, seen = embedding.part_features, embedding.visibility
+        if features is None or seen is None:
+            return cls(config, whole)
+        objective = cls(config, whole, cluster_means(features, labels, seen))
+        strategy = STRATEGIES.load(objective.settings["part_strategy"])
+        if hasattr(strategy, "start"):
+            kept = labels >= 0
+            difficulty = torch.zeros_like(seen)
+            difficulty[kept] = objective.part_difficulty(features[kept], seen[kept], labels[kept])
+            weights = strategy.start(difficulty, seen, objective.settings["part_tau"])
+            objective.parts = objective._memory("part", cluster_means(features, labels, weights))
+        return objective
+
+    @classmethod
+    def restore(cls, config: Config, state: dict[str, Tensor]) -> "Objective":
+        """From a `state_dict()`, to the last bit."""
+        objective = cls(config, state["whole.centroids"], state.get("parts.centroids"))
+        objective.load_state_dict(state)
+        return objective
+
+    def part_difficulty(self, features: Tensor, seen: Tensor, labels: Tensor) -> Tensor:
+        """Difficulty (B,K) of samples (B,K,C) for the part memory: one for all parts of an image,
+        over those that are visible."""
+        assert self.parts is not None
+        shared = mean_difficulty(features, seen, self.parts.prototypes(labels))
+        return shared[:, None].expand_as(seen)
+
+    def _memory(self, kind: str, means: Tensor) -> WeightedMemory:
+        return WeightedMemory(
+            means,
+            self.settings["momentum"],
+            self.settings["temperature"],
+            self.settings[f"{kind}_strategy"],
+            self.settings[f"{kind}_tau"],
+        )
+
+    def losses(self, output: Output, cells: Tensor | None, labels: Tensor) -> Tensor:
+        """The sum and its five terms without their weights, (6,) in the order of LOSSES.
+
+        Args:
+            output: the network's, of B images.
+            cells: (B,h,w) part labels, None without parsing.
+            labels: (B,) pseudo identities.
+        """
+        whole = self.whole(output.global_feature, labels)
+        part = parsing = diversity = separation = torch.zeros_like(whole)
+        features, seen, masks = output.part_features, output.visibility, output.masks
+        if self.parts and features is not None and seen is not None:
+            part = self.parts(features, labels, seen)
+            separation = separation_loss(features, seen, self.weights["separation_margin"])
+            if output.logits is not None and masks is not None and cells is not None:
+                parsing = parsing_loss(output.logits, cells)
+                diversity = diversity_loss(masks[:, 1:])
+        total = (
+            whole
+            + self.weights["part"] * part
+            + self.weights["parsing"] * parsing
+            + self.weights["diversity"] * diversity
+            + self.weights["separation"] * separation
+        )
+        return torch.stack([total, whole, part, parsing, diversity, separation])
+
+    def update_weights(self, output: Output, labels: Tensor) -> Tensor:
+        """The weights (1+K,B) by which `update` would move the global memory and each part's."""
+        weights = [memory.weights(*sample) for memory, *sample in self._moves(output, labels)]
+        return torch.cat([w.view(len(labels), -1).T for w in weights])
+
+    def update(self, output: Output, labels: Tensor) -> None:
+        """Move all memories by the batch."""
+        for memory, *sample in self._moves(output, labels):
+            memory.update(*sample)
+
+    def _moves(self, output: Output, labels: Tensor) -> list[tuple[Any, ...]]:
+        """Each memory with its features, labels, visibility and difficulty of the batch."""
+        moves: list[tuple[Any, ...]] = [(self.whole, output.global_feature.detach(), labels)]
+        if self.parts and output.part_features is not None and output.visibility is not None:
+            features, seen = output.part_features.detach(), output.visibility
+            difficulty = self.part_difficulty(features, seen, labels)
+            moves.append((self.parts, features, labels, seen, difficulty))
+        return moves

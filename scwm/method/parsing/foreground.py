@@ -1,0 +1,72 @@
+"""Which pixels show the person: 2-means on activations (ISP, Zhu et al., ECCV 2020), and what
+holds together (ours)."""
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+from scwm.method.parsing.pixels import Pixels, as_pixels
+
+
+def activation(maps: Tensor | Pixels) -> Tensor:
+    """Norm of each pixel feature over its image's largest: (N,C,H,W) -> (N,H,W) in [0,1]."""
+    pixels = as_pixels(maps)
+    largest = pixels.norm.amax(1, keepdim=True).clamp(min=1e-12)
+    return (pixels.norm / largest).view(pixels.shape)
+
+
+def two_means(values: Tensor, groups: Tensor) -> Tensor:
+    """The exact 2-means of each group's scalars (ISP's first step, Zhu et al., ECCV 2020).
+
+    In one dimension the best two clusters are split by a threshold, so all thresholds of a group
+    are tried at once on its sorted values; no start, no iterations.
+
+    Args:
+        values: (N,H,W), any scalars.
+        groups: (N,) integers 0..G-1.
+
+    Returns:
+        (N,H,W) bool, the cluster of the higher mean; a group of equal values is all False.
+    """
+    known, owner = values.cpu().numpy(), groups.cpu().numpy()
+    stops = np.cumsum(np.bincount(owner))[:-1]
+    members = np.split(np.argsort(owner, kind="stable"), stops)
+    thresholds = np.array([_best_threshold(known[images]) for images in members], known.dtype)
+    return values > torch.from_numpy(thresholds).to(values.device)[groups][:, None, None]
+
+
+def _best_threshold(values: np.ndarray) -> float:
+    """The largest value of the lower of the two clusters of least squares within."""
+    ranked = np.sort(values, axis=None)
+    low_sum = np.cumsum(ranked, dtype=np.float64)
+    low = np.arange(1, len(ranked))
+    # Least squares within = most between: sum of (cluster sum)² / (cluster size).
+    between = low_sum[:-1] ** 2 / low + (low_sum[-1:] - low_sum[:-1]) ** 2 / (len(ranked) - low)
+    between[ranked[1:] == ranked[:-1]] = -1
+    best = int(between.argmax()) if len(low) else -1
+    return ranked[best] if best >= 0 and between[best] >= 0 else np.inf
+
+
+def keep_body(foreground: Tensor, smallest: float = 0.15) -> Tensor:
+    """Drop islands and fill holes: (N,H,W) bool -> the same.
+
+    Kept are 8-connected components of at least `smallest` of the image's foreground; holes are
+    background cells that no 4-connected way joins to the border.
+    """
+    mask = foreground.cpu().numpy()
+    labels, count = ndimage.label(mask, _neighbours(8))
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)
+    kept = mask & (sizes[labels] >= smallest * mask.sum((1, 2), keepdims=True))
+    labels, count = ndimage.label(~kept, _neighbours(4))
+    hole = np.ones(count + 1, dtype=bool)
+    for border in (labels[:, 0], labels[:, -1], labels[:, :, 0], labels[:, :, -1]):
+        hole[border] = False
+    return torch.from_numpy(kept | hole[labels]).to(foreground.device)
+
+
+def _neighbours(count: int) -> np.ndarray:
+    """Structure of cells joined in the same image, for stacks of images."""
+    structure = np.zeros((3, 3, 3), dtype=bool)
+    structure[1] = ndimage.generate_binary_structure(2, 2 if count == 8 else 1)
+    return structure

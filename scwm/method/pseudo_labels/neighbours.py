@@ -1,0 +1,190 @@
+"""Exact k nearest neighbours by cosine similarity: faiss or torch, the same answer from both
+(ours, docs/method.md, §2)."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scwm.core.errors import ScwmError
+
+Array = np.ndarray | Tensor
+
+CHUNK_ELEMENTS = 1 << 25  # similarities held at once: 128 MiB in float32
+MARGIN = 8  # candidates beyond k, so that a tie across the cut is seen
+DOUBT = 4e-6  # float32 products this close may be in either order
+TIE = 1e-12  # float64 products this close are equal
+
+
+def unit_rows(features: Array) -> Tensor:
+    """Check features (N,D) and return them as float32 unit rows on their own device.
+
+    Rows that are unit already are left bit for bit as they are.
+
+    Raises:
+        ScwmError: not 2-D, fewer than two rows, not finite, or a row without direction.
+    """
+    x = torch.as_tensor(features).detach().float()
+    if x.ndim != 2 or x.shape[0] < 2 or x.shape[1] < 1:
+        raise ScwmError(
+            "features must be a matrix of at least two rows, one row an image",
+            f"shape {tuple(x.shape)}",
+        )
+    norm = torch.linalg.vector_norm(x, dim=1)
+    bad = ~torch.isfinite(norm) | (norm == 0)
+    if bool(bad.any()):
+        rows = torch.nonzero(bad)[:, 0].tolist()
+        raise ScwmError(
+            f"{len(rows)} of {x.shape[0]} feature rows are zero, infinite or not a number",
+            f"row {rows[0]}",
+            "look for a diverged training (lower the learning rate) or broken images",
+        )
+    if bool(((norm - 1).abs() > 1e-3).any()):
+        x = x / norm[:, None]
+    return x.contiguous()
+
+
+def nearest_neighbours(
+    features: Array, k: int, backend: str = "auto"
+) -> tuple[np.ndarray, np.ndarray]:
+    """The k most similar rows of each row.
+
+    The row itself comes first, also among duplicates; equal similarities are ordered by lower
+    index. Float32 products that lie too close to be ordered are decided in float64, so that the
+    order depends on neither backend, device nor chunking.
+
+    Args:
+        features: (N,D), rows of length 1.
+        k: neighbours wanted, the row itself included; more than N gives N.
+        backend: "faiss" (CPU only), "torch", or "auto": faiss where installed and on a CPU.
+
+    Returns:
+        indices (N,k) int64 and cosine similarities (N,k) float32.
+
+    Raises:
+        ScwmError: unusable features, k < 1, or a backend that is not there.
+    """
+    x = unit_rows(features)
+    if k < 1:
+        raise ScwmError("at least one neighbour must be asked for", f"k = {k}")
+    count = x.shape[0]
+    k = min(k, count)
+    wanted = min(k + MARGIN, count)
+    search = {"faiss": _search_faiss, "torch": _search_torch}.get(_choose(backend, x))
+    if search is None:
+        raise ScwmError("unknown neighbour search", backend, "use auto, faiss or torch")
+    indices, similarities = search(x, wanted)
+
+    # Doubtful rows: two neighbours too close to order. Cut rows: the tie may reach past what the
+    # search returned, so that only the whole row can tell.
+    gaps = similarities[:, :-1] - similarities[:, 1:]
+    doubtful = (gaps[:, :k] < DOUBT).any(axis=1) | (indices[:, 0] != np.arange(count))
+    cut = np.zeros(count, dtype=bool)
+    if wanted < count:
+        cut = similarities[:, k - 1] - similarities[:, -1] < DOUBT
+    for rows, whole in ((np.flatnonzero(doubtful & ~cut), False), (np.flatnonzero(cut), True)):
+        width = count if whole else wanted * x.shape[1]
+        step = max(1, CHUNK_ELEMENTS // (2 * width))
+        for start in range(0, len(rows), step):
+            part = rows[start : start + step]
+            candidates = None if whole else indices[part]
+            found = _exact(x, part, candidates, k)
+            indices[part, :k], similarities[part, :k] = found
+    return np.ascontiguousarray(indices[:, :k]), np.ascontiguousarray(similarities[:, :k])
+
+
+def pair_similarities(x: Tensor, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Cosine similarities of the pairs (rows[n], columns[n]) of unit rows x (N,D): (n,) float32.
+
+    `rows` ascend. Computed on the host, without a copy of the rows of each pair.
+    """
+    host = x.cpu()
+    indptr = torch.from_numpy(np.searchsorted(rows, np.arange(len(x) + 1)))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse", UserWarning)  # "in beta state", once a process
+        pairs = torch.sparse_csr_tensor(
+            indptr, torch.from_numpy(columns.astype(np.int64)), torch.ones(len(rows)), (len(x),) * 2
+        )
+        products: Tensor = torch.sparse.sampled_addmm(pairs, host, host.T, beta=0)
+        return products.values().numpy()
+
+
+def _choose(backend: str, x: Tensor) -> str:
+    installed = find_spec("faiss") is not None
+    if backend == "auto":
+        return "faiss" if installed and x.device.type == "cpu" else "torch"
+    if backend == "faiss" and not installed:
+        raise ScwmError("faiss is not installed", backend, "pip install faiss-cpu, or use torch")
+    return backend
+
+
+def _search_faiss(x: Tensor, k: int) -> tuple[np.ndarray, np.ndarray]:
+    import faiss
+
+    rows = x.cpu().numpy()
+    index = faiss.IndexFlatIP(rows.shape[1])
+    index.add(rows)
+    similarities, indices = index.search(rows, k)
+    return indices, similarities
+
+
+def _search_torch(x: Tensor, k: int) -> tuple[np.ndarray, np.ndarray]:
+    indices = np.empty((x.shape[0], k), dtype=np.int64)
+    similarities = np.empty((x.shape[0], k), dtype=np.float32)
+    step = max(1, CHUNK_ELEMENTS // x.shape[0])
+    with _full_precision(x.device.type):
+        for start in range(0, x.shape[0], step):
+            values, found = torch.topk(x[start : start + step] @ x.T, k, dim=1)
+            similarities[start : start + step] = values.cpu().numpy()
+            indices[start : start + step] = found.cpu().numpy()
+    return indices, similarities
+
+
+@contextmanager
+def _full_precision(device_type: str) -> Iterator[None]:
+    """Float32 products in float32, whatever training has set (TF32, bfloat16, autocast)."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.autocast(device_type, enabled=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def _exact(
+    x: Tensor, rows: np.ndarray, candidates: np.ndarray | None, k: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Order candidates (n,c), or all rows, by float64 similarity; itself first, then lower index.
+
+    Equality is to TIE: float64 products of equal rows differ in the last bits with their place
+    in the matrix.
+    """
+    place = torch.as_tensor(rows, device=x.device)
+    own = x[place].double()
+    if candidates is None:
+        products = torch.cat([own @ block.double().T for block in x.split(8192)], 1)
+        products.scatter_(1, place[:, None], torch.inf)
+        last = products.topk(k, dim=1).values[:, -1:]
+        chosen = products > last + TIE
+        tied = (products >= last - TIE) & ~chosen
+        chosen |= tied & (tied.cumsum(1) <= k - chosen.sum(1, keepdim=True))
+        found = torch.nonzero(chosen)[:, 1].view(-1, k)
+        products = products.gather(1, found)
+    else:
+        found = torch.as_tensor(candidates, device=x.device).sort(dim=1).values
+        products = torch.bmm(x[found].double(), own[:, :, None])[:, :, 0]
+        products.masked_fill_(found == place[:, None], torch.inf)
+    # Runs of equal similarity are put in index order: sort by (run, index).
+    products, order = products.sort(dim=1, descending=True)
+    found = found.gather(1, order)
+    run = torch.zeros_like(found)
+    run[:, 1:] = (products[:, :-1] - products[:, 1:] > TIE).cumsum(1)
+    order = (run * len(x) + found).argsort(dim=1)[:, :k]
+    values = products.gather(1, order)
+    values[:, 0] = (own * own).sum(1)
+    return found.gather(1, order).cpu().numpy(), values.float().cpu().numpy()

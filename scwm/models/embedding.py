@@ -1,0 +1,181 @@
+"""Features, masks and pixel features of many images, in batches, without gradients."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from scwm.core import distributed
+from scwm.core.device import autocast
+from scwm.core.errors import ScwmError
+from scwm.core.progress import progress
+from scwm.data.augment import Augment
+from scwm.models import Network, Output
+
+T = TypeVar("T")
+HALF_MAX = torch.finfo(torch.float16).max
+
+
+@dataclass(frozen=True, eq=False)
+class Embedding:
+    """What the network says of N images.
+
+    Attributes:
+        global_feature: (N,D), L2-normalised.
+        part_features: (N,K,C) or None.
+        visibility: (N,K) or None.
+        part_labels: (N,h,w) uint8, arg-max of the masks, 0 = background, or None.
+        pixels: (N,C,h,w) float16 pixel features, where asked for.
+    """
+
+    global_feature: Tensor
+    part_features: Tensor | None = None
+    visibility: Tensor | None = None
+    part_labels: Tensor | None = None
+    pixels: Tensor | None = None
+
+    def features(self) -> dict[str, Tensor]:
+        """Test features, each (N,·) and L2-normalised: global, and where there are parts, the
+        visible parts side by side, and both at equal weight."""
+        named = {"global": self.global_feature}
+        if self.part_features is not None and self.visibility is not None:
+            seen = (self.visibility > 0).to(self.part_features)[:, :, None]
+            named["parts"] = F.normalize((seen * self.part_features).flatten(1), dim=1)
+            both = torch.cat([named["global"], named["parts"]], 1)
+            named["both"] = F.normalize(both, dim=1)
+        return named
+
+
+def fits(size: int, free: int) -> bool:
+    """Whether images of `size` bytes may live on a GPU with `free` bytes; half is for training."""
+    return size <= free // 2
+
+
+class ImageBatches:
+    """Random access to (N,H,W,3) uint8 images as batches on a device.
+
+    On a GPU they live there where they fit; else each batch is copied, out of pinned memory and
+    read ahead in `along`.
+    """
+
+    def __init__(self, images: np.ndarray, device: torch.device) -> None:
+        self.device = device
+        self._array = images
+        gpu = device.type == "cuda"
+        resident = gpu and fits(images.nbytes, torch.cuda.mem_get_info()[0])
+        self._resident = torch.from_numpy(np.array(images)).to(device) if resident else None
+        self.reads_ahead = gpu and not resident
+
+    def __len__(self) -> int:
+        return len(self._array)
+
+    def __getitem__(self, rows: np.ndarray | slice) -> Tensor:
+        if self._resident is None:
+            return self._read(rows).to(self.device, non_blocking=True)
+        if isinstance(rows, slice):
+            return self._resident[rows]
+        return self._resident[torch.from_numpy(rows).to(self.device, non_blocking=True)]
+
+    def along(
+        self, items: Iterable[T], rows: Callable[[T], np.ndarray | slice]
+    ) -> Iterator[tuple[T, Tensor]]:
+        """Each item with the images of its rows, read while the item before is worked on where
+        they have to come to a GPU."""
+        if not self.reads_ahead:
+            for item in items:
+                yield item, self[rows(item)]
+            return
+        with ThreadPoolExecutor(1) as reader:
+            coming: deque[tuple[T, Future[Tensor]]] = deque()
+            for item in items:
+                coming.append((item, reader.submit(self._read, rows(item))))
+                if len(coming) > 1:
+                    yield _arrived(*coming.popleft(), self.device)
+            if coming:
+                yield _arrived(*coming.popleft(), self.device)
+
+    def _read(self, rows: np.ndarray | slice) -> Tensor:
+        images = torch.from_numpy(np.array(self._array[rows]))
+        return images.pin_memory() if self.device.type == "cuda" else images
+
+
+def _arrived(item: T, read: "Future[Tensor]", device: torch.device) -> tuple[T, Tensor]:
+    return item, read.result().to(device, non_blocking=True)
+
+
+@torch.inference_mode()
+def embed(
+    network: Network,
+    images: ImageBatches,
+    batch: int = 128,
+    precision: str = "float32",
+    pixels: bool = False,
+    title: str = "features",
+) -> Embedding:
+    """Run `network` in evaluation mode over all images.
+
+    Of several processes each does a share of the batches; only the first has the whole then.
+
+    Args:
+        images: N images.
+        batch: images at a time.
+        precision: float32 | tf32 | bfloat16.
+        pixels: keep the pixel features too (N·C·h·w half floats).
+
+    Raises:
+        ScwmError: there are no images.
+    """
+    if not len(images):
+        raise ScwmError("There are no images.", title, "check the splits of the data set")
+    network.eval()
+    normalise = Augment().normalise
+
+    starts = range(0, len(images), batch)
+    shares = distributed.shares(len(starts))
+    own = starts[shares[distributed.rank()]]
+
+    def outputs() -> Iterator[Output]:
+        rows = (slice(start, start + batch) for start in progress(own, title))
+        for _, group in images.along(rows, lambda rows: rows):
+            with autocast(images.device, precision):
+                yield network(normalise(group))
+
+    if not own:
+        return Embedding(torch.empty(0))
+    found = collect(outputs(), pixels)
+    if distributed.count() == 1:
+        return found
+    sizes = [len(range(len(images))[s.start * batch : s.stop * batch]) for s in shares]
+    fields = (None if f is None else distributed.to_main(f, sizes) for f in vars(found).values())
+    return Embedding(*fields)  # type: ignore[arg-type]
+
+
+def collect(outputs: Iterable[Output], pixels: bool = False) -> Embedding:
+    """The outputs of batches of images as one embedding, with pixel features where wanted."""
+    kept = [_keep(output, pixels) for output in outputs]
+    return Embedding(
+        torch.cat([e.global_feature for e in kept]),
+        *(_join([getattr(e, name) for e in kept]) for name in _OPTIONAL),
+    )
+
+
+def _keep(output: Output, pixels: bool) -> Embedding:
+    if output.masks is None or output.pixels is None:
+        return Embedding(output.global_feature)
+    labels = output.masks.argmax(1).to(torch.uint8)
+    maps = output.pixels.clamp(-HALF_MAX, HALF_MAX).half() if pixels else None
+    return Embedding(output.global_feature, output.part_features, output.visibility, labels, maps)
+
+
+_OPTIONAL = ("part_features", "visibility", "part_labels", "pixels")
+
+
+def _join(tensors: list[Tensor | None]) -> Tensor | None:
+    present = [tensor for tensor in tensors if tensor is not None]
+    return torch.cat(present) if present else None

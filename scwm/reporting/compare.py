@@ -1,0 +1,206 @@
+"""Two runs, or two groups of them over seeds, side by side, and whether a difference is decided.
+
+With several seeds on both sides the differences are paired by seed; with one, those of rank metrics
+are paired by query. The second sort of interval speaks of these two models alone: another seed may
+turn the difference round.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scwm.core.config import read_yaml
+from scwm.core.errors import ScwmError
+from scwm.evaluation import query_scores
+from scwm.evaluation.evaluate import Side, read_features
+from scwm.reporting import measures as m
+from scwm.reporting.measures import Measure
+from scwm.reporting.runs import Run, read_run
+from scwm.reporting.tables.claims import bootstrap_interval, t_interval
+
+MEASURES = (
+    *(m.MAP, m.RANK1, m.RANK5, m.RANK10, m.MINP, m.TRAPEZOID),
+    *(one for one in m.FEATURES if not one.minus),
+    *(*m.PARSING, m.MISPLACED, m.MASKS, m.ARI, m.CLUSTERS, *m.COST),
+)
+RANKING = ("mAP", "rank1", "rank5", "rank10", "mINP", "mAP_trapezoid")
+DRAWS = 2000  # of the bootstrap over queries, which are many
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One measure of both sides, in the unit that tables show.
+
+    Attributes:
+        first, second: means over what is compared.
+        interval: 95 %, of the mean of second − first; None where one seed alone tells of it.
+    """
+
+    measure: Measure
+    first: float
+    second: float
+    interval: tuple[float, float] | None
+
+    @property
+    def decided(self) -> bool | None:
+        """Whether the interval leaves 0 out; None without one."""
+        return None if self.interval is None else not self.interval[0] <= 0 <= self.interval[1]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The differences of two sides.
+
+    Attributes:
+        names: of the sides: data set and method.
+        seeds: that both have.
+        basis: what the intervals rest on.
+    """
+
+    names: tuple[str, str]
+    seeds: tuple[int, ...]
+    basis: str
+    differences: tuple[Difference, ...]
+
+
+def compare(first: Path, second: Path) -> Comparison:
+    """Compare two runs, or all runs of two methods' folders, by all measures that both have.
+
+    Raises:
+        ScwmError: no run there, none of the same seed, or one that cannot be read.
+    """
+    sides = _runs(first), _runs(second)
+    names = tuple(f"{one.dataset} / {one.method}" for one in (side[0] for side in sides))
+    by_seed = [{run.seed: run for run in side} for side in sides]
+    alone = all(len(side) == 1 for side in sides)
+    seeds = tuple(sorted(by_seed[0].keys() & by_seed[1].keys()))
+    if alone:
+        pairs = [(sides[0][0], sides[1][0])]
+    elif not seeds:
+        raise ScwmError("The two have no seed in common.", f"{first}, {second}", "compare runs")
+    else:
+        pairs = [(by_seed[0][seed], by_seed[1][seed]) for seed in seeds]
+    intervals: dict[str, tuple[float, float]] = {}
+    basis = f"seeds {', '.join(map(str, seeds))}, paired: Student's 95 % interval"
+    if len(pairs) == 1:
+        intervals, basis = _over_queries(*pairs[0])
+    found = (_difference(measure, pairs, intervals) for measure in MEASURES)
+    differences = tuple(one for one in found if one)
+    return Comparison((names[0], names[1]), seeds, basis, differences)
+
+
+def _runs(path: Path) -> list[Run]:
+    """The run in a folder, or the runs in its folders seed0, seed1, …"""
+    single = (path / "metrics.json").is_file()
+    folders = [path] if single else sorted(one.parent for one in path.glob("seed*/metrics.json"))
+    if not folders:
+        raise ScwmError(
+            "There is no evaluated run here.",
+            path,
+            "give a run's folder, or a method's folder that holds seed0, seed1, …",
+        )
+    return [_read(folder) for folder in folders]
+
+
+def _read(folder: Path) -> Run:
+    config = read_yaml(folder / "config.yaml")
+    try:
+        return read_run(folder, config["dataset"], config["method"], config["seed"])
+    except (ValueError, KeyError) as error:
+        raise ScwmError(
+            f"Not a run: {error}", folder, "evaluate it with `scwm evaluate`"
+        ) from error
+
+
+def _difference(
+    measure: Measure,
+    pairs: Sequence[tuple[Run, Run]],
+    intervals: dict[str, tuple[float, float]],
+) -> Difference | None:
+    """None where a run lacks the measure."""
+    values = [(measure.read(first), measure.read(second)) for first, second in pairs]
+    known = np.array([pair for pair in values if None not in pair], dtype=float)
+    if len(known) < len(pairs):
+        return None
+    known *= measure.scale
+    interval = intervals.get(measure.key)
+    if len(pairs) > 1:
+        interval = t_interval((known[:, 1] - known[:, 0]).tolist())
+    elif interval:
+        interval = interval[0] * measure.scale, interval[1] * measure.scale
+    mean = known.mean(axis=0).tolist()
+    return Difference(measure, mean[0], mean[1], interval)
+
+
+def _over_queries(first: Run, second: Run) -> tuple[dict[str, tuple[float, float]], str]:
+    """Intervals of the rank metrics' differences over the queries of both, and their basis."""
+    try:
+        sides = [read_features(run.folder / "features.npz") for run in (first, second)]
+    except ScwmError as error:
+        return {}, f"one run each, no intervals: {error.what} ({error.where})"
+    if any(
+        not np.array_equal(getattr(sides[0][name], of), getattr(sides[1][name], of))
+        for name in ("query", "gallery")
+        for of in ("ids", "cameras")
+    ):
+        return {}, "one run each, no intervals: their queries or galleries differ"
+    scores = [
+        _query_scores(side, run.metrics["default_feature"])
+        for side, run in zip(sides, (first, second), strict=True)
+    ]
+    intervals = {}
+    for name in RANKING:
+        effects = scores[1][name] - scores[0][name]
+        intervals[name] = bootstrap_interval(effects[~np.isnan(effects)].tolist(), DRAWS)
+    return intervals, (
+        f"one run each, {len(scores[0]['mAP']):,} queries, paired: bootstrap 95 % interval; it "
+        "speaks of these two models, not of other seeds"
+    )
+
+
+def _query_scores(sides: dict[str, Side], feature: str) -> dict[str, np.ndarray]:
+    query, gallery = sides["query"], sides["gallery"]
+    found, searched = (side.embedding.features()[feature] for side in (query, gallery))
+    return query_scores(found, query.ids, query.cameras, searched, gallery.ids, gallery.cameras)
+
+
+def cells(comparison: Comparison) -> Iterator[tuple[str, ...]]:
+    """The rows of the table as it is printed, its header first."""
+    yield "measure", "first", "second", "difference", "95 % interval", "decided"
+    for one in comparison.differences:
+        digits = one.measure.digits + 1
+        interval = "–"
+        if one.interval:
+            low, high = one.interval
+            interval = f"{low:+.{digits}f} … {high:+.{digits}f}"
+        yield (
+            one.measure.title,
+            *(f"{value:,.{digits}f}" for value in (one.first, one.second)),
+            f"{one.second - one.first:+,.{digits}f}",
+            interval,
+            {None: "–", True: "yes", False: "no"}[one.decided],
+        )
+
+
+def as_json(comparison: Comparison) -> dict[str, Any]:
+    """The comparison for other programs, in the units of the table."""
+    found = {
+        one.measure.key: {
+            "first": one.first,
+            "second": one.second,
+            "difference": one.second - one.first,
+            "interval": one.interval,
+            "decided": one.decided,
+        }
+        for one in comparison.differences
+    }
+    return {
+        "first": comparison.names[0],
+        "second": comparison.names[1],
+        "seeds": comparison.seeds,
+        "basis": comparison.basis,
+        "measures": found,
+    }

@@ -1,0 +1,75 @@
+"""mAP of every method as bars, with each seed's point."""
+
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from scwm.reporting.figures.style import dataset_panels
+from scwm.reporting.runs import CONTROLS, Runs
+
+ABLATION, CONTROL = "#7FB2D6", "#C4C4C4"
+REFERENCE = "#0072B2"
+
+
+def ablation_bars(runs: Runs) -> Figure:
+    """Mean mAP per method, an error bar of one standard deviation, and a point for each seed.
+
+    The dashed line marks the full method; controls are grey; a method without a run says so.
+    """
+    order = sorted(runs.methods, key=lambda m: (m in CONTROLS, m != "scwm"))
+    scores = pd.DataFrame(
+        [(r.dataset, r.method, r.seed, 100 * r.metrics["mAP"]) for r in runs.found],
+        columns=["dataset", "method", "seed", "mAP"],
+    )
+    heights = [0.27 * len(order) + 0.9] * len(runs.datasets)
+    figure, strips = dataset_panels(runs.datasets, 7.5, heights, runs.gaps)
+    for dataset, strip in zip(runs.datasets, strips, strict=True):
+        _bars(strip.subplots(), scores[scores.dataset == dataset], order)
+    return figure
+
+
+def _bars(panel: Axes, scores: pd.DataFrame, order: list[str]) -> None:
+    colours = {m: CONTROL if m in CONTROLS else ABLATION for m in order} | {"scwm": REFERENCE}
+    if len(scores):
+        sns.barplot(
+            scores,
+            x="mAP",
+            y="method",
+            order=order,
+            hue="method",
+            hue_order=order,
+            palette={method: colours[method] for method in order},
+            saturation=1,
+            errorbar="sd",
+            capsize=0.3,
+            err_kws={"color": "#303030", "linewidth": 1.1},
+            legend=False,
+            ax=panel,
+        )
+    grouped = scores.groupby("method")["mAP"]
+    means, spreads, tops = grouped.mean(), grouped.std().fillna(0), grouped.max()
+    reach = max([*tops, *(means + spreads)], default=1.0) or 1.0
+    for row, method in enumerate(order):
+        if method not in means:
+            panel.text(reach * 0.01, row, "missing", va="center", fontsize=8, color="#A4400C")
+            continue
+        seeds = scores.loc[scores.method == method, "mAP"]
+        if len(seeds) > 1:
+            panel.scatter(
+                seeds, [row] * len(seeds), s=14, color="white", edgecolor="black", zorder=5
+            )
+        end = max(tops[method], means[method] + spreads[method])
+        panel.text(
+            *(end + reach * 0.015, row, f"{means[method]:.1f}"),
+            va="center",
+            fontsize=8,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8},
+            zorder=6,
+        )
+    if "scwm" in means:
+        panel.axvline(means["scwm"], color=REFERENCE, linestyle=(0, (4, 3)), linewidth=1, zorder=2)
+    panel.set(xlabel="mAP (%)", ylabel="", xlim=(0, reach * 1.1), yticks=range(len(order)))
+    panel.set_yticklabels(order)
+    panel.set_ylim(len(order) - 0.5, -0.5)
+    panel.grid(axis="y", visible=False)

@@ -1,0 +1,37 @@
+"""Which function draws which figure."""
+
+from collections.abc import Callable
+
+from matplotlib.figure import Figure
+
+from scwm.reporting.figures import (
+    bars,
+    curves,
+    forest,
+    galleries,
+    sweeps,
+    times,
+    tsne,
+    weights,
+)
+from scwm.reporting.runs import Runs
+from scwm.reporting.tables import claims
+
+
+def _claims(runs: Runs) -> Figure:
+    return forest.forest_plot(claims.evaluate_claims(claims.load_claims(), runs), runs)
+
+
+FIGURES: dict[str, Callable[[Runs, bool], Figure]] = {
+    "claims": lambda runs, partial: _claims(runs),
+    "ablation": lambda runs, partial: bars.ablation_bars(runs),
+    "sweeps": lambda runs, partial: sweeps.sweep_curves(runs),
+    "weights": lambda runs, partial: weights.weight_curves(runs),
+    "curves": lambda runs, partial: curves.training_curves(runs),
+    "pseudo_labels": lambda runs, partial: curves.pseudo_label_curves(runs),
+    "masks": galleries.mask_gallery,
+    "ranks": galleries.rank_lists,
+    "tsne": tsne.tsne_panels,
+    "time": lambda runs, partial: times.time_bars(runs),
+}
+"""Of each name in `names.PLOTS`: draws the runs; where `partial`, without their missing files."""

@@ -1,0 +1,114 @@
+"""Training and pseudo-label quality over the epochs, one panel per measure."""
+
+from collections.abc import Mapping
+from math import ceil
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+from pandas.api.typing import SeriesGroupBy
+
+from scwm.reporting.figures.style import dataset_panels, method_looks
+from scwm.reporting.runs import Runs
+
+TRAINING = {
+    "loss": "Loss (weighted sum)",
+    "loss_global": "Global loss",
+    "loss_part": "Part loss",
+    "loss_parsing": "Parsing loss",
+    "loss_diversity": "Diversity loss",
+    "loss_separation": "Separation loss",
+    "learning_rate": "Learning rate",
+}
+PSEUDO_LABELS = {
+    "clusters": "Clusters",
+    "unclustered_share": "Unclustered images (share)",
+    "ari": "ARI to true identities",
+    "nmi": "NMI to true identities",
+    "label_foreground_iou": "Pixel labels: foreground IoU",
+    "label_part_miou": "Pixel labels: part mIoU",
+    "label_misplaced_share": "Pixels out of their part's rows",
+    "mask_foreground_iou": "Masks: foreground IoU",
+    "mask_part_miou": "Masks: part mIoU",
+    "effective_parts": "Effective number of masks",
+    "part_similarity": "Cosine between parts",
+    "global_wrong_ratio": "Weight of wrong samples, global",
+    "part_wrong_ratio": "Weight of wrong samples, parts",
+    "global_hard_rank": "Rank of hard samples, global",
+}
+LEGEND_COLUMNS = 5
+
+
+def training_curves(runs: Runs) -> Figure:
+    """Loss terms and learning rate per epoch; mean over seeds, band of one standard deviation."""
+    return _curves(runs, TRAINING)
+
+
+def pseudo_label_curves(runs: Runs) -> Figure:
+    """Clusters and label quality per epoch; mean over seeds, band of one standard deviation."""
+    return _curves(runs, PSEUDO_LABELS)
+
+
+def _histories(runs: Runs, columns: Mapping[str, str]) -> pd.DataFrame:
+    keys = ["dataset", "method", "seed", "epoch", *columns]
+    frames = [
+        run.history.assign(dataset=run.dataset, method=run.method, seed=run.seed)
+        for run in runs.found
+        if len(run.history)
+    ]
+    history = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+    return history.reindex(columns=keys)
+
+
+def _curves(runs: Runs, columns: Mapping[str, str]) -> Figure:
+    history = _histories(runs, columns)
+    trained = set(history.method[history[list(columns)].notna().any(axis=1)])
+    methods = [method for method in runs.methods if method in trained]
+    looks = method_looks(methods)
+
+    across = 4 if len(columns) > 6 else 3
+    down = ceil(len(columns) / across)
+    heights = [2.0 * down + 0.4] * len(runs.datasets)
+    heights[-1] += 0.22 * ceil(len(methods) / LEGEND_COLUMNS)
+    figure, strips = dataset_panels(runs.datasets, 2.85 * across, heights, runs.gaps)
+    for dataset, strip in zip(runs.datasets, strips, strict=True):
+        own = history[history.dataset == dataset]
+        panels = list(strip.subplots(down, across, squeeze=False).flat)
+        for panel, (column, title) in zip(panels, columns.items(), strict=False):
+            panel.set_title(title)
+            known = own.dropna(subset=[column])
+            if known.empty:
+                _empty(panel)
+                continue
+            for method, rows in known.groupby("method"):
+                _band(panel, rows.groupby("epoch")[column], looks[str(method)])
+            panel.set_xlabel("Epoch")
+            panel.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+            panel.margins(x=0.02)
+        for panel in panels[len(columns) :]:
+            panel.set_axis_off()
+    if methods:
+        handles = [Line2D([], [], label=method, **looks[method]) for method in methods]
+        strips[-1].legend(
+            handles=handles, loc="outside lower center", ncols=LEGEND_COLUMNS, handlelength=3.2
+        )
+    return figure
+
+
+def _band(panel: Axes, values: "SeriesGroupBy[Any, Any]", look: dict[str, Any]) -> None:
+    """Mean over the seeds as a line (a dot where there is one epoch), deviation as a band."""
+    mean, spread = values.mean(), values.std().fillna(0)
+    front = look["color"] == "#000000"
+    marker = "o" if len(mean) == 1 else ""
+    panel.plot(mean.index, mean, marker=marker, zorder=3 if front else 2, **look)
+    if spread.any():
+        low, high = mean - spread, mean + spread
+        panel.fill_between(mean.index, low, high, color=look["color"], alpha=0.13, linewidth=0)
+
+
+def _empty(panel: Axes) -> None:
+    panel.text(0.5, 0.5, "not applicable", ha="center", va="center", color="#606060")
+    panel.set(xlim=(0, 1), ylim=(0, 1), xticks=[], yticks=[])

@@ -1,0 +1,89 @@
+"""The claims as a forest plot: effect and interval, one row a claim."""
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from scwm.reporting.figures.style import RIGHT, WRONG, dataset_panels
+from scwm.reporting.runs import Runs
+from scwm.reporting.tables.claims import Outcome
+
+COLOURS = {"held": RIGHT, "not held": WRONG, "undecided": "#505050", "one seed": "#505050"}
+MISSING = "#A4400C"
+UNITS = {100.0: "Effect (points)", 1.0: "Effect (unit of the measure)"}
+ROW = 0.27  # inches
+MARGIN = 0.85  # inches for an axis and its label
+
+
+def forest_plot(outcomes: list[Outcome], runs: Runs) -> Figure:
+    """Mean effect over the seeds and its 95 % interval; a tick marks what the claim asks for.
+
+    Claims in points and in other units have an axis of their own. Bold: required. An interval
+    that leaves the axis ends in an arrow; a claim without a run says so.
+    """
+    panels = {
+        (dataset, scale): [o for o in outcomes if (o.dataset, o.claim.scale) == (dataset, scale)]
+        for dataset in runs.datasets
+        for scale in UNITS
+    }
+    panels = {key: own for key, own in panels.items() if own}
+    heights = {key: ROW * len(own) + MARGIN for key, own in panels.items()}
+    strips_at = [
+        sum(height for (name, _), height in heights.items() if name == dataset) or MARGIN
+        for dataset in runs.datasets
+    ]
+    strips_at[-1] += 0.35
+    figure, strips = dataset_panels(runs.datasets, 10.5, strips_at, runs.gaps)
+    for dataset, strip in zip(runs.datasets, strips, strict=True):
+        own = {scale: o for (name, scale), o in panels.items() if name == dataset}
+        if not own:
+            continue
+        ratios = [heights[dataset, scale] for scale in own]
+        axes = strip.subplots(len(own), 1, squeeze=False, gridspec_kw={"height_ratios": ratios})
+        for axis, (scale, found) in zip(axes.flat, own.items(), strict=True):
+            _panel(axis, found, scale)
+    marks = [
+        Line2D([], [], color=colour, marker="o", label=verdict, linewidth=1.6)
+        for verdict, colour in COLOURS.items()
+        if verdict != "one seed"
+    ]
+    marks.append(
+        Line2D([], [], color=COLOURS["one seed"], marker="o", markerfacecolor="white",
+               linestyle="", label="one seed: no interval")
+    )  # fmt: skip
+    marks.append(Line2D([], [], color="#0072B2", marker="|", markersize=10, linestyle="",
+                        label="at least"))  # fmt: skip
+    strips[-1].legend(handles=marks, loc="outside lower center", ncols=5)
+    return figure
+
+
+def _panel(axis: Axes, outcomes: list[Outcome], scale: float) -> None:
+    known = [scale * abs(o.effect) for o in outcomes if o.effect is not None]
+    asked = [scale * abs(o.claim.at_least) for o in outcomes]
+    reach = 2 * max([*known, *asked, 1e-3 * scale])
+    for row, outcome in enumerate(outcomes):
+        axis.plot(scale * outcome.claim.at_least, row, marker="|", markersize=12, color="#0072B2")
+        if outcome.effect is None:
+            axis.text(
+                *(reach * 0.02, row, outcome.missing[0] if outcome.missing else "not run"),
+                va="center", fontsize=7.5, color=MISSING,
+            )  # fmt: skip
+            continue
+        colour = COLOURS[outcome.verdict]
+        if outcome.interval:
+            low, high = (scale * end for end in outcome.interval)
+            axis.plot([max(low, -reach), min(high, reach)], [row, row], color=colour, linewidth=1.6)
+            for end, marker in ((low, "<"), (high, ">")):
+                if abs(end) > reach:
+                    axis.plot(reach if end > 0 else -reach, row, marker=marker, color=colour,
+                              clip_on=False)  # fmt: skip
+        axis.plot(
+            *(scale * outcome.effect, row),
+            marker="o", color=colour, markerfacecolor=colour if outcome.interval else "white",
+        )  # fmt: skip
+    axis.axvline(0, color="#303030", linewidth=1)
+    axis.set(xlim=(-reach, reach), ylim=(len(outcomes) - 0.5, -0.5), xlabel=UNITS[scale])
+    axis.set_yticks(range(len(outcomes)), [o.claim.name for o in outcomes])
+    for label, outcome in zip(axis.get_yticklabels(), outcomes, strict=True):
+        label.set_fontweight("bold" if outcome.claim.kind == "required" else "normal")
+    axis.grid(axis="y", visible=False)

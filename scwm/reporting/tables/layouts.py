@@ -1,0 +1,106 @@
+"""What each table of runs shows: its rows, its columns of text, its measures."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from scwm.core.config import split_variant
+from scwm.reporting import measures as m
+from scwm.reporting.catalogue import REFERENCE
+from scwm.reporting.measures import Measure
+from scwm.reporting.runs import CONTROLS, Run
+
+CORRECTIONS = (REFERENCE, "no_foreground", "no_space", "no_corrections", "stripes")
+MEMORIES = (
+    *(REFERENCE, "weighted_global_only", "weighted_part_only", "uniform_memory", "hard_memory"),
+)
+TEXTS: dict[str, tuple[str, Callable[[Run], str]]] = {
+    "description": ("What differs", lambda run: run.config.get("description") or ""),
+    "test_feature": ("Test feature", lambda run: run.metrics.get("default_feature") or ""),
+    "global_memory": ("Global memory", lambda run: _strategy(run, "global")),
+    "part_memory": ("Part memory", lambda run: _strategy(run, "part")),
+    "value": ("Value", lambda run: split_variant(run.method)[2]),
+    "note": ("", lambda run: run.metrics.get("label_note") or ""),
+}
+
+
+def _strategy(run: Run, kind: str) -> str:
+    return str(run.config.get("memory", {}).get(f"{kind}_strategy", "")).replace("_", " ")
+
+
+def _all(methods: tuple[str, ...]) -> list[str]:
+    return sorted(methods, key=lambda method: method in CONTROLS)
+
+
+def _ablations(methods: tuple[str, ...]) -> list[str]:
+    own = [method for method in methods if method not in CONTROLS]
+    return sorted(own, key=lambda method: method != REFERENCE)
+
+
+def _among(*wanted: str) -> Callable[[tuple[str, ...]], list[str]]:
+    return lambda methods: [method for method in wanted if method in methods]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a table shows: its rows from the methods asked for, columns of text, measures."""
+
+    rows: Callable[[tuple[str, ...]], list[str]]
+    texts: tuple[str, ...]
+    measures: tuple[Measure, ...]
+    note: str = ""
+
+
+LAYOUTS = {
+    "main": Layout(
+        _all,
+        ("test_feature",),
+        (m.MAP, m.RANK1, m.RANK5, m.RANK10, m.MINP, m.TRAPEZOID, *m.PARSING, m.ARI, m.CLUSTERS),
+        "Clusters: a count.",
+    ),
+    "ablation": Layout(
+        _ablations,
+        ("description", "test_feature"),
+        (m.MAP, m.DIFFERENCE, m.RANK1, *m.PARSING),
+        f"Δ mAP: difference to {REFERENCE} in percentage points, paired by seed.",
+    ),
+    "corrections": Layout(
+        _among(*CORRECTIONS),
+        (),
+        (*m.PARSING, m.MISPLACED, m.MASKS, m.MAP, m.DIFFERENCE, m.RANK1),
+        "Misplaced pixels: share that lies outside the rows of its part. Masks in use: effective "
+        f"number of parts. Δ mAP: difference to {REFERENCE}, paired by seed.",
+    ),
+    "memories": Layout(
+        _among(*MEMORIES),
+        ("global_memory", "part_memory"),
+        (m.MAP, m.DIFFERENCE, m.RANK1, m.RANK5, m.ARI),
+        f"Δ mAP: difference to {REFERENCE} in percentage points, paired by seed.",
+    ),
+    "sweeps": Layout(
+        lambda methods: [method for method in methods if split_variant(method)[0] == REFERENCE],
+        ("value",),
+        (m.MAP, m.DIFFERENCE, m.RANK1, *m.PARSING, m.ARI, m.CLUSTERS),
+        f"{REFERENCE} with one setting changed, and as it is. Δ mAP: to it, paired by seed.",
+    ),
+    "cost": Layout(
+        _all,
+        (),
+        m.COST,
+        "Figures of the machine that ran them, beside whatever else it ran. Training: all stages "
+        "of all epochs. Images/s: of optimiser steps. Parameters: of the network that is tested.",
+    ),
+    "controls": Layout(
+        _among("random_features", "colour_histogram", "pretrained", REFERENCE, "oracle"),
+        ("description",),
+        (m.MAP, m.RANK1, m.RANK5, m.MINP),
+        "Chance, colour alone, no training, the method, and training with the true identities.",
+    ),
+    "features": Layout(
+        _all,
+        ("test_feature",),
+        m.FEATURES,
+        "mAP: mean of the precision at each match, as most of the field's code has it; Δ "
+        "trapezoid: mAP of Market-1501's own evaluation, which joins these points by straight "
+        "lines, minus that. Both: global and part features side by side.",
+    ),
+}

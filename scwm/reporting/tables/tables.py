@@ -1,0 +1,198 @@
+"""The tables of runs: figures from the runs, text from the figures."""
+
+import json
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from scwm.core.config import split_variant
+from scwm.core.errors import ScwmError
+from scwm.core.files import whole_file
+from scwm.reporting.catalogue import REFERENCE, TITLES
+from scwm.reporting.markup import UNKNOWN, Block, Cell, Table, to_html, to_markdown
+from scwm.reporting.measures import DIFFERENCE, Measure
+from scwm.reporting.runs import CONTROLS, Runs, beside
+from scwm.reporting.tables.latex import to_latex
+from scwm.reporting.tables.layouts import LAYOUTS, TEXTS
+
+READING = (
+    "Mean ± sample standard deviation over the seeds, scores in percent. Best value of the methods "
+    f"bold, second underlined; controls are not ranked. {UNKNOWN}: unknown or not applicable; (n): "
+    "known for n of the seeds only. Trained and scored in float32 where no note says otherwise."
+)
+
+
+def summarise(name: str, runs: Runs) -> pd.DataFrame:
+    """Mean, standard deviation and count of every measure for each data set and row.
+
+    Returns:
+        One row per data set and row of the table (found or not), in the order of display, with
+        columns dataset, group, method, the columns of text, note, seeds, seeds_missing and, for
+        each measure, <key>_mean, <key>_std, <key>_count. Scores are fractions; what is unknown is
+        NaN. The standard deviation is the sample's (n - 1).
+    """
+    layout = LAYOUTS[name]
+    texts = [*layout.texts, "note"]
+    keys = [measure.key for measure in layout.measures]
+    rows = [
+        {"dataset": run.dataset, "method": run.method, "seed": run.seed, "mAP_": run.metrics["mAP"]}
+        | {text: TEXTS[text][1](run) for text in texts}
+        | {measure.key: measure.read(run) for measure in layout.measures}
+        for run in runs.found
+    ]
+    frame = pd.DataFrame(rows, columns=["dataset", "method", "seed", "mAP_", *texts, *keys])
+    frame[keys] = frame[keys].astype(float)
+    if DIFFERENCE in layout.measures:
+        reference = frame[frame.method == REFERENCE].set_index(["dataset", "seed"])["mAP_"]
+        own = frame.set_index(["dataset", "seed"])["mAP_"]
+        frame["difference"] = (own - reference.reindex(own.index)).to_numpy()
+        frame.loc[frame.method == REFERENCE, "difference"] = float("nan")
+
+    asked = pd.MultiIndex.from_product(
+        [runs.datasets, layout.rows(runs.methods)], names=["dataset", "method"]
+    )
+    grouped = frame.groupby(["dataset", "method"])
+    table = grouped[texts].agg(_joined).reindex(asked)
+    table[texts] = table[texts].fillna("")
+    table["seeds"] = grouped.size().reindex(asked).fillna(0).astype(int)
+    table["seeds_missing"] = len(runs.seeds) - table["seeds"]
+    for key in keys:
+        for statistic in ("mean", "std", "count"):
+            table[f"{key}_{statistic}"] = grouped[key].agg(statistic).reindex(asked)
+    table = table.reset_index()
+    table.insert(1, "group", [_group(method) for method in table.method])
+    return _by_setting(table, runs) if name == "sweeps" else table
+
+
+def _by_setting(table: pd.DataFrame, runs: Runs) -> pd.DataFrame:
+    """The rows of each setting in the order of its values, the reference's own among them."""
+    found = [table.iloc[:0]]
+    varied = table[table.value != ""]
+    for pair in varied[["dataset", "group"]].drop_duplicates().itertuples():
+        dataset, setting = str(pair.dataset), str(pair.group)
+        rows = varied[(varied.dataset == dataset) & (varied.group == setting)]
+        own = table[(table.dataset == dataset) & (table.method == REFERENCE)]
+        values = [setting_value(run.config, setting) for run in runs.of(dataset, REFERENCE)]
+        own = own.assign(group=setting, value=str(next(iter(values), "")))
+        both = pd.concat([rows, own])
+        order = pd.to_numeric(both.value, errors="coerce").argsort(kind="stable")
+        found.append(both.iloc[order])
+    return pd.concat(found, ignore_index=True)
+
+
+def setting_value(config: dict[str, Any], setting: str) -> Any:
+    """``model.parts`` of a resolved config."""
+    for key in setting.split("."):
+        config = config[key]
+    return config
+
+
+def _joined(texts: pd.Series) -> str:
+    return "; ".join(filter(None, dict.fromkeys(texts)))
+
+
+def _group(method: str) -> str:
+    return split_variant(method)[1] or ("controls" if method in CONTROLS else "methods")
+
+
+def summary_cell(measure: Measure, row: pd.Series) -> str:
+    """Mean ± standard deviation of a row of `summarise`, as shown."""
+    mean, std, count = (row[f"{measure.key}_{s}"] for s in ("mean", "std", "count"))
+    if pd.isna(mean):
+        return UNKNOWN
+    text = measure.show(mean)
+    if not pd.isna(std):
+        text += f" ± {std * measure.scale:,.{measure.digits}f}"
+    # A mean over fewer runs than the row's own count says so.
+    return text if count == row["seeds"] else f"{text} ({int(count)})"
+
+
+def _marks(measure: Measure, rows: pd.DataFrame) -> dict[Hashable, str]:
+    """Index of the best and the second rows as displayed (equal figures share a mark)."""
+    means = rows[f"{measure.key}_mean"].dropna()
+    shown = (means * measure.scale).round(measure.digits).to_dict()
+    places = sorted(set(shown.values()), reverse=measure.best == "high")[:2]
+    if not measure.best or len(places) < 2:
+        return {}
+    names = dict(zip(places, ("best", "second"), strict=True))
+    return {index: names[value] for index, value in shown.items() if value in names}
+
+
+def build_table(name: str, runs: Runs) -> Table:
+    """The table `name` of `LAYOUTS` as text cells, one block per data set.
+
+    Raises:
+        ScwmError: for a table of another name.
+    """
+    if name not in LAYOUTS:
+        raise ScwmError(f"no table named {name!r}", remedy=f"choose one of {', '.join(LAYOUTS)}")
+    layout = LAYOUTS[name]
+    summary = summarise(name, runs)
+    texts = (TEXTS[text][0] for text in layout.texts)
+    header = ("Method", *texts, "Seeds", *(measure.title for measure in layout.measures))
+    blocks = []
+    for dataset in runs.datasets:
+        rows = summary[summary.dataset == dataset]
+        marks = {
+            measure.key: {
+                index: mark
+                for group, ranked in rows.groupby("group")
+                if group != "controls"
+                for index, mark in _marks(measure, ranked).items()
+            }
+            for measure in layout.measures
+        }
+        groups: dict[str, list[list[Cell]]] = {}
+        for index, row in rows.iterrows():
+            asked = row.seeds + row.seeds_missing
+            cells = [Cell(row.method, "name")]
+            cells += [Cell(row[text] or UNKNOWN, "text") for text in layout.texts]
+            cells.append(Cell(f"{row.seeds} of {asked}" if row.seeds_missing else str(asked)))
+            cells += [
+                Cell(summary_cell(measure, row), marks[measure.key].get(index, ""))
+                for measure in layout.measures
+            ]
+            groups.setdefault(row.group, []).append(cells)
+        notes = tuple(dict.fromkeys(note for note in rows.note if note))
+        if groups:
+            blocks.append(Block(dataset, notes, header, groups))
+    caption = f"{READING} {layout.note}".strip()
+    shown = set(summary.method)
+    gaps = tuple(str(gap) for gap in runs.gaps if gap.method in shown)
+    return Table(name, TITLES[name], caption, tuple(blocks), gaps)
+
+
+def nested_means(name: str, runs: Runs) -> dict[str, dict[str, dict[str, float]]]:
+    """{dataset: {method: {measure: mean}}} rounded to 6 decimals; unknown values are left out."""
+    nested: dict[str, dict[str, dict[str, float]]] = {}
+    for _, row in summarise(name, runs).iterrows():
+        means = {k.key: row[f"{k.key}_mean"] for k in LAYOUTS[name].measures}
+        known = {key: round(float(mean), 6) for key, mean in means.items() if not pd.isna(mean)}
+        nested.setdefault(row.dataset, {})[row.method] = known
+    return nested
+
+
+def write_files(
+    table: Table, frame: pd.DataFrame, nested: dict[str, Any], out: Path, metrics: Path | None
+) -> list[Path]:
+    """Write a table in all its forms.
+
+    Args:
+        frame: its figures, scores as fractions, for `out`.csv; the cells as text are written to
+            `out`.md, .html (one self-contained page) and .tex.
+        nested: figures for `dvc metrics`, for the JSON file `metrics` where it is given.
+    """
+    contents = {
+        beside(out, ".csv"): frame.to_csv(index=False, float_format="%.8f", lineterminator="\n"),
+        beside(out, ".md"): to_markdown(table),
+        beside(out, ".html"): to_html(table),
+        beside(out, ".tex"): to_latex(table),
+    }
+    if metrics:
+        contents[metrics] = json.dumps(nested, indent=2, sort_keys=True) + "\n"
+    for path, text in contents.items():
+        with whole_file(path) as written:
+            written.write_text(text, encoding="utf-8")
+    return [*contents]

@@ -1,0 +1,198 @@
+"""Whether results follow from what they were made of: metrics from stored features, the config
+from its hash, the main table from the runs' metrics."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import pandas as pd
+
+from scwm.core.config import config_hash
+from scwm.core.errors import ScwmError
+from scwm.core.progress import progress
+from scwm.evaluation.evaluate import rank_features, read_features
+from scwm.reporting.runs import Run, load_runs
+from scwm.reporting.tables.layouts import LAYOUTS
+
+MEASURES = ("mAP", "mAP_trapezoid", "mINP", "rank1", "rank5", "rank10")
+TOLERANCE = 1e-6  # metrics.json holds 6 decimals
+HEADER = ("data set", "method", "seed", "measure", "stored", "recomputed", "verdict")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One stored value beside the recomputed one; the seed of a table's row is ``mean of 3``."""
+
+    dataset: str
+    method: str
+    seed: str
+    measure: str
+    stored: float | str
+    recomputed: float | str
+
+    @property
+    def matches(self) -> bool:
+        """Equal but for rounding, or both unknown."""
+        if isinstance(self.stored, str) or isinstance(self.recomputed, str):
+            return self.stored == self.recomputed
+        if math.isnan(self.stored):
+            return math.isnan(self.recomputed)
+        return abs(self.stored - self.recomputed) <= TOLERANCE
+
+    def cells(self) -> tuple[str, ...]:
+        """As text, but for the verdict."""
+        values = (v if isinstance(v, str) else f"{v:.6f}" for v in (self.stored, self.recomputed))
+        return self.dataset, self.method, self.seed, self.measure, *values
+
+
+@dataclass
+class Findings:
+    """Every check, and what could not be checked."""
+
+    checks: list[Check] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def table(self, each: bool) -> str:
+        """A line for each check, or for each run and row: its first mismatch, else its mAP."""
+        rows: list[tuple[str, ...]] = [HEADER]
+        for _, group in groupby(self.checks, lambda check: check.cells()[:3]):
+            own = list(group)
+            wrong = [check for check in own if not check.matches]
+            for check in own if each else (wrong or own)[:1]:
+                agreed = f"{len(own) - len(wrong)} of {len(own)} match"
+                single = "matches" if check.matches else "DIFFERS"
+                rows.append((*check.cells(), single if each else agreed))
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+        return "\n".join(lines)
+
+    def confirm(self, results: Path) -> str:
+        """How much was checked.
+
+        Raises:
+            ScwmError: naming each mismatch and each run that could not be checked.
+        """
+        wrong = [
+            "{} / {} / {}: {} is {}, recomputed {}".format(*check.cells())
+            for check in self.checks
+            if not check.matches
+        ]
+        if wrong or self.problems:
+            raise ScwmError(
+                "Not confirmed:\n" + "\n".join(f"  {line}" for line in [*wrong, *self.problems]),
+                results,
+                "make what differs again from its run (`scwm evaluate`, `scwm table`), and ask "
+                "who changed it",
+            )
+        return f"{len(self.checks)} values match"
+
+
+def verify(
+    results: Path,
+    dataset: str | None = None,
+    method: str | None = None,
+    seed: int | None = None,
+    measure: str | None = None,
+) -> Findings:
+    """Check the runs in `results`/runs, or where benchmarks share them, beside `results`; and,
+    unless a seed is chosen, `results`/tables/main.csv.
+
+    Args:
+        dataset, method, seed, measure: check these alone; `measure` is one of `MEASURES`.
+
+    Raises:
+        ScwmError: there is no such run or measure.
+    """
+    if measure not in (None, *MEASURES):
+        raise ScwmError(f"No measure '{measure}'.", "--measure", f"one of {', '.join(MEASURES)}")
+    root = results / "runs"
+    if not root.is_dir():
+        root = results.resolve().parent / "runs"
+    names = [
+        (path.parts[-4], path.parts[-3], int(path.parts[-2].removeprefix("seed")))
+        for path in root.glob("*/*/seed[0-9]*/metrics.json")
+    ]
+    chosen = [
+        name
+        for name in sorted(names)
+        if all(want in (None, own) for want, own in zip((dataset, method, seed), name, strict=True))
+    ]
+    if not chosen:
+        raise ScwmError(
+            "There is no evaluated run of this choice.",
+            root,
+            "give the folder of results, which holds runs/, and a choice that is there",
+        )
+    found = Findings()
+    runs: list[Run] = []
+    for name in progress(chosen, "verify"):
+        one = load_runs(root, [name[0]], [name[1]], [name[2]], partial=True)
+        runs += one.found
+        found.problems += map(str, one.gaps)
+        for run in one.found:
+            try:
+                found.checks += _of_run(run, [measure] if measure else MEASURES)
+            except ScwmError as error:
+                found.problems.append(f"{error.where}: {error.what} Remedy: {error.remedy}.")
+    table = results / "tables" / "main.csv"
+    if seed is None and table.is_file():
+        try:
+            found.checks += _of_table(table, runs, dataset, method, measure)
+        except (ValueError, KeyError) as error:
+            found.problems.append(f"{table}: not a table of `scwm table main`: {error}")
+    return found
+
+
+def _of_run(run: Run, measures: Sequence[str]) -> Iterator[Check]:
+    """Metrics against the features beside them, and the config against its hash."""
+    name = run.dataset, run.method, str(run.seed)
+    ranking = rank_features(read_features(run.folder / "features.npz"))
+    stored = run.metrics.get("features", {})
+    default = ranking.get(run.metrics.get("default_feature", ""), {})
+    for measure in measures:
+        yield Check(*name, measure, _number(run.metrics, measure), _number(default, measure))
+    for feature in sorted({*stored, *ranking}):
+        sides = stored.get(feature, {}), ranking.get(feature, {})
+        for measure in measures:
+            yield Check(*name, f"{feature}: {measure}", *(_number(s, measure) for s in sides))
+    recorded = str(run.provenance.get("config_hash"))
+    yield Check(*name, "config_hash", recorded, config_hash(run.config))
+
+
+def _number(values: Mapping[Any, object], key: str) -> float:
+    value = values.get(key)
+    return float(value) if isinstance(value, int | float) else math.nan
+
+
+def _of_table(
+    path: Path, runs: Sequence[Run], dataset: str | None, method: str | None, measure: str | None
+) -> Iterator[Check]:
+    """Mean, standard deviation and count of each measure in rows of the table, from the runs.
+
+    The table tells the number of its seeds, not which: they are taken to be the first ones.
+    """
+    for row in pd.read_csv(path).to_dict("records"):
+        if dataset not in (None, row["dataset"]) or method not in (None, row["method"]):
+            continue
+        own = [run for run in runs if (run.dataset, run.method) == (row["dataset"], row["method"])]
+        seeds = int(row["seeds"])
+        place = f"{path.name}, {seeds} seed{'s' if seeds != 1 else ''}"
+        for column in LAYOUTS["main"].measures:
+            if measure not in (None, column.key):
+                continue
+            values = [v for v in map(column.read, own[:seeds]) if v is not None]
+            recomputed = {
+                "mean": fmean(values) if values else math.nan,
+                "std": stdev(values) if len(values) > 1 else math.nan,
+                "count": float(len(values)),
+            }
+            for statistic, value in recomputed.items():
+                key = f"{column.key}_{statistic}"
+                stored = _number(row, key)
+                if statistic == "count" and math.isnan(stored):  # a row without a run
+                    stored = 0.0
+                yield Check(row["dataset"], row["method"], place, key, stored, value)

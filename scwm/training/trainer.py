@@ -1,0 +1,261 @@
+"""The training of one run: pseudo labels, cascaded clustering, memory and steps, epoch by epoch."""
+
+import os
+import time
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from scwm.core import distributed
+from scwm.core.config import Config
+from scwm.core.device import autocast, default_device, place, resolve_precision
+from scwm.core.files import save_atomically
+from scwm.core.progress import progress
+from scwm.core.seeding import derived_seed, numpy_generator
+from scwm.data.augment import Augment
+from scwm.data.store import StoreSplit
+from scwm.evaluation.label_quality import label_scores
+from scwm.evaluation.monitor import StepMonitor
+from scwm.evaluation.parsing_quality import training_scores
+from scwm.method.labelling import label_images, parse_images
+from scwm.method.objective import Objective
+from scwm.method.parsing.discriminant import LinearDiscriminant
+from scwm.models import Network, Output, PartHead
+from scwm.models.batch_norm import calibrating, group_size
+from scwm.models.embedding import Embedding, ImageBatches, collect, embed
+from scwm.training.checkpoint import Checkpoints
+from scwm.training.epoch import Epoch
+from scwm.training.history import write_history
+from scwm.training.virtual_batch import VirtualBatch
+
+
+def build_network(config: Config, weights: dict[str, Tensor] | None) -> Network:
+    """The network of a run at its start: the seed's parameters under the pretrained backbone."""
+    torch.manual_seed(derived_seed(config["seed"], "model"))
+    return Network(config, weights)
+
+
+class Trainer:
+    """Trains `network` on the training images of a data set.
+
+    Identities of `split` are read for two purposes only: scores in the history, and as the labels
+    of the control ``pseudo_labels.source: truth``. Masks are never trained on; cameras
+    only by the option ``training.sampler: identities_and_cameras``, which the tables name.
+    """
+
+    def __init__(self, config: Config, network: Network, split: StoreSplit) -> None:
+        self.split, self.device = split, default_device()
+        self.config = resolve_precision(config, self.device)
+        self.network = place(network, self.device)
+        self.images = ImageBatches(split.images, self.device)
+        settings = config["training"]
+        self.parameters = [p for p in network.parameters() if p.requires_grad]
+        rate, decay = settings["learning_rate"], settings["weight_decay"]
+        self.optimizer = torch.optim.Adam(self.parameters, rate, weight_decay=decay, fused=True)
+        average = get_ema_multi_avg_fn(settings["average"])
+        self.averaged = AveragedModel(network, multi_avg_fn=average, use_buffers=True)
+        self.augment = Augment(**config["augment"])
+        self.parsed = network.parts > 0 and config["model"]["part_source"] == "parsed"
+        self.cells: Tensor | None = None
+        self.history: list[dict[str, Any]] = []
+
+    @property
+    def precision(self) -> str:
+        """float32 | tf32 | bfloat16: of the steps, and of the features that are clustered."""
+        return str(self.config["training"]["precision"])
+
+    @property
+    def model(self) -> Network:
+        """The running average of the network: it labels the next epoch and is the result."""
+        return cast(Network, self.averaged.module)
+
+    def run(self, checkpoints: Checkpoints) -> None:
+        """Train to the last epoch, from the newest checkpoint if there is one.
+
+        Raises:
+            Interrupted: a signal asked to stop; the state is saved.
+        """
+        settings, seed = self.config["training"], self.config["seed"]
+        epoch = self.share(self.restore(checkpoints.load()) if distributed.is_main() else None)
+        numbers = range(len(self.history), settings["epochs"])
+        with checkpoints.on_signals():
+            for number in progress(numbers, f"{self.config['method']} seed {seed}: epochs"):
+                decays = number // settings["decay_every"] if settings["decay_every"] else 0
+                for group in self.optimizer.param_groups:
+                    group["lr"] = settings["learning_rate"] * settings["decay"] ** decays
+                epoch = epoch or self.start_epoch(number)
+                self.run_steps(epoch, checkpoints)
+                self.history.append(epoch.finish(self.parsed) | {"learning_rate": group["lr"]})
+                epoch = None
+                checkpoints.save(self.state())
+
+    def state(self, epoch: Epoch | None = None) -> dict[str, Any]:
+        """All that a training needs to go on, in the middle of `epoch` or after one.
+
+        Raises:
+            ScwmError: a loss or a weight is not finite, so that the state is not worth keeping.
+        """
+        self.network.check_finite(f"Diverged in epoch {len(self.history) + (epoch is not None)}")
+        return {
+            "model": self.network.state_dict(),
+            "averaged": self.averaged.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "history": self.history,
+            "cells": self.cells,
+            "epoch": None if epoch is None else epoch.state(),
+        }
+
+    def restore(self, state: dict[str, Any] | None) -> Epoch | None:
+        """Take up a state; returns the epoch it was in the middle of. Start where it is None."""
+        if state is None:
+            self.start_neck()
+            return None
+        self.network.load_state_dict(state["model"])
+        self.averaged.load_state_dict(state["averaged"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.history, cells, epoch = state["history"], state["cells"], state["epoch"]
+        self.cells = None if cells is None else cells.to(self.device)
+        return epoch and Epoch.restore(epoch, self.config, self.split, self.device)
+
+    def share(self, epoch: Epoch | None) -> Epoch | None:
+        """Take up the first process's state, `epoch` included; returns that epoch."""
+        state = distributed.from_main(lambda: self.state(epoch))
+        return epoch if state is None else self.restore(state)
+
+    @torch.no_grad()
+    def start_neck(self, sample: int = 1024) -> None:
+        """Start the global neck's running statistics from training images (ours): the first
+        pseudo labels and memory then hold features as the first steps will see them."""
+        chance = numpy_generator(self.config["seed"], "neck")
+        rows = chance.permutation(len(self.images))[:sample]
+        self.network.eval()
+        with calibrating(self.network.neck):
+            size = group_size(len(rows), self.config["evaluation"]["batch"])
+            for group in np.split(rows, range(size, len(rows), size)):
+                with autocast(self.device, self.precision):
+                    self.network(self.augment.normalise(self.images[group]))
+
+    def start_epoch(self, number: int) -> Epoch:
+        """Features, pseudo labels, part labels and memories of an epoch, from 0. All processes
+        compute the features, the first one the rest: a label that differs would part them."""
+        clock = [time.perf_counter()]
+        evaluation = self.config["evaluation"]["batch"]
+        every = self.config["parsing"]["every"]
+        starts = number == 0 and self.network.parts > 0
+        again = self.parsed and number > 0 and every > 0 and number % every == 0
+        network = self.model if number else self.network
+        embedding = embed(network, self.images, evaluation, self.precision, starts or again)
+        if not distributed.is_main():
+            return cast(Epoch, self.share(None))
+        if starts:
+            embedding = self.start_parts(embedding)
+        clock.append(time.perf_counter())
+        labels = label_images(self.config, embedding, self.split.ids)
+        clock.append(time.perf_counter())
+        row: dict[str, Any] = label_scores(labels.cpu().numpy(), self.split.ids)
+        if again:
+            self.cells = parse_images(self.config, embedding, labels, number)
+        masks, predicted = self.split.masks, embedding.part_labels
+        if masks is not None and self.cells is not None and predicted is not None:
+            row |= training_scores(masks, self.cells, predicted)
+        objective = Objective.of(self.config, embedding, labels)
+        monitor = StepMonitor.of(objective, embedding, labels, self.split)
+        clock.append(time.perf_counter())
+        spans = zip(("features", "pseudo_labels", "parsing"), pairwise(clock), strict=True)
+        row |= {f"seconds_{name}": stop - start for name, (start, stop) in spans}
+        epoch = Epoch(self.config, number, labels, objective, monitor, row)
+        return cast(Epoch, self.share(epoch))
+
+    @torch.no_grad()
+    def start_parts(self, embedding: Embedding) -> Embedding:
+        """The embedding with part features worth clustering, before the first step: the part
+        classifier starts from the parts found within clusters of the global feature."""
+        if isinstance(self.network.head, PartHead):
+            assert embedding.pixels is not None
+            labels = label_images(self.config, embedding, self.split.ids, "global")
+            self.cells = parse_images(self.config, embedding, labels, 0)
+            discriminant = LinearDiscriminant(embedding.pixels)
+            self.network.head.start_from(*discriminant.fit(self.cells, self.network.parts + 1))
+        return self.reread_parts(embedding)
+
+    def reread_parts(self, embedding: Embedding) -> Embedding:
+        """The embedding with part features of the current head on the kept pixel features; the
+        part necks' running statistics start from them."""
+        pixels, whole = embedding.pixels, embedding.global_feature
+        assert pixels is not None
+        step = group_size(len(whole), self.config["evaluation"]["batch"])
+
+        def read() -> list[Output]:
+            return [
+                self.network.part_branch(whole[i : i + step], pixels[i : i + step].float())
+                for i in range(0, len(whole), step)
+            ]
+
+        with calibrating(*self.network.part_necks):
+            read()
+        return replace(collect(read()), pixels=pixels)
+
+    def run_steps(self, epoch: Epoch, checkpoints: Checkpoints | None = None) -> None:
+        """The optimiser steps of an epoch that are still to come; saves now and then."""
+        self.network.train()
+        settings, (height, width) = self.config["training"], self.split.images.shape[1:3]
+        objective, total = epoch.objective, settings["iterations"]
+        title, left = f"epoch {epoch.number + 1}: steps", total - len(epoch.losses)
+        batches = progress(epoch.batches(self.split.cameras), title, left)
+        steps = ((rows, VirtualBatch(len(rows), settings["virtual_batch"])) for rows in batches)
+        for (rows, batch), images in self.images.along(steps, lambda step: step[0][step[1].rows]):
+            index, own = torch.from_numpy(rows).to(self.device, non_blocking=True), batch.rows
+            draws = self.augment.draw(len(rows), height, width, epoch.draws)
+            cells = None if self.cells is None else self.cells[index[own]]
+            images, cells = self.augment.apply(images, cells, draws[own])
+            output, cells = self.forward(images, batch), batch.gather(cells)
+            losses = objective.losses(output, cells, epoch.labels[index])
+            self.optimizer.zero_grad()
+            batch.backward(losses[0], self.parameters)
+            self.optimizer.step()
+            self.averaged.update_parameters(self.network)
+            epoch.monitor.add(output, index)
+            objective.update(output, epoch.labels[index])
+            epoch.losses.append(losses.detach())
+            if checkpoints is not None and checkpoints.due and len(epoch.losses) < total:
+                checkpoints.save(self.state(epoch))
+
+    def forward(self, images: Tensor, batch: VirtualBatch) -> Output:
+        """The network's output of the whole `batch`, from this process's images (B,3,H,W)."""
+        with autocast(self.device, self.precision):
+            return batch.forward(self.network, images)
+
+
+def train(
+    config: Config,
+    split: StoreSplit,
+    weights: dict[str, Tensor] | None,
+    run: Path,
+    checkpoints: Checkpoints,
+) -> None:
+    """Train a run and write its model.pt and history.csv; goes on from a checkpoint.
+
+    Controls that are not trained get a model of their untrained network and an empty history.
+    """
+    deterministic = config["training"]["deterministic"] and default_device().type == "cuda"
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS may refuse
+    torch.use_deterministic_algorithms(deterministic)
+    network = build_network(config, weights)
+    history: list[dict[str, Any]] = []
+    if config["kind"] == "trained":
+        trainer = Trainer(config, network, split)
+        trainer.run(checkpoints)
+        config, network, history = trainer.config, trainer.model, trainer.history
+    if not distributed.is_main():
+        return
+    write_history(history, run / "history.csv")
+    values = {name: value.cpu() for name, value in network.state_dict().items()}
+    save_atomically({"config": config, "model": values}, run / "model.pt")
+    if config["kind"] == "trained":
+        checkpoints.remove()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def command(
     parsers: Parsers,
     name: str,
-    run: Callable[[argparse.Namespace], None],
+    run: Callable[[argparse.Namespace], list[str] | None],
     text: str,
     *examples: str,
 ) -> argparse.ArgumentParser:

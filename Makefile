@@ -13,8 +13,9 @@ INSTALL = $(BIN)/python -m pip install --quiet --no-compile -c constraints.txt -
 # of Python, which cannot be compiled and are not needed.
 COMPILE = $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib scwm || true
 WORKFLOW_REPORT := results/workflow_report.html
-COMPONENT_TESTS := memory objective losses ranking parsing foreground pixels pseudo_labels measures \
-  quality
+COMPONENT_TESTS := \
+  $(patsubst %,tests/method/test_%.py,memory objective losses parsing foreground pixels pseudo_labels) \
+  $(patsubst %,tests/evaluation/test_%.py,ranking measures quality)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo claims report record partial ablation-check component-tests gpu-check slurm-check \
@@ -51,10 +52,10 @@ ablation-check: component-tests  ## say in minutes whether every component does 
 	python -m scwm check results/ci/tables/claims.csv
 
 component-tests: $(DEV_STAMP)  ## run its tests alone: of what ablations take away and of the scores
-	OMP_NUM_THREADS=1 pytest -q $(COMPONENT_TESTS:%=tests/test_%.py)
+	OMP_NUM_THREADS=1 pytest -q $(COMPONENT_TESTS)
 
 gpu-check:  ## with what $(PYTHON) has: tests, speed and Market-1501 on a GPU; installs nothing
-	$(PYTHON) -m pytest -q tests/test_gpu.py
+	$(PYTHON) -m pytest -q tests/training/test_gpu.py
 	$(PYTHON) -m benchmarks.gpu --out results/gpu
 	$(PYTHON) -m scwm benchmark config/market1501.yaml --results results/market1501 $(OPTIONS)
 

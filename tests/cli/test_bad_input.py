@@ -22,7 +22,7 @@ from scwm.core.errors import ScwmError
 from scwm.data.keypoints import read_keypoints
 from scwm.evaluation import evaluate_ranking
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def everything() -> dict[str, object]:

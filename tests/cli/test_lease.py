@@ -14,7 +14,7 @@ from scwm.cli import launch as module
 from scwm.cli.launch import lease, private_folder, visible_gpus
 from scwm.core.errors import ScwmError
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 # A job: takes GPUs, writes when it had them, and goes.
 JOB = """

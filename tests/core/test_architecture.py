@@ -9,7 +9,7 @@ import pytest
 from scwm.core.plugins import KINDS, LAYOUTS
 from scwm.core.sources import imports
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/architecture.md").read_text()
 ROOMS = re.findall(r"^\| `(\w+)/` \|", PAGE.partition("## Rooms")[2], re.M)
 NAMES = ("memory", "losses", "parsing", "pseudo_labels")

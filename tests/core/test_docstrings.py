@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-PACKAGE = Path(__file__).parents[1] / "scwm"
+PACKAGE = Path(__file__).parents[2] / "scwm"
 # Modules that hold formulas; what merely gathers others, `__init__.py`, has none.
 METHOD = re.compile(
     r"(method/(weighting|memory|losses|objective)|evaluation/ranking"

@@ -12,7 +12,7 @@ from PIL import Image
 from scwm import reporting
 from scwm.core.errors import ScwmError
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 from record import record  # noqa: E402
 

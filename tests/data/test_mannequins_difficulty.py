@@ -15,7 +15,7 @@ from scwm.data.mannequins.studio import Studio
 from scwm.data.store import StoreSplit
 from scwm.evaluation import evaluate_ranking
 
-SCRIPT = Path(__file__).parents[1] / "benchmarks" / "mannequins_difficulty.py"
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "mannequins_difficulty.py"
 SMALL = {"train_ids": 3, "test_ids": 5, "distractors": 2, "junk": 1, "cameras": 2}
 
 

@@ -9,7 +9,7 @@ import yaml
 from tools import mutants
 from tools.mutants import Mutant, load_mutants
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 COMPONENTS = {
     *("foreground correction", "space correction", "memory weights", "memory update"),
     *("separation loss", "diversity loss"),

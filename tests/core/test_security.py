@@ -14,7 +14,7 @@ from made_up_runs import write_run
 
 from scwm import reporting
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted((ROOT / "scwm").rglob("*.py"))
 # The renderer speaks to its own worker processes in pickles; no file of anybody's is read so.
 OWN_PIPE = "scwm/data/mannequins/worker.py"

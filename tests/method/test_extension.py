@@ -23,7 +23,7 @@ from scwm.core.plugins import KINDS, SPACE_CORRECTIONS, Kind
 from scwm.method.weighting import Samples
 from scwm.training import checkpoint
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = re.compile(r"^```(?:python|yaml)\n# (\S+\.(?:py|yaml))\n(.*?)^```", re.M | re.S)
 EXAMPLES = dict(EXAMPLE.findall((ROOT / "docs/contributing.md").read_text()))
 FOLDERS = {f"scwm/{kind.folder}" for kind in KINDS} | {
@@ -85,9 +85,9 @@ def test_the_examples_are_in_the_projects_style(extended):
 
 def test_the_contract_tests_take_up_the_examples(extended):
     """A few steps of training with the strategy and the method among them."""
-    files = [f"tests/{name}.py" for name in ("test_contracts", "test_contracts_config")]
+    files = [f"tests/method/{name}.py" for name in ("test_contracts", "test_contracts_config")]
     chosen = ["-k", " or ".join(NAMES), "--verbose", "-p", "no:cacheprovider"]
-    told = python(extended, "pytest", *files, "tests/test_training.py", *chosen)
+    told = python(extended, "pytest", *files, "tests/training/test_training.py", *chosen)
     passed = set(re.findall(r"::(\w+)\[(?:\S*-)?(\w+?)(?:-\[\d.*)?\] PASSED", told))
     assert {name for _, name in passed} >= set(NAMES), told
     assert {("test_strategy_trains", "below_mean"), ("test_claim", "double_separation")} <= passed

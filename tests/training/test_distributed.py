@@ -18,7 +18,7 @@ from scwm.core.errors import Interrupted, ScwmError
 from scwm.method.objective import Objective
 from scwm.training.checkpoint import Checkpoints
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 BATCH_NORM = {  # images that it sees together, of a batch of 16; whether the backbone's moves
     "groups": ("batch", 4),
     "whole batch": ("batch", 0),

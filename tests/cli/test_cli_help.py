@@ -15,7 +15,7 @@ from documented_commands import shell_lines
 
 from scwm.cli.main import build_parser, main
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 WIDTH, HEIGHT = 80, 40
 RUN = "mannequins/scwm/seed0"
 NOT_RUN = {

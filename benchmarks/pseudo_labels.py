@@ -8,7 +8,7 @@ from sklearn.cluster import DBSCAN
 
 from benchmarks.harness import Stage
 from benchmarks.inputs import LOOK, features, identities
-from scwm.method.pseudo_labels import dbscan, jaccard_distance, nearest_neighbours
+from scwm.method.pseudo_labels import jaccard_distance, nearest_neighbours
 
 K1, K2, EPS, MIN_SAMPLES = 30, 6, 0.6, 4
 DATA_SETS = {12_936: "market1501", 32_621: "msmt17"}
@@ -60,7 +60,8 @@ def sample(count: int) -> np.ndarray:
 
 def our_labels(data: Images) -> Clustering:
     near = jaccard_distance(data.features, K1, K2, neighbours=data.neighbours, max_distance=EPS)
-    return Clustering(dbscan(near, EPS, MIN_SAMPLES), near[sample(near.shape[0])])
+    model = DBSCAN(eps=EPS, min_samples=MIN_SAMPLES, metric="precomputed")
+    return Clustering(model.fit(near).labels_, near[sample(near.shape[0])])
 
 
 def dense_labels(data: Images) -> Clustering:

@@ -7,7 +7,7 @@ from sklearn.cluster import DBSCAN
 
 from benchmarks.inputs import features, identities
 from scwm.core.errors import ScwmError
-from scwm.method.pseudo_labels import dbscan, jaccard_distance, nearest_neighbours, pseudo_labels
+from scwm.method.pseudo_labels import jaccard_distance, nearest_neighbours, pseudo_labels
 from scwm.method.pseudo_labels.neighbours import pair_similarities
 
 
@@ -173,18 +173,25 @@ def test_max_distance_only_leaves_out() -> None:
     np.testing.assert_array_equal(near, np.where(whole <= 0.5, whole, 1))
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_dbscan_labels_are_those_of_scikit_learn(seed: int) -> None:
-    """Points in the plane, with many border points that two clusters reach."""
-    from scipy import sparse
-
-    points = np.random.default_rng(seed).uniform(size=(300, 2)) ** 1.5
-    distances = np.linalg.norm(points[:, None] - points, axis=2) + 1e-9
-    for eps, min_samples in ((0.03, 3), (0.05, 6), (0.05, 1), (0.001, 2), (1.5, 4)):
-        model = DBSCAN(eps=eps, min_samples=min_samples, metric="precomputed").fit(distances)
-        labels = dbscan(sparse.csr_array(distances), eps, min_samples)
-        np.testing.assert_array_equal(labels, model.labels_)
-        assert labels.dtype == np.int64
+@pytest.mark.parametrize(("eps", "min_samples"), [(0.3, 2), (0.5, 4), (0.6, 4), (0.6, 8), (0.9, 4)])
+def test_labels_are_those_of_the_dense_distance(eps: float, min_samples: int) -> None:
+    """DBSCAN by its definition: components of cores; a border image joins the first it is near."""
+    x = clustered_features()
+    near = dense(jaccard_distance(x)) <= eps
+    core = near.sum(1) >= min_samples
+    expected = np.full(len(x), -1)
+    for start in np.flatnonzero(core):
+        if expected[start] >= 0:
+            continue
+        number, pending = expected.max() + 1, [start]
+        while pending:
+            image = pending.pop()
+            if expected[image] < 0:
+                expected[image] = number
+                pending += [*np.flatnonzero(near[image])] if core[image] else []
+    labels = pseudo_labels(x, eps, min_samples)
+    assert labels.dtype == np.int64
+    np.testing.assert_array_equal(labels, expected)
 
 
 def test_made_up_features_cluster_like_real_ones() -> None:

@@ -14,7 +14,9 @@ from scwm.core import plugins as named
 from scwm.core.errors import ScwmError, suggest
 from scwm.core.files import whole_file
 
-CONFIG_DIR = Path(__file__).resolve().parents[2] / "config"
+_PACKAGE = Path(__file__).resolve().parents[1]
+_CHECKOUT, _INSTALLED = _PACKAGE.parent / "config", _PACKAGE / "_config"
+CONFIG_DIR = _CHECKOUT if (_CHECKOUT / "base.yaml").is_file() else _INSTALLED
 Config = dict[str, Any]
 NUMBER = (int, float)
 FEATURES = ("global", "parts", "both")

@@ -19,7 +19,7 @@ def default_device() -> torch.device:
     Raises:
         ScwmError: it names another one, or a GPU that is not there.
     """
-    wanted = os.environ.get("SCWM_DEVICE", "auto")
+    wanted = os.environ.get("SCWM_DEVICE") or "auto"
     there = torch.cuda.is_available()
     if wanted not in ("auto", "cpu", "cuda"):
         raise ScwmError(f"Unknown device '{wanted}'.", "SCWM_DEVICE", "use auto, cpu or cuda")

@@ -43,7 +43,7 @@ def resolve_source(name: str, source: str | Path | None = None, raw: Path | None
         ScwmError: there is nothing to take it from, or the path does not exist.
     """
     entry = lookup(name)
-    given = source or (os.environ.get(entry.env) if entry.env else None)
+    given = source or (os.environ.get(entry.env) if entry.env else None) or None
     if given is None:
         raw = RAW / name if raw is None else raw
         if raw.is_dir() and any(raw.iterdir()):
@@ -71,7 +71,7 @@ def load_dataset(name: str, source: str | Path | None = None) -> Dataset:
     """Read a data set under the protocol that its registry entry names.
 
     Archives, downloads and renderings that are not yet on disk are unpacked once into a cache
-    ($SCWM_CACHE or ~/.cache/scwm).
+    ($SCWM_CACHE, $XDG_CACHE_HOME/scwm or ~/.cache/scwm).
 
     Args:
         name: a file of `config/datasets/`.
@@ -170,7 +170,8 @@ def _cached(entry: Entry, source: Source) -> Path:
         from scwm.data.mannequins import fingerprint
 
         key += fingerprint(source.preset, source.seed, **source.knobs)
-    cache = Path(os.environ.get("SCWM_CACHE") or Path.home() / ".cache" / "scwm")
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    cache = Path(os.environ.get("SCWM_CACHE") or caches / "scwm")
     target = cache / f"{entry.base or entry.name}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
     if not target.is_dir():
         if source.path:

@@ -1,0 +1,53 @@
+"""An installed wheel, away from any checkout, knows its methods and data sets."""
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory) -> Path:
+    """The unpacked wheel of this checkout, built from a copy: a build leaves files behind."""
+    folder = tmp_path_factory.mktemp("wheel")
+    for name in ("scwm", "config"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / name, folder / "source" / name, ignore=ignored)
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder / "source")
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", str(folder)]
+    words = [*command, str(folder / "source")]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
+        wheel.extractall(folder / "site")
+    return folder / "site"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("data list", "market1501"),
+        ("config --method no_space --dataset mannequins --out run/config.yaml", ""),
+        ("data card msmt17", "MSMT17"),
+    ],
+)
+def test_commands_run_without_a_checkout(installed, tmp_path, words, told):
+    command = [sys.executable, "-P", "-m", "scwm", *words.split()]
+    environment = os.environ | {"PYTHONPATH": str(installed)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0 and told in done.stdout, done.stderr
+
+
+def test_config_of_the_wheel_is_the_checkouts(installed):
+    files = {p.relative_to(ROOT / "config") for p in (ROOT / "config").rglob("*.yaml")}
+    for file in files:
+        packed = installed / "scwm/_config" / file
+        assert packed.read_bytes() == (ROOT / "config" / file).read_bytes(), file
+    assert len(files) > 30

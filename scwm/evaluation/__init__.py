@@ -1,11 +1,17 @@
 """Evaluation: ranking, part masks, pseudo labels, memory weights, the use of parts."""
 
-from scwm.evaluation.image_traits import cut_or_shifted, mostly_hidden
-from scwm.evaluation.joint_quality import joint_scores
 from scwm.evaluation.label_quality import label_scores
 from scwm.evaluation.memory_quality import weight_scores, wrong_members
-from scwm.evaluation.parsing_quality import misplaced_share, parsing_scores, to_grid
-from scwm.evaluation.part_quality import effective_parts, part_similarity
+from scwm.evaluation.parsing_quality import (
+    cut_or_shifted,
+    effective_parts,
+    joint_scores,
+    misplaced_share,
+    mostly_hidden,
+    parsing_scores,
+    part_similarity,
+    to_grid,
+)
 from scwm.evaluation.ranking import evaluate_ranking, query_scores, ranked_lists
 
 __all__ = [

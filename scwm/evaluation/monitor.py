@@ -7,9 +7,8 @@ import torch
 from torch import Tensor
 
 from scwm.data.store import StoreSplit
-from scwm.evaluation.image_traits import mostly_hidden
 from scwm.evaluation.memory_quality import weight_scores, wrong_members
-from scwm.evaluation.part_quality import effective_parts, part_similarity
+from scwm.evaluation.parsing_quality import effective_parts, mostly_hidden, part_similarity
 from scwm.method.memory import cluster_means
 from scwm.method.objective import Objective
 from scwm.models import Output

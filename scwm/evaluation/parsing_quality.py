@@ -1,6 +1,7 @@
-"""Part masks against ground truth."""
+"""Part masks against true masks and joints, what masks show of an image, and the use of parts."""
 
 import numpy as np
+import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
@@ -142,3 +143,110 @@ def _labels(labels: Array, name: str) -> np.ndarray:
     if array.min() < 0:
         raise ScwmError("part labels start at 0, the background", f"{name}: {array.min()}")
     return array
+
+
+def effective_parts(visibility: Tensor) -> float:
+    """Effective number of part masks: exp of the entropy of their shares of the foreground.
+
+    K where all parts win equally many cells, 1 where one swallows the body, 0 without any cell.
+
+    Args:
+        visibility: (N,K) share of each image's cells that each part wins, or any sums of it.
+    """
+    mass = visibility.double().sum(0)
+    if mass.sum() <= 0:
+        return 0.0
+    share = mass / mass.sum()
+    return float((-(share * share.clamp(min=1e-300).log()).sum()).exp())
+
+
+def part_similarity(features: Tensor, visibility: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosines between the visible part features of each image, summed over all pairs.
+
+    Args:
+        features: (N,K,C).
+        visibility: (N,K); a part counts where it is above 0.
+
+    Returns:
+        The sum and the number of pairs, scalar tensors that stay on the device.
+    """
+    seen = (visibility > 0).to(features)
+    count = seen.sum(1)
+    together = (F.normalize(features, dim=2) * seen[:, :, None]).sum(1)
+    # |sum of unit vectors|² holds each vector with itself once and each pair twice.
+    return ((together.pow(2).sum(1) - count) / 2).sum(), (count * (count - 1) / 2).sum()
+
+
+def joint_scores(predicted: np.ndarray, points: np.ndarray, names: np.ndarray) -> dict[str, float]:
+    """Whether joints lie in the foreground, and whether a joint tells its part.
+
+    Joints in the foreground alone would reward a foreground that covers everything, so the share
+    of border cells, the outermost ring of the map, is taken off.
+
+    Args:
+        predicted: (N,h,w) part labels, 0 background.
+        points: (N,J,2), x and y of each joint as fractions of the image's width and height.
+        names: (J,) integers, the same for joints of one name.
+
+    Returns:
+        joints_in_foreground and border_in_foreground (shares), joints_minus_border (their
+        difference), joint_part_nmi: normalised mutual information (arithmetic mean) between a
+        joint's name and its part's label, over the joints in the foreground; 0 without any.
+    """
+    from sklearn.metrics import normalized_mutual_info_score  # slow to import, and seldom needed
+
+    height, width = predicted.shape[1:]
+    column, row = (
+        np.clip((points[..., i] * n).astype(np.int64), 0, n - 1)
+        for i, n in enumerate((width, height))
+    )
+    parts = predicted[np.arange(len(predicted))[:, None], row, column]
+    inside = parts > 0
+    ring = np.ones((height, width), dtype=bool)
+    ring[1:-1, 1:-1] = False
+    joints, border = float(inside.mean()), float((predicted[:, ring] > 0).mean())
+    named = np.broadcast_to(names, parts.shape)[inside]
+    return {
+        "joints_in_foreground": joints,
+        "border_in_foreground": border,
+        "joints_minus_border": joints - border,
+        "joint_part_nmi": float(normalized_mutual_info_score(named, parts[inside]))
+        if inside.any()
+        else 0.0,
+    }
+
+
+def cut_or_shifted(masks: np.ndarray) -> np.ndarray:
+    """Boxes that cut the person or have it off the middle.
+
+    That is: the figure touches the top or the bottom border, or its centre of mass lies more than
+    an eighth of the width off the middle.
+
+    Args:
+        masks: (N,H,W) part labels, 0 background.
+
+    Returns:
+        (N,) bool; False where there is no figure.
+    """
+    figure = np.asarray(masks) > 0
+    width = figure.shape[2]
+    columns = figure.sum(axis=1)
+    centre = columns @ (np.arange(width) + 0.5) / np.maximum(columns.sum(axis=1), 1)
+    shifted = np.abs(centre / width - 0.5) > 1 / 8
+    cut = figure[:, 0].any(axis=1) | figure[:, -1].any(axis=1)
+    traits: np.ndarray = (cut | shifted) & figure.any(axis=(1, 2))
+    return traits
+
+
+def mostly_hidden(masks: np.ndarray) -> np.ndarray:
+    """Images that show little of the person: less than three quarters of the median area.
+
+    Args:
+        masks: (N,H,W) part labels, 0 background.
+
+    Returns:
+        (N,) bool.
+    """
+    area = (np.asarray(masks) > 0).mean(axis=(1, 2))
+    hidden: np.ndarray = area < 0.75 * np.median(area)
+    return hidden

@@ -21,7 +21,7 @@ from pathlib import Path
 import psutil
 
 ROOT = Path(__file__).parents[1]
-RUN = Path("results/runs/mannequins_tiny/scwm/seed0")
+RUN = Path("results/ci/runs/mannequins_tiny/scwm/seed0")
 WORK = ("results", ".scwm", ".snakemake")
 COMPARED = {
     "training": (RUN / "model.pt", RUN / "metrics.json"),

@@ -1,6 +1,6 @@
 """Keep a benchmark's tables and figures, with their provenance, in results/recorded.
 
-    python tools/record.py [--results results] [--runs results/runs] [--out results/recorded]
+    python tools/record.py [--results results] [--runs RUNS] [--out results/recorded]
 
 The folder is committed, so that a clone shows results before it runs anything; nothing else
 writes there. Figures that show images are kept of rendered data sets alone. Runs must all be of one
@@ -101,11 +101,11 @@ def index(provenance: dict[str, Any], datasets: list[str], plots: list[str]) -> 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--results", type=Path, default=ROOT / "results")
-    parser.add_argument("--runs", type=Path, default=ROOT / "results/runs")
+    parser.add_argument("--runs", type=Path, help="default: those of the results")
     parser.add_argument("--out", type=Path, default=ROOT / "results/recorded")
     arguments = parser.parse_args()
     try:
-        record(arguments.results, arguments.runs, arguments.out)
+        record(arguments.results, arguments.runs or arguments.results / "runs", arguments.out)
     except ScwmError as error:
         raise SystemExit(f"error: {error}") from error
     print(arguments.out)

@@ -98,8 +98,7 @@ def verify(
     seed: int | None = None,
     measure: str | None = None,
 ) -> Findings:
-    """Check the runs in `results`/runs, or where benchmarks share them, beside `results`; and,
-    unless a seed is chosen, `results`/tables/main.csv.
+    """Check the runs in `results`/runs and, unless a seed is chosen, `results`/tables/main.csv.
 
     Args:
         dataset, method, seed, measure: check these alone; `measure` is one of `MEASURES`.
@@ -110,8 +109,6 @@ def verify(
     if measure not in (None, *MEASURES):
         raise ScwmError(f"No measure '{measure}'.", "--measure", f"one of {', '.join(MEASURES)}")
     root = results / "runs"
-    if not root.is_dir():
-        root = results.resolve().parent / "runs"
     names = [
         (path.parts[-4], path.parts[-3], int(path.parts[-2].removeprefix("seed")))
         for path in root.glob("*/*/seed[0-9]*/metrics.json")

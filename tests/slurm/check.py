@@ -20,7 +20,7 @@ import yaml
 from cluster import one_node_cluster
 
 ROOT = Path(__file__).resolve().parents[2]
-RUNS = Path("results/runs/mannequins_tiny")
+RUNS = Path("results/ci/runs/mannequins_tiny")
 TRAINING = "rule_train_wildcards_mannequins_tiny_scwm_0"
 ENDS = ("model.pt", "metrics.json")
 COMPARED = ("results/ci/tables/*.csv", *(f"{RUNS}/*/seed0/{end}" for end in ENDS))
@@ -88,7 +88,7 @@ def stop_in_the_middle(benchmark: Benchmark, environment: dict[str, str], *comma
     if called.wait(900):
         log = (benchmark.folder / "workflow.log").read_text()
         raise SystemExit(f"{log[-4000:]}\nThe stopped training did not come to its end.")
-    told = (benchmark.folder / "results/logs/train/mannequins_tiny-scwm-0.log").read_text()
+    told = (benchmark.folder / "results/ci/logs/train/mannequins_tiny-scwm-0.log").read_text()
     print(f"its log: {told.strip()[-200:] or 'empty'}", flush=True)
 
 

@@ -132,7 +132,7 @@ def test_snakemake_creates_the_environment_and_runs_the_job_in_it(tmp_path, gpu)
         (home / "bin" / name).write_text(text)
         (home / "bin" / name).chmod(0o755)
     (stubbed / "scwm/cli/main.py").write_text(TOLD + STUB)
-    target = "results/runs/mannequins_tiny/scwm/seed0/config.yaml"
+    target = "results/ci/runs/mannequins_tiny/scwm/seed0/config.yaml"
     words = ["--cores", "1", "--use-conda", "--configfile", "config/ci.yaml"]
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "CONDA_PREFIX")}
     done = subprocess.run(
@@ -152,5 +152,5 @@ def test_snakemake_creates_the_environment_and_runs_the_job_in_it(tmp_path, gpu)
         file.read_text() == (ROOT / f"workflow/envs/scwm{'' if gpu else '-cpu'}.yaml").read_text()
     )
     prefix = created[created.index("--prefix") + 1]
-    log = (stubbed / "results/logs/resolve_config/mannequins_tiny-scwm-0.log").read_text()
+    log = (stubbed / "results/ci/logs/resolve_config/mannequins_tiny-scwm-0.log").read_text()
     assert log.splitlines()[0] == f"ran in {prefix} {prefix}/bin/python {stubbed}/scwm/__init__.py"

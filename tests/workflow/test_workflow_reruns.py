@@ -75,7 +75,7 @@ def test_edits_redo_what_depends_on_them(stubbed: Path) -> None:
         assert set(planned(stubbed, *select, place)) - {"total"} == set(), place
 
     # A run that is gone leaves a gap in `partial`, which trains nothing.
-    (stubbed / "results/runs/mannequins_tiny/scwm/seed0/metrics.json").unlink()
+    (stubbed / "results/ci/runs/mannequins_tiny/scwm/seed0/metrics.json").unlink()
     jobs = planned(stubbed, "partial", *select)
     assert set(jobs) - {"total"} == {"partial"}
 

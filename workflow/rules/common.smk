@@ -22,7 +22,6 @@ NAME = "[a-z0-9_]+"
 VARIANT = rf"{NAME}(@{NAME}\.{NAME}=[A-Za-z0-9_.+-]+)?"
 # Relative, so that a moved checkout is not out of date; "." but for --directory.
 ROOT = Path(os.path.relpath(Path(workflow.basedir).parent))
-RUN = "results/runs/{dataset}/{method}/seed{seed}"
 READ_OF_RUNS = ("config.yaml", "metrics.json", "history.csv", "provenance.json")
 TABLE_FORMATS = ("csv", "md", "html", "tex")
 PLOT_FORMATS = ("png", "svg")

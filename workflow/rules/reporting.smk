@@ -30,13 +30,14 @@ rule table:
     params:
         out=subpath(output.csv, strip_suffix=".csv"),
         caption=lambda wildcards: TITLES[wildcards.table],
+        runs=f"{config['results']}/runs",
         datasets=config["datasets"],
         methods=all_methods(),
         seeds=config["seeds"],
     message:
         "make table {wildcards.table}"
     shell:
-        "python -m scwm table {wildcards.table:q} --runs results/runs"
+        "python -m scwm table {wildcards.table:q} --runs {params.runs:q}"
         " --datasets {params.datasets:q} --methods {params.methods:q} --seeds {params.seeds:q}"
         " --out {params.out:q} --metrics {output.metrics:q} > {log:q} 2>&1"
 
@@ -70,13 +71,14 @@ rule plot:
     params:
         out=subpath(output.png, strip_suffix=".png"),
         caption=lambda wildcards: CAPTIONS[wildcards.plot],
+        runs=f"{config['results']}/runs",
         datasets=config["datasets"],
         methods=all_methods(),
         seeds=config["seeds"],
     message:
         "draw plot {wildcards.plot}"
     shell:
-        "python -m scwm plot {wildcards.plot:q} --runs results/runs"
+        "python -m scwm plot {wildcards.plot:q} --runs {params.runs:q}"
         " --datasets {params.datasets:q} --methods {params.methods:q} --seeds {params.seeds:q}"
         " --out {params.out:q} > {log:q} 2>&1"
 
@@ -103,13 +105,14 @@ rule page:
     params:
         tables=lambda wildcards, input: str(Path(input.tables[0]).parent),
         plots=lambda wildcards, input: str(Path(input.plots[0]).parent),
+        runs=f"{config['results']}/runs",
         datasets=config["datasets"],
         methods=all_methods(),
         seeds=config["seeds"],
     message:
         "write {output.page}"
     shell:
-        "python -m scwm page --runs results/runs --tables {params.tables:q}"
+        "python -m scwm page --runs {params.runs:q} --tables {params.tables:q}"
         " --plots {params.plots:q} --datasets {params.datasets:q}"
         " --methods {params.methods:q} --seeds {params.seeds:q}"
         " --out {output.page:q} > {log:q} 2>&1"
@@ -130,13 +133,14 @@ rule partial:
         out=f"{config['results']}/partial",
         tables=TABLES,
         plots=PLOTS,
+        runs=f"{config['results']}/runs",
         datasets=config["datasets"],
         methods=all_methods(),
         seeds=config["seeds"],
     message:
         "make tables and plots of what exists, in {params.out}"
     shell:
-        "runs=(--runs results/runs --datasets {params.datasets:q}"
+        "runs=(--runs {params.runs:q} --datasets {params.datasets:q}"
         " --methods {params.methods:q} --seeds {params.seeds:q});"
         " {{"
         ' for table in {params.tables:q}; do python -m scwm table "$table"'

@@ -4,9 +4,9 @@ rule resolve_config:
     output:
         config=f"{RUN}/config.yaml",
     log:
-        "results/logs/resolve_config/{dataset}-{method}-{seed}.log",
+        f"{config['results']}/logs/resolve_config/{{dataset}}-{{method}}-{{seed}}.log",
     benchmark:
-        "results/benchmarks/resolve_config/{dataset}-{method}-{seed}.tsv"
+        f"{config['results']}/benchmarks/resolve_config/{{dataset}}-{{method}}-{{seed}}.tsv"
     conda:
         rule_env()
     threads: 1
@@ -46,9 +46,9 @@ rule train:
         history=f"{RUN}/history.csv",
         provenance=f"{RUN}/train.json",
     log:
-        "results/logs/train/{dataset}-{method}-{seed}.log",
+        f"{config['results']}/logs/train/{{dataset}}-{{method}}-{{seed}}.log",
     benchmark:
-        "results/benchmarks/train/{dataset}-{method}-{seed}.tsv"
+        f"{config['results']}/benchmarks/train/{{dataset}}-{{method}}-{{seed}}.tsv"
     conda:
         rule_env()
     threads: config["threads_per_run"] * config["processes"]
@@ -86,9 +86,9 @@ rule evaluate:
         features=f"{RUN}/features.npz",
         provenance=f"{RUN}/provenance.json",
     log:
-        "results/logs/evaluate/{dataset}-{method}-{seed}.log",
+        f"{config['results']}/logs/evaluate/{{dataset}}-{{method}}-{{seed}}.log",
     benchmark:
-        "results/benchmarks/evaluate/{dataset}-{method}-{seed}.tsv"
+        f"{config['results']}/benchmarks/evaluate/{{dataset}}-{{method}}-{{seed}}.tsv"
     conda:
         rule_env()
     threads: config["threads_per_run"]
@@ -126,9 +126,9 @@ rule study:
     output:
         study=f"{RUN}/study.json",
     log:
-        "results/logs/study/{dataset}-{method}-{seed}.log",
+        f"{config['results']}/logs/study/{{dataset}}-{{method}}-{{seed}}.log",
     benchmark:
-        "results/benchmarks/study/{dataset}-{method}-{seed}.tsv"
+        f"{config['results']}/benchmarks/study/{{dataset}}-{{method}}-{{seed}}.tsv"
     conda:
         rule_env()
     threads: config["threads_per_run"]

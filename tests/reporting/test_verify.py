@@ -171,15 +171,6 @@ def test_missing_and_broken_features_are_named(
     assert "mannequins  global_only" in out  # the others are checked all the same
 
 
-def test_runs_may_be_shared_by_benchmarks(
-    results: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (results / "ci").mkdir()
-    (results / "tables").rename(results / "ci/tables")
-    status, out, _ = outcome(capsys, results / "ci")
-    assert status == 0 and out.count("main.csv, 2 seeds") == 2
-
-
 def test_results_without_runs_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

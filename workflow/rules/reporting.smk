@@ -105,7 +105,7 @@ rule page:
     params:
         tables=lambda wildcards, input: str(Path(input.tables[0]).parent),
         plots=lambda wildcards, input: str(Path(input.plots[0]).parent),
-        runs=f"{config['results']}/runs",
+        runs=lambda wildcards, input: str(Path(input.runs[0]).parents[3]),
         datasets=config["datasets"],
         methods=all_methods(),
         seeds=config["seeds"],

@@ -89,7 +89,7 @@ format: $(DEV_STAMP)  ## rewrite the code in the project's style
 	ruff format .
 	snakefmt workflow
 
-pins: $(DEV_STAMP)  ## write constraints.txt anew from what is installed
+pins: $(DEV_STAMP)  ## write constraints.txt again from what is installed
 	$(BIN)/python -m pip freeze --exclude-editable | LC_ALL=C sort -f > constraints.txt
 
 clean:  ## remove results, training state, the workflow's records and the site; keep data

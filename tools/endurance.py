@@ -3,7 +3,7 @@
     python tools/endurance.py [--epochs 125] [--iterations 400]
 
 Everything but the backbone is what a real run uses: sampler, augmentation, memories, losses,
-optimiser, running average, monitor, pseudo labels and part labels anew in every epoch, and
+optimiser, running average, monitor, pseudo labels and part labels again in every epoch, and
 checkpoints every few seconds. Exit status 1 if the memory grows over the last half of the run.
 """
 

@@ -1,4 +1,4 @@
-"""Write the tables in README.md and docs/ anew from the results that they name.
+"""Write the tables in README.md and docs/ again from the results that they name.
 
     python tools/fill_docs.py [--root FOLDER]
 

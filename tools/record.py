@@ -42,7 +42,7 @@ def shared(records: Iterable[dict[str, Any]]) -> dict[str, Any]:
     if not records or found["dirty"] is not False or not isinstance(found["commit"], str):
         raise ScwmError(
             f"The {len(records)} runs are not of one commit without changes: {found['commit']}.",
-            remedy="commit, run the whole benchmark anew, and record that",
+            remedy="commit, run the whole benchmark again, and record that",
         )
     return found
 

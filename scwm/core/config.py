@@ -242,7 +242,7 @@ def validate(config: Mapping[str, Any], where: object = None) -> None:
             raise ScwmError(
                 f"The run's configuration lacks '{key}'.",
                 where,
-                "add it, or write the configuration anew with `scwm config`",
+                "add it, or write the configuration again with `scwm config`",
             )
         _check(key, values[key], rule, where)
     plain = {"dataset": values["dataset"], "method": split_variant(values["method"])[0]}

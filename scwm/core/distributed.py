@@ -73,7 +73,7 @@ def shares(total: int) -> list[slice]:
 
 
 def highest(number: int) -> int:
-    """The largest of all processes' numbers; none goes on before all have come here."""
+    """The largest of all processes' numbers; none continues before all have come here."""
     if count() == 1:
         return number
     numbers = torch.tensor([number])
@@ -212,5 +212,5 @@ def _exchange(call: Callable[..., Any], *arguments: Any) -> None:
         raise ScwmError(
             "Another process of this training was lost.",
             f"process {rank() + 1} of {count()}, which waited for it",
-            "see what it says; the same command goes on from the last checkpoint",
+            "see what it says; the same command resumes from the last checkpoint",
         ) from error

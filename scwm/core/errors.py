@@ -24,7 +24,7 @@ class ScwmError(RuntimeError):
 
 
 class Interrupted(ScwmError):
-    """A training that was asked to stop and has saved its state; the same call goes on from it."""
+    """A training that was asked to stop and has saved its state; the same call resumes from it."""
 
 
 def suggest(name: object, known: Iterable[str]) -> str:

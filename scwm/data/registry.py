@@ -136,7 +136,7 @@ def _materialise(source: Source, target: Path, out: Path) -> None:
     if source.preset:
         from scwm.data.mannequins import render  # the renderer is needed here only
 
-        made = out.with_name(f".{out.name}.rendered")  # half made, it is kept, to be gone on with
+        made = out.with_name(f".{out.name}.rendered")  # half made, it is kept, to be resumed
         shutil.rmtree(made, ignore_errors=True)
         render(source.preset, made, seed=source.seed, **source.knobs)
         for path in sorted(made.iterdir()):

@@ -76,14 +76,14 @@ class ImageStore:
         arrays = [array for array in (self._images, self._masks) if array is not None]
         if any(array.shape[:3] != (count, height, width) for array in arrays):
             raise ScwmError(
-                f"store.json tells of {count} images of {self.image_size}, the arrays hold "
+                f"store.json lists {count} images of {self.image_size}, the arrays hold "
                 f"{[array.shape for array in arrays]}",
                 self.folder,
                 "build it again with `scwm data store`",
             )
         if len(self._rows) != count or None in self._rows[-1].values():  # the last line is cut
             raise ScwmError(
-                f"index.csv tells of {len(self._rows)} images, the arrays hold {count}",
+                f"index.csv lists {len(self._rows)} images, the arrays hold {count}",
                 self.folder,
                 "build it again with `scwm data store`",
             )
@@ -223,7 +223,7 @@ def _read_image(path: Path) -> Image.Image:
         raise ScwmError(f"not 8 bits a channel: mode {image.mode}", path, "convert it to 8 bits")
     if min(image.size) < _SMALLEST:
         width, height = image.size
-        raise ScwmError(f"an image of {width}x{height} pixels", path, "remove it or supply it anew")
+        raise ScwmError(f"an image of {width}x{height} pixels", path, "remove it or replace it")
     return image.convert("RGB")
 
 

@@ -60,7 +60,7 @@ class StepMonitor:
     def restore(
         cls, state: dict[str, list[Any]], objective: Objective, labels: Tensor, split: StoreSplit
     ) -> "StepMonitor":
-        """The monitor that `state()` told of."""
+        """The monitor that `state()` described."""
         means = [mean.to(labels.device) for mean in state["means"]]
         monitor = cls(objective, means, labels, split)
         for name in ("steps", "parts"):

@@ -71,7 +71,7 @@ class PixelFeatures(nn.Module):
     One half of the channels is a projection of the last stage's map, brought to the grid of the
     deepest stage that has enough cells. The other half is detail (ours): the direction of the
     deepest stage of stride 8 or finer, projected, at half the image's mean norm, so that the norm
-    of F still ranks the pixels as the deep stage's activation does. What a shallow stage tells of
+    of F still ranks the pixels as the deep stage's activation does. What a shallow stage shows of
     colour and texture is worth little over a whole image and much within a part. Each cell's own
     colour, mean and deviation of its pixels, stands beside it: it tells a body from what is behind
     it. The projections start as random orthonormal ones, which keep the features' angles.

@@ -36,7 +36,7 @@ class Difference:
 
     Attributes:
         first, second: means over what is compared.
-        interval: 95 %, of the mean of second − first; None where one seed alone tells of it.
+        interval: 95 %, of the mean of second − first; None where there is only one seed.
     """
 
     measure: Measure

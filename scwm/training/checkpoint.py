@@ -46,7 +46,7 @@ class Checkpoints:
 
     Args:
         folder: of this run alone.
-        key: what a checkpoint must have been made with to be gone on from.
+        key: what a checkpoint must match to be resumed.
     """
 
     def __init__(self, folder: Path, key: Key) -> None:
@@ -96,7 +96,7 @@ class Checkpoints:
             raise Interrupted(
                 f"Stopped by {signal.Signals(stop).name}; the state is saved.",
                 self.newest,
-                "call the same command again: it goes on from there",
+                "call the same command again: it resumes from there",
             )
 
     def load(self) -> dict[str, Any] | None:
@@ -127,7 +127,7 @@ class Checkpoints:
             raise ScwmError(
                 f"An unfinished training of this run was made with other settings. {differing}.",
                 self.folder,
-                "delete that folder to train anew, or set back what differs to go on",
+                "delete that folder to train again, or set back what differs to resume",
             )
 
     def remove(self) -> None:

@@ -1,4 +1,4 @@
-"""One epoch of a training between its first step and its last, as it is saved and gone on from."""
+"""One epoch of a training between its first step and its last, as it is saved and resumed."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -92,7 +92,7 @@ class Epoch:
     def restore(
         cls, state: dict[str, Any], config: Config, split: StoreSplit, device: torch.device
     ) -> "Epoch":
-        """The epoch that `state()` told of."""
+        """The epoch that `state()` described."""
         labels = state["labels"].to(device)
         objective = Objective.restore(config, state["objective"]).to(device)
         monitor = StepMonitor.restore(state["monitor"], objective, labels, split)

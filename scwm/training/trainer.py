@@ -96,7 +96,7 @@ class Trainer:
                 checkpoints.save(self.state())
 
     def state(self, epoch: Epoch | None = None) -> dict[str, Any]:
-        """All that a training needs to go on, in the middle of `epoch` or after one.
+        """All that a training needs to resume, in the middle of `epoch` or after one.
 
         Raises:
             ScwmError: a loss or a weight is not finite, so that the state is not worth keeping.
@@ -239,7 +239,7 @@ def train(
     run: Path,
     checkpoints: Checkpoints,
 ) -> None:
-    """Train a run and write its model.pt and history.csv; goes on from a checkpoint.
+    """Train a run and write its model.pt and history.csv; resumes from a checkpoint.
 
     Controls that are not trained get a model of their untrained network and an empty history.
     """

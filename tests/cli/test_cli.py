@@ -140,7 +140,7 @@ def test_stopped_training_goes_on(trained, scwm, write_config, capsys, monkeypat
 
     monkeypatch.setattr(Trainer, "start_epoch", interrupted)
     assert scwm(command) == 130
-    assert "goes on from its last checkpoint" in capsys.readouterr().err
+    assert "resumes from its last checkpoint" in capsys.readouterr().err
     assert list((trained / ".scwm/state").glob("*/checkpoint.pt"))
     assert scwm(command) == 0
     assert seen == [0, 1, 1] and len(pd.read_csv(trained / "stopped/history.csv")) == 2

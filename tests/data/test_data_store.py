@@ -95,5 +95,5 @@ def test_broken_store_is_an_error(dataset, tmp_path):
     info = json.loads((folder / "store.json").read_text())
     info["counts"]["train"] = 4
     (folder / "store.json").write_text(json.dumps(info))
-    with pytest.raises(ScwmError, match="tells of 10 images"):
+    with pytest.raises(ScwmError, match="lists 10 images"):
         ImageStore(folder)

@@ -118,7 +118,7 @@ def compare(folder: Path, alone: Path, count: int, tolerance: float, gradient: f
 def test_lost_process_ends_the_others_and_the_run_goes_on(
     steps_of, toy_store, toy_weights, tmp_path
 ):
-    """By a kill the last checkpoint is gone on from; by SIGTERM the step is: same bytes, in
+    """By a kill the last checkpoint is resumed from; by SIGTERM the step is: same bytes, in
     whatever number of processes."""
     run = steps_of("groups", method="global_only"), toy_store.split("train"), toy_weights
     update, steps = Objective.update, []

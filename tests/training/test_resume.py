@@ -59,7 +59,7 @@ def test_resumed_run_is_the_uninterrupted_one(
 def test_training_stopped_between_two_steps_is_the_uninterrupted_one(
     finished, start, tiny_config, toy_store, tmp_path, monkeypatch, method, step
 ):
-    """SIGTERM while a step runs: it ends, its state is saved, and the same call goes on."""
+    """SIGTERM while a step runs: it ends, its state is saved, and the same call resumes."""
     update, steps = Objective.update, []
 
     def signalled(self: Objective, *arguments: Any) -> None:

@@ -33,7 +33,7 @@ rule resolve_config:
 
 
 rule train:
-    """Train one method; a killed job goes on from its last checkpoint (in .scwm/)."""
+    """Train one method; a killed job resumes from its last checkpoint (in .scwm/)."""
     input:
         config=rules.resolve_config.output.config,
         images=store_file("images.npy"),

@@ -33,7 +33,7 @@ def render(
     """Render the set into the folder `out`, which is there complete or not at all.
 
     The files depend on preset, seed and knobs only, never on the number of processes. Until they
-    are complete they stand in `<out>.partial`; the same call goes on where an earlier one was
+    are complete they stand in `<out>.partial`; the same call continues where an earlier one was
     interrupted, while one with other settings, or by another version of the suite, starts afresh.
 
     Args:

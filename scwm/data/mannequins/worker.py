@@ -57,7 +57,7 @@ class Worker:
             raise ScwmError(
                 f"a rendering process ended early, with exit status {self._process.wait()}",
                 f"at {shots[0].name}",
-                "its own message, if any, stands above; the same call goes on where it stopped "
+                "its own message, if any, stands above; the same call continues where it stopped "
                 "(with fewer `processes` if memory ran out)",
             )
 

@@ -31,7 +31,7 @@ def cluster_parts(
         ||f - c_k||² + space_weight · ((row - mu_k) / sigma_k)² + space_weight · log sigma_k²
 
     with rows from 0 (the person's top) to 1 (bottom) and the part's mean row mu_k and deviation
-    sigma_k over all groups, taken anew at each step, so that a part is one region of the body and
+    sigma_k over all groups, taken again at each step, so that a part is one region of the body and
     the same region for every identity; the last term is the Gaussian's own normalisation.
     All groups are one batched computation, in which a step reads only the pixels whose label it
     may change (`_Partition`).

@@ -25,7 +25,7 @@ def correct_foreground(
     log-odds ``l(f)`` hold for every pixel alike. First, two kinds of evidence add up: ``l`` fitted
     to the given foreground, and ``l`` fitted to the middle of the image against its margin, as
     boxes are drawn around people; it is the feature that is judged, not the place, so it holds on
-    shifted boxes too. Then for `rounds` rounds ``l`` is fitted anew to the outcome and joined with
+    shifted boxes too. Then for `rounds` rounds ``l`` is fitted again to the outcome and joined with
     the place's own odds, ``o = l(f) + prior_weight · logit(share of images that are foreground
     there)``. Deep features are blurred, so the cells around a body look like body, only less: after
     two rounds a foreground cell needs `halo` times the median of the positive odds. Last comes

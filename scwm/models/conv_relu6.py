@@ -33,13 +33,13 @@ def fuse_relu6(module: nn.Module) -> None:
 class ConvReLU6(nn.Sequential):
     """``min(max(conv(x), 0), 6)``, the same function and gradient as by two layers.
 
-    On a CPU, maps of the first stages are tens of megabytes, and half of the time of a ReLU6 is
-    spent on reading and writing them. Here oneDNN clips while it writes the convolution's output,
+    On a CPU, maps of the first stages are tens of megabytes, and a ReLU6 of its own reads and
+    writes them once more. Here oneDNN clips while it writes the convolution's output,
     and the gradient needs that output only: it passes where the output is neither 0 nor 6.
 
     Under autocast one gradient is computed in float32: that of the input of a depthwise convolution
-    with a stride. oneDNN has no fast kernel for it in bfloat16: the three of MobileNetV2 take 5 to
-    80 times as long as in float32, more than half of a training step.
+    with a stride. oneDNN has no fast kernel for it in bfloat16: the three of MobileNetV2 take about
+    10 to 100 times as long as in float32, more than half of a training step.
     `python -m benchmarks backbone` measures them, and whole steps in both types.
 
     One thing differs from two layers: NaN becomes 0 (`Network.check_finite` finds it in weights).

@@ -46,7 +46,11 @@ class GeM(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         """(B,C,h,w) -> (B,C)."""
         # A power with a learned exponent, and still more its gradient, takes twice this time.
-        powers = (self.exponent * F.threshold(maps, 1e-6, 1e-6).log()).exp()
+        positive = F.threshold(maps, 1e-6, 1e-6)
+        if torch.is_grad_enabled():
+            powers = (self.exponent * positive.log()).exp()
+        else:  # the same in place: new memory for each operation takes a third of the time
+            powers = positive.log_().mul_(self.exponent).exp_()
         return powers.mean((2, 3)).pow(1 / self.exponent)
 
 
@@ -101,10 +105,21 @@ class PixelFeatures(nn.Module):
                 deep.register_hook(_channels_last)
         scale = 0.5 * deep.detach().norm(dim=1, keepdim=True).mean((2, 3), keepdim=True)
         shallow = F.interpolate(maps[self.shallow], size=size, mode="area")
-        mean, square = (F.interpolate(x, size=size, mode="area") for x in (images, images**2))
+        mean, square = (_block_means(x, size) for x in (images, images.square()))
         colour = torch.cat([mean, (square - mean**2).clamp(min=1e-8).sqrt()], 1) / math.sqrt(6)
         detail = self.detail(torch.cat([F.normalize(shallow, dim=1), self.COLOUR * colour], 1))
         return torch.cat([deep, scale * F.normalize(detail, dim=1)], 1)
+
+
+def _block_means(images: Tensor, size: list[int]) -> Tensor:
+    """Means of the (h,w) blocks of images, (B,C,H,W) -> (B,C,h,w)."""
+    channels, height, width = images.shape[1:]
+    if height % size[0] or width % size[1]:
+        return F.interpolate(images, size=size, mode="area")
+    # On a CPU, a convolution takes a fifth of the time of PyTorch's pooling of three channels.
+    block = [height // size[0], width // size[1]]
+    kernel = images.new_full((channels, 1, *block), 1 / math.prod(block))
+    return F.conv2d(images, kernel, stride=block, groups=channels)
 
 
 def _channels_last(gradient: Tensor) -> Tensor:

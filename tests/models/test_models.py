@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from scwm.core.errors import ScwmError
 from scwm.models import Network, load_weights, read_state
 from scwm.models.backbone import build_backbone
-from scwm.models.network import Average, GeM
+from scwm.models.network import Average, GeM, _block_means
 from scwm.models.part_head import PartHead, Stripes, pool_parts, visibility
 from scwm.training.trainer import build_network
 
@@ -16,6 +16,22 @@ from scwm.training.trainer import build_network
 def network_of(tiny_config, backbone: str, size: list[int], **model: object) -> Network:
     section = {"backbone": backbone, "image_size": size, **model}
     return build_network(tiny_config("scwm", model=section), None).eval()
+
+
+@pytest.mark.parametrize("size", [(128, 64), (96, 48), (100, 50)])
+def test_block_means_are_means_of_blocks(size):
+    images = torch.randn(2, 3, *size).contiguous(memory_format=torch.channels_last)
+    expected = nn.functional.interpolate(images, size=[16, 8], mode="area")
+    assert torch.allclose(_block_means(images, [16, 8]), expected, atol=1e-6)
+
+
+def test_gem_is_the_same_with_and_without_gradient():
+    maps, pool = torch.randn(2, 5, 8, 4), GeM()
+    before = maps.clone()
+    with torch.no_grad():
+        evaluated = pool(maps)
+    assert torch.equal(pool(maps), evaluated)
+    assert torch.equal(maps, before)
 
 
 def test_frozen_network_loads_its_weights_before_it_folds(tiny_config):

@@ -133,6 +133,7 @@ def extract(options: argparse.Namespace) -> None:
 
 def rank(options: argparse.Namespace) -> None:
     """`scwm rank`: the gallery in order of similarity to each query."""
+    from scwm.core.files import write_text
     from scwm.inference.pages import rank_page
     from scwm.inference.rank_lists import RULES, as_json, rank_crops, write_rank_lists
 
@@ -141,7 +142,7 @@ def rank(options: argparse.Namespace) -> None:
     lists = rank_crops(query, gallery, options.top, options.names)
     write_rank_lists(lists, options.out)
     title = f"Rank lists of {len(query.files):,} queries in {len(gallery.files):,} crops"
-    page = _write(options.out / "ranks.html", rank_page(lists, title))
+    page = write_text(rank_page(lists, title), options.out / "ranks.html")
     if options.json:
         print_json(as_json(lists))
         return
@@ -153,6 +154,7 @@ def rank(options: argparse.Namespace) -> None:
 
 def cluster(options: argparse.Namespace) -> None:
     """`scwm cluster`: identities of unlabelled crops."""
+    from scwm.core.files import write_text
     from scwm.inference.clusters import cluster_crops, write_clusters
     from scwm.inference.pages import cluster_page
 
@@ -161,7 +163,7 @@ def cluster(options: argparse.Namespace) -> None:
     settings = options.eps, options.min_samples, options.k1, options.k2
     clusters = cluster_crops(found, model.config, *settings)
     write_clusters(clusters, options.out / "clusters.csv")
-    page = _write(options.out / "clusters.html", cluster_page(clusters, "Identities of crops"))
+    page = write_text(cluster_page(clusters, "Identities of crops"), options.out / "clusters.html")
     loose = int((clusters.labels < 0).sum())
     if clusters.message:
         print(f"scwm: {clusters.message}", file=sys.stderr)
@@ -256,14 +258,6 @@ def _described(
             f"numbers, in {seconds:.1f} s ({len(files) / seconds:,.0f} a second)"
         )
     return found, report
-
-
-def _write(path: Path, text: str) -> Path:
-    from scwm.core.files import whole_file
-
-    with whole_file(path) as beside:
-        beside.write_text(text, encoding="utf-8")
-    return path
 
 
 def _features(text: str) -> Path:

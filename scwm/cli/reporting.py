@@ -34,12 +34,11 @@ def add(parsers: Parsers) -> None:
     made = _add_report(
         parsers,
         "page",
-        lambda o: report(reporting.page, o.tables, o.plots, options=o),
+        lambda o: report(reporting.page, o.plots, options=o),
         "write the report: one page that needs no network",
         "scwm page --datasets mannequins --methods scwm global_only --seeds 0 \\",
-        "    --tables results/tables --plots results/plots --out results/report.html",
+        "    --plots results/plots --out results/report.html",
     )
-    made.add_argument("--tables", type=Path, required=True, help="folder of the tables")
     made.add_argument("--plots", type=Path, required=True, help="folder of the plots")
     watching = command(
         parsers,

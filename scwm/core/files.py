@@ -52,6 +52,13 @@ def whole_file(path: Path) -> Iterator[Path]:
                 beside.unlink()
 
 
+def write_text(text: str, path: Path) -> Path:
+    """Write a text file, whole or not at all; returns its path."""
+    with whole_file(path) as beside:
+        beside.write_text(text, encoding="utf-8")
+    return path
+
+
 def file_hash(path: Path) -> str:
     """SHA-256 of a file, in hex."""
     with path.open("rb") as file:
@@ -92,8 +99,7 @@ def save_atomically(payload: Mapping[str, Any], path: Path) -> None:
 
 def write_json(content: dict[str, Any], path: Path) -> None:
     """JSON whose bytes depend on the content alone: sorted keys, floats to 6 decimals."""
-    with whole_file(path) as beside:
-        beside.write_text(json.dumps(_rounded(content), indent=2, sort_keys=True) + "\n")
+    write_text(json.dumps(_rounded(content), indent=2, sort_keys=True) + "\n", path)
 
 
 def _rounded(value: Any) -> Any:

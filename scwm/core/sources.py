@@ -1,6 +1,7 @@
 """Which source files a result depends on, by the imports in them."""
 
 import ast
+import re
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -14,13 +15,17 @@ PACKAGE = Path(__file__).resolve().parents[1]
 def imports(file: str, package: Path = PACKAGE) -> frozenset[str]:
     """Files of the package that one of its files imports, at its top or within a function.
 
-    A name that a package's ``__init__.py`` hands on counts as an import of that file.
+    A name that a package's ``__init__.py`` hands on counts as an import of that file; the quoted
+    path of an HTML template below `package`, in Python or in a template, as one of the template.
 
     Args:
-        file: below `package`, as are the files returned.
+        file: Python or HTML below `package`, as are the files returned.
     """
-    found = set()
-    for node in ast.walk(ast.parse((package / file).read_text(encoding="utf-8"))):
+    text = (package / file).read_text(encoding="utf-8")
+    found = {name for name in re.findall(r'"([\w/]+\.html)"', text) if (package / name).is_file()}
+    if file.endswith(".html"):
+        return frozenset(found)
+    for node in ast.walk(ast.parse(text)):
         names: list[str] = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -63,7 +68,7 @@ def sources(patterns: Iterable[str]) -> list[str]:
     while pending:
         found: set[str] = set()
         for file in pending:
-            found |= imports(file) if file.endswith(".py") else frozenset()
+            found |= imports(file) if file.endswith((".py", ".html")) else frozenset()
         pending = found - files
         files |= pending
     return sorted(files)

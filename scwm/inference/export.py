@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from scwm.core.config import Config
 from scwm.core.errors import ScwmError
-from scwm.core.files import whole_file
+from scwm.core.files import whole_file, write_text
 from scwm.core.plugins import optional_module
 from scwm.data.augment import Augment
 from scwm.inference.api import Model, default_feature, read_safetensors
@@ -74,8 +74,7 @@ def export(model: Model, run: Path, out: Path, feature: str | None = None) -> fl
                 "nothing was written; try another kind of file",
             )
     card = model_card(model, run, out, chosen, difference)
-    with whole_file(out.with_suffix(".md")) as beside:
-        beside.write_text(card, encoding="utf-8")
+    write_text(card, out.with_suffix(".md"))
     return difference
 
 

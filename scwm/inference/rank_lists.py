@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from scwm.core.errors import ScwmError
-from scwm.core.files import whole_file
+from scwm.core.files import whole_file, write_text
 from scwm.data.layouts.market1501 import parse_name
 from scwm.evaluation import evaluate_ranking, ranked_lists
 from scwm.inference.features import CropFeatures
@@ -124,8 +124,8 @@ def write_rank_lists(lists: RankLists, folder: Path) -> None:
             for rank, found, similarity, right in lists.rows(number):
                 known = [] if right is None else [int(right)]
                 writer.writerow([query, rank, found, f"{similarity:.6f}", *known])
-    with whole_file(folder / "ranks.json") as beside:
-        beside.write_text(json.dumps(as_json(lists), indent=1, ensure_ascii=False) + "\n")
+    text = json.dumps(as_json(lists), indent=1, ensure_ascii=False)
+    write_text(text + "\n", folder / "ranks.json")
 
 
 def as_json(lists: RankLists) -> dict[str, Any]:

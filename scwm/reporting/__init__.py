@@ -2,9 +2,16 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from scwm.core.errors import ScwmError
 from scwm.reporting.catalogue import PLOTS, TABLES, methods_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from scwm.reporting.markup import Table
+    from scwm.reporting.runs import Runs
 
 # The rest is imported where it is needed: the help of every command asks for the names alone.
 __all__ = ["PLOTS", "TABLES", "page", "plot", "table"]
@@ -29,34 +36,30 @@ def table(
         ScwmError: where runs are missing and `partial` is false.
     """
     from scwm.reporting.runs import load_runs
-    from scwm.reporting.tables import tables
+    from scwm.reporting.tables.tables import write_files
 
     runs = load_runs(root, datasets, methods_of(name, methods), seeds, partial)
+    return write_files(*_table(name, runs), out, metrics)
+
+
+def _table(name: str, runs: "Runs") -> tuple["Table", "pd.DataFrame", dict[str, Any]]:
+    """The table `name` as text cells, its figures as a frame, and those for `dvc metrics`."""
     if name == "published":
         from scwm.reporting.tables import published as made
 
-        parts = (
-            made.published_table(runs),
-            made.published_frame(runs),
-            made.nested_scores(runs),
-        )
-    elif name == "claims":
+        return made.published_table(runs), made.published_frame(runs), made.nested_scores(runs)
+    if name == "claims":
         # Imported here: statistics take long to load, and the other tables do without them.
-        from scwm.reporting.tables import claim_table, claims
+        from scwm.reporting.tables import claim_table
+        from scwm.reporting.tables.claims import evaluate_claims, load_claims
 
-        outcomes = claims.evaluate_claims(claims.load_claims(), runs)
-        parts = (
-            claim_table.claim_table(outcomes, runs),
-            claim_table.claim_frame(outcomes),
-            claim_table.nested_effects(outcomes),
-        )
-    else:
-        parts = (
-            tables.build_table(name, runs),
-            tables.summarise(name, runs),
-            tables.nested_means(name, runs),
-        )
-    return tables.write_files(*parts, out, metrics)
+        found = evaluate_claims(load_claims(), runs)
+        shown = claim_table.claim_table(found, runs)
+        return shown, claim_table.claim_frame(found), claim_table.nested_effects(found)
+    from scwm.reporting.tables import tables
+
+    shown = tables.build_table(name, runs)
+    return shown, tables.summarise(name, runs), tables.nested_means(name, runs)
 
 
 def plot(
@@ -86,7 +89,6 @@ def plot(
 
 
 def page(
-    tables: Path,
     plots: Path,
     root: Path,
     datasets: Iterable[str],
@@ -95,13 +97,16 @@ def page(
     out: Path,
     partial: bool = False,
 ) -> list[Path]:
-    """Write the report `out` from the runs, the tables' folder and the plots' folder.
+    """Write the report `out` from the runs and the plots' folder.
 
     Raises:
-        ScwmError: where runs, tables or plots are missing and `partial` is false.
+        ScwmError: where runs or plots are missing and `partial` is false.
     """
     from scwm.reporting.report import write_page
     from scwm.reporting.runs import load_runs
 
     runs = load_runs(root, datasets, methods, seeds, partial)
+    tables = {
+        name: _table(name, runs.of_methods(methods_of(name, runs.methods)))[0] for name in TABLES
+    }
     return [write_page(runs, tables, plots, out, partial)]

@@ -65,6 +65,13 @@ class Runs:
         """The found runs of a data set, of one method or of all, by method and seed."""
         return [r for r in self.found if r.dataset == dataset and method in (None, r.method)]
 
+    def of_methods(self, methods: Iterable[str]) -> "Runs":
+        """The same without other methods, as if these had been asked for."""
+        names = tuple(methods)
+        found = tuple(run for run in self.found if run.method in names)
+        gaps = tuple(gap for gap in self.gaps if gap.method in names)
+        return Runs(self.datasets, names, self.seeds, found, gaps)
+
 
 def run_folder(root: Path, dataset: str, method: str, seed: int) -> Path:
     """Where a run lies below the folder of all runs."""

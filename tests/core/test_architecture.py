@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from scwm.core.plugins import KINDS, LAYOUTS
-from scwm.core.sources import imports
+from scwm.core.sources import imports, sources
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/architecture.md").read_text()
@@ -17,7 +17,8 @@ SHORT = {"__init__.py", "__main__.py", *(f"{name}.py" for name in NAMES)}
 
 
 def files_of(package: Path) -> list[str]:
-    return sorted(path.relative_to(package).as_posix() for path in package.rglob("*.py"))
+    found = [*package.rglob("*.py"), *package.rglob("*.html")]
+    return sorted(path.relative_to(package).as_posix() for path in found)
 
 
 def floor(file: str) -> int:
@@ -75,6 +76,12 @@ def test_imports_go_one_way():
         ("data/sampler.py", "def f():\n    import scwm.reporting.runs", "reporting/runs.py"),
         ("method/memory.py", "from scwm.training import trainer", "training/trainer.py"),
         ("method/memory.py", "from scwm import load_model", "__init__.py"),
+        ("evaluation/study.py", 'PAGE = "reporting/templates/page.html"', "templates/page.html"),
+        (
+            "reporting/templates/page.html",
+            '{% import "inference/templates/crops.html" as crops %}',
+            "templates/crops.html",
+        ),
         ("evaluation/ranking.py", "from scwm.reporting import TABLES", "reporting/__init__.py"),
         ("method/memory.py", "from scwm.method.strategies.uniform import weights", "by its name"),
     ],
@@ -86,6 +93,17 @@ def test_an_import_the_wrong_way_is_seen(tmp_path, file, line, told):
         source.write(f"\n\n{line}\n")
     (wrong,) = wrong_imports(package)
     assert wrong.startswith(file) and told in wrong
+
+
+def test_every_template_is_an_import_of_what_fills_it():
+    """A rule's code inputs follow imports, so that an edit of a template redoes its pages."""
+    package = ROOT / "scwm"
+    templates = {path.relative_to(package).as_posix() for path in package.rglob("*.html")}
+    shared = "reporting/templates/page.html"
+    for page in ("tables/tables.py", "report.py", "dashboard.py"):
+        assert shared in sources([f"reporting/{page}"])
+    found = {file for source in files_of(package) for file in imports(source)}
+    assert {file for file in found if file.endswith(".html")} == templates and len(templates) > 5
 
 
 def test_a_circle_is_seen_within_a_room_too(tmp_path):

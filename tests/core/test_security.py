@@ -8,11 +8,18 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from made_up_runs import write_run
+from PIL import Image
 
 from scwm import reporting
+from scwm.inference.clusters import Clusters
+from scwm.inference.features import CropFeatures
+from scwm.inference.pages import cluster_page, rank_page
+from scwm.inference.rank_lists import rank_crops
+from scwm.reporting.dashboard import write_dashboard
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted((ROOT / "scwm").rglob("*.py"))
@@ -52,22 +59,26 @@ def test_yaml_builds_no_objects():
         parse_yaml("!!python/object/apply:os.system ['touch x']", "here")
 
 
-class Tags(HTMLParser):
-    """Every tag of a page with its attributes."""
+class Page(HTMLParser):
+    """Every tag of a page with its attributes, and its text as a reader sees it."""
 
     def __init__(self, page):
         super().__init__()
-        self.found = []
+        self.tags = []
+        self.text = ""
         self.feed(page)
 
     def handle_starttag(self, tag, attributes):
-        self.found.append((tag, dict(attributes)))
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_data(self, data):
+        self.text += data
 
 
-EVIL = "<img src=x onerror=alert(1)>"
+EVIL = """"'&amp;<script>alert(1)<img src=x onerror=alert(1)>"""
 
 
-def test_report_and_tables_escape_every_name(tmp_path):
+def test_every_page_escapes_every_name(tmp_path):
     """Names, notes, descriptions and hardware that are HTML are shown, not obeyed."""
     run = write_run(tmp_path / "runs", EVIL, f"m{EVIL}", 0)
     for name, change in (
@@ -82,13 +93,22 @@ def test_report_and_tables_escape_every_name(tmp_path):
     names = tmp_path / "runs", [EVIL], [f"m{EVIL}", f"gone{EVIL}"], [0]
     for table in ("main", "ablation"):
         reporting.table(table, *names, tmp_path / "tables" / table, partial=True)
-    page = tmp_path / "report.html"
-    reporting.page(tmp_path / "tables", tmp_path / "plots", *names, page, partial=True)
-    for path in (page, *(tmp_path / "tables").glob("*.html"), *(tmp_path / "tables").glob("*.md")):
+    reporting.page(tmp_path / "plots", *names, tmp_path / "report.html", partial=True)
+    write_dashboard([run], tmp_path / "dashboard.html")
+    crop = tmp_path / f"{EVIL}.png"
+    Image.new("RGB", (8, 16)).save(crop)
+    crops = CropFeatures([crop, crop], np.eye(2, dtype=np.float32), "global")
+    clusters = Clusters([crop, crop], np.array([0, -1]), EVIL)
+    (tmp_path / "ranks.html").write_text(rank_page(rank_crops(crops, crops), EVIL))
+    (tmp_path / "clusters.html").write_text(cluster_page(clusters, EVIL))
+    pages = [*tmp_path.glob("*.html"), *tmp_path.glob("tables/*.html")]
+    assert len(pages) == 6
+    for path in (*pages, *tmp_path.glob("tables/*.md")):
         text = path.read_text()
         assert EVIL not in text and "&lt;img" in text, path
-        tags = Tags(text).found
-        assert not any("onerror" in attributes or tag == "script" for tag, attributes in tags)
+        page = Page(text)
+        assert path.suffix == ".md" or EVIL in page.text, path
+        assert not any("onerror" in attributes or tag == "script" for tag, attributes in page.tags)
 
 
 NAMES = [

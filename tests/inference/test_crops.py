@@ -267,14 +267,6 @@ def test_page_needs_nothing_else(call, tmp_path, words, name):
     assert "prefers-color-scheme: dark" in text and "width=device-width" in text
 
 
-def test_names_of_files_are_no_markup(tmp_path, toy_folder):
-    evil = tmp_path / "<img src=x onerror=alert(1)>.jpg"
-    evil.symlink_to(next((toy_folder / "query").iterdir()))
-    crops = CropFeatures([evil, evil], np.eye(2, dtype=np.float32), "global")
-    lists = rank_crops(crops, crops)
-    assert "<img src=x" not in pages.rank_page(lists, "a")
-
-
 def test_large_results_are_shown_in_part(model, monkeypatch, toy_folder):
     """All queries count; of the page's limits, it tells."""
     file = next((toy_folder / "query").iterdir())

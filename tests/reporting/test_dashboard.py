@@ -23,7 +23,7 @@ def test_each_measure_is_drawn_told_and_listed(tmp_path):
     write_dashboard(runs, tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
     assert "<b>" not in page and "http" not in page and "<script" not in page
-    drawings = [ElementTree.fromstring(text) for text in re.findall(r"<svg.*?</svg>", page)]
+    drawings = [ElementTree.fromstring(text) for text in re.findall(r"<svg.*?</svg>", page, re.S)]
     told = [d.get("aria-label") for d in drawings if d.get("role") == "img"]
     assert told == [
         "Loss (weighted sum) over 2 epochs: a/seed0 from 4 to 2; <b>/seed0 from 4 to 3",

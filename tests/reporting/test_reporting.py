@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from jinja2 import UndefinedError
 from made_up_runs import DATASETS, METHODS, NAMES, SEEDS, write_gapped, write_runs
 from matplotlib.figure import Figure
 from PIL import Image
@@ -13,6 +14,7 @@ from PIL import Image
 from scwm import reporting
 from scwm.core.errors import ScwmError
 from scwm.reporting.figures.galleries import _rank_sheet
+from scwm.reporting.markup import EMPTY, render
 from scwm.reporting.runs import load_runs, run_folder
 
 SECTIONS = (
@@ -111,21 +113,19 @@ def test_unknown_names_are_refused(root: Path, tmp_path: Path) -> None:
 
 
 def test_page_holds_everything_and_needs_no_network(root: Path, tmp_path: Path) -> None:
-    tables, plots, out = tmp_path / "tables", tmp_path / "plots", tmp_path / "report.html"
-    with pytest.raises(ScwmError, match=r"main\.html"):
-        reporting.page(tables, plots, root, *NAMES, out)[0]
-    for name in reporting.TABLES:
-        reporting.table(name, root, *NAMES, tables / name)
+    plots, out = tmp_path / "plots", tmp_path / "report.html"
+    with pytest.raises(ScwmError, match=r"masks\.png"):
+        reporting.page(plots, root, *NAMES, out)
     for name in reporting.PLOTS:
         plots.mkdir(exist_ok=True)
         Image.new("RGB", (4, 4)).save(plots / f"{name}.png")
-    found = reporting.page(tables, plots, root, *NAMES, out)[0].read_text()
+    found = reporting.page(plots, root, *NAMES, out)[0].read_text()
     assert f"Each run ({len(DATASETS) * len(METHODS) * len(SEEDS)})" in found
-    first = reporting.page(tables, plots, root, *NAMES, out)[0].read_bytes()
-    assert reporting.page(tables, plots, root, *NAMES, out)[0].read_bytes() == first
+    first = reporting.page(plots, root, *NAMES, out)[0].read_bytes()
+    assert reporting.page(plots, root, *NAMES, out)[0].read_bytes() == first
     html = first.decode()
     assert html.count("data:image/png;base64,") == len(reporting.PLOTS)
-    assert 'id="table-main"' in html and "parsing.space_correction = False" in html
+    assert "<title>SCWM benchmark</title>" in html and "parsing.space_correction = False" in html
     assert not [part for part in html.split("src=")[1:] if not part.startswith('"data:')]
     assert "<no_space>" not in html
     places = [html.index(f'<h2 id="{title}">') for title in SECTIONS]
@@ -134,6 +134,31 @@ def test_page_holds_everything_and_needs_no_network(root: Path, tmp_path: Path) 
     assert len(anchors) == len(SECTIONS) + len(reporting.PLOTS) - 1 + len(reporting.TABLES) - 3
     assert all(html.count(f'id="{anchor}"') == 1 for anchor in anchors)
     assert html.count("<img alt=") == len(reporting.PLOTS) and 'alt=""' not in html
+    for name in reporting.TABLES:
+        reporting.table(name, root, *NAMES, tmp_path / name)
+        assert _table(html, name) == _table((tmp_path / f"{name}.html").read_text(), name)
     (plots / "masks.png").unlink()
-    reporting.page(tables, plots, root, *NAMES, out, partial=True)
+    reporting.page(plots, root, *NAMES, out, partial=True)
     assert "Not built: masks.png" in out.read_text()
+
+
+def _table(html: str, name: str) -> str:
+    """A table's section of a page, but for the levels of its headings."""
+    section = html.partition(f'<section id="table-{name}">')[2].partition("</section>")[0]
+    assert section
+    return re.sub(r"(</?h)\d", r"\1", section)
+
+
+def test_a_report_of_nothing_lists_what_is_missing(tmp_path: Path) -> None:
+    names = (DATASETS[:1], METHODS[:2], SEEDS[:1])
+    (page,) = reporting.page(tmp_path, tmp_path, *names, tmp_path / "report.html", partial=True)
+    html = page.read_text()
+    for method in METHODS[:2]:
+        assert f"mannequins / {method} / seed 0: no config.yaml" in html
+    assert "scwm verify" in html and EMPTY in html
+    assert html.count("Not built: ") == len(reporting.PLOTS)
+
+
+def test_what_a_template_is_not_given_is_an_error() -> None:
+    with pytest.raises(UndefinedError, match="'table' is undefined"):
+        render("reporting/templates/table.html", title="a table")

@@ -36,13 +36,22 @@ def installed(tmp_path_factory) -> Path:
         ("data list", "market1501"),
         ("config --method no_space --dataset mannequins --out run/config.yaml", ""),
         ("data card msmt17", "MSMT17"),
+        ("dashboard . --out page.html", "page.html"),
     ],
 )
 def test_commands_run_without_a_checkout(installed, tmp_path, words, told):
+    (tmp_path / "history.csv").write_text("epoch,loss\n1,2\n2,1\n")
     command = [sys.executable, "-P", "-m", "scwm", *words.split()]
     environment = os.environ | {"PYTHONPATH": str(installed)}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0 and told in done.stdout, done.stderr
+
+
+def test_templates_of_the_wheel_are_the_checkouts(installed):
+    files = {path.relative_to(ROOT) for path in ROOT.glob("scwm/*/templates/*.html")}
+    assert len(files) > 5
+    for file in files:
+        assert (installed / file).read_bytes() == (ROOT / file).read_bytes(), file
 
 
 def test_config_of_the_wheel_is_the_checkouts(installed):

@@ -62,6 +62,8 @@ def test_edits_redo_what_depends_on_them(stubbed: Path) -> None:
     assert after_editing("scwm/method/losses.py") == {"train", *after_training}
     assert after_editing("config/claims/space_map.yaml") == {"table", "plot", "page", "all"}
     assert after_editing("scwm/reporting/tables/tables.py") == {"table", "plot", "page", "all"}
+    assert after_editing("scwm/reporting/templates/tables.html") == {"table", "plot", "page", "all"}
+    assert after_editing("scwm/inference/templates/crops.html") == set()
     renderer = min((stubbed / "scwm/data/mannequins").glob("*.py")).relative_to(stubbed)
     assert after_editing(str(renderer)) >= {"get_dataset", "build_store", "train"}
 

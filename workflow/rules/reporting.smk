@@ -87,7 +87,7 @@ rule page:
     """Tables, plots and provenance on one page that needs no network."""
     input:
         runs=run_files(all_methods(), *READ_OF_RUNS),
-        tables=expand(f"{config['results']}/tables/{{name}}.html", name=TABLES),
+        others=[file for name in TABLES for file in other_files(name)],
         plots=expand(f"{config['results']}/plots/{{name}}.png", name=PLOTS),
         code=code("reporting/**/*.py"),
     output:
@@ -103,7 +103,6 @@ rule page:
         mem_mb=2000,
         runtime=10,
     params:
-        tables=lambda wildcards, input: str(Path(input.tables[0]).parent),
         plots=lambda wildcards, input: str(Path(input.plots[0]).parent),
         runs=lambda wildcards, input: str(Path(input.runs[0]).parents[3]),
         datasets=config["datasets"],
@@ -112,7 +111,7 @@ rule page:
     message:
         "write {output.page}"
     shell:
-        "python -m scwm page --runs {params.runs:q} --tables {params.tables:q}"
+        "python -m scwm page --runs {params.runs:q}"
         " --plots {params.plots:q} --datasets {params.datasets:q}"
         " --methods {params.methods:q} --seeds {params.seeds:q}"
         " --out {output.page:q} > {log:q} 2>&1"
@@ -147,6 +146,6 @@ rule partial:
         ' "${{runs[@]}}" --partial --out {params.out:q}/tables/"$table"; done;'
         ' for plot in {params.plots:q}; do python -m scwm plot "$plot"'
         ' "${{runs[@]}}" --partial --out {params.out:q}/plots/"$plot"; done;'
-        ' python -m scwm page "${{runs[@]}}" --partial --tables {params.out:q}/tables'
-        " --plots {params.out:q}/plots --out {params.out:q}/report.html;"
+        ' python -m scwm page "${{runs[@]}}" --partial --plots {params.out:q}/plots'
+        " --out {params.out:q}/report.html;"
         " }} > {log:q} 2>&1"

@@ -9,14 +9,15 @@ import pandas as pd
 
 from scwm.core.config import split_variant
 from scwm.core.errors import ScwmError
-from scwm.core.files import whole_file
+from scwm.core.files import write_text
 from scwm.reporting.catalogue import REFERENCE, TITLES
-from scwm.reporting.markup import UNKNOWN, Block, Cell, Table, to_html, to_markdown
+from scwm.reporting.markup import UNKNOWN, Block, Cell, Table, render, to_markdown
 from scwm.reporting.measures import DIFFERENCE, Measure
 from scwm.reporting.runs import CONTROLS, Runs, beside
 from scwm.reporting.tables.latex import to_latex
 from scwm.reporting.tables.layouts import LAYOUTS, TEXTS
 
+PAGE = "reporting/templates/table.html"
 READING = (
     "Mean ± sample standard deviation over the seeds, scores in percent. Best value of the methods "
     f"bold, second underlined; controls are not ranked. {UNKNOWN}: unknown or not applicable; (n): "
@@ -187,12 +188,11 @@ def write_files(
     contents = {
         beside(out, ".csv"): frame.to_csv(index=False, float_format="%.8f", lineterminator="\n"),
         beside(out, ".md"): to_markdown(table),
-        beside(out, ".html"): to_html(table),
+        beside(out, ".html"): render(PAGE, title=table.title, table=table),
         beside(out, ".tex"): to_latex(table),
     }
     if metrics:
         contents[metrics] = json.dumps(nested, indent=2, sort_keys=True) + "\n"
     for path, text in contents.items():
-        with whole_file(path) as written:
-            written.write_text(text, encoding="utf-8")
+        write_text(text, path)
     return [*contents]

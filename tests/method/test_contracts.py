@@ -236,7 +236,7 @@ def test_foreground_correction(crops, name):
     before, after = (parsing_scores(f.long(), truth)["foreground_iou"] for f in (first, found))
     assert after >= before - 0.01
     order = torch.randperm(len(first), generator=torch.Generator().manual_seed(0))
-    turned = correct(pixels.subset(order), first[order])
+    turned = correct(Pixels(figures()[0][order]), first[order])
     assert (turned == found[order]).float().mean() > 0.999
     for same in (torch.zeros_like(first), torch.ones_like(first)):
         assert correct(pixels, same).shape == first.shape

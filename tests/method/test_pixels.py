@@ -49,7 +49,7 @@ def plain_lloyd(maps, foreground, groups, labels, weight, steps):
 
 
 @pytest.mark.parametrize("steps", [1, 3, 20])
-def test_steps_that_read_few_pixels_are_lloyds(small_chunks, steps):
+def test_steps_are_lloyds(small_chunks, steps):
     """Groups in any order; float16; noise enough for labels to move at every step."""
     maps, truth = figures(18)
     generator = torch.Generator().manual_seed(1)
@@ -102,16 +102,11 @@ def test_results_over_all_pixels(small_chunks):
     members = F.one_hot(truth.flatten(), 5).float()
     sums = pixels.class_sums(truth.flatten(1), 5)
     torch.testing.assert_close(sums, members.T @ rows, rtol=1e-4, atol=1e-3)
-    torch.testing.assert_close(pixels.sums(truth.flatten(1), 5).sum(0), sums, rtol=1e-4, atol=1e-3)
     expected = torch.cov(rows.T, correction=0)
     torch.testing.assert_close(pixels.scatter(rows.mean(0)), expected, rtol=1e-4, atol=1e-6)
     some = torch.tensor([3, 700, 701, 2000])
     torch.testing.assert_close(pixels.take(some), rows[some], rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(pixels.pick(some).products(weights).flatten(), rows[some] @ weights)
-    part = torch.tensor([9, 2, 5])
-    torch.testing.assert_close(
-        pixels.subset(part).products(weights), pixels.products(weights)[part]
-    )
 
 
 def test_discriminant_of_half_floats_is_that_of_floats():

@@ -50,7 +50,7 @@ def cascaded_clustering(
     kept = (owner >= 0).to(maps.device)
     if not kept.any():
         return labels
-    pixels = Pixels(maps, None if kept.all() else kept.nonzero()[:, 0])
+    pixels = Pixels(maps if kept.all() else maps[kept])  # a copy only where it must be
     if not torch.isfinite(pixels.norm).all():
         raise ScwmError("Pixel features hold NaN or infinity.", "feature_maps")
     owner = torch.unique(owner.to(maps.device)[kept], return_inverse=True)[1]

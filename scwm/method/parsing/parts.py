@@ -1,15 +1,10 @@
 """The foreground's pixels into K parts: K-means (ISP, Zhu et al., ECCV 2020), and that with the
 space correction (formula ours)."""
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor
 
 from scwm.method.parsing.pixels import Pixels, as_pixels
-
-ROUNDING = 1e-5  # of a cost, with room to spare
-GROUPS_AT_ONCE = 8  # their centroids are one matrix: more of them, fewer calls and more operations
 
 
 def cluster_parts(
@@ -31,10 +26,9 @@ def cluster_parts(
         ||f - c_k||² + space_weight · ((row - mu_k) / sigma_k)² + space_weight · log sigma_k²
 
     with rows from 0 (the person's top) to 1 (bottom) and the part's mean row mu_k and deviation
-    sigma_k over all groups, taken again at each step, so that a part is one region of the body and
-    the same region for every identity; the last term is the Gaussian's own normalisation.
-    All groups are one batched computation, in which a step reads only the pixels whose label it
-    may change (`_Partition`).
+    sigma_k over all groups, computed again at each step, so that a part is one region of the body
+    and the same region for every identity; the last term is the Gaussian's own normalisation.
+    Lloyd's steps stop where no label changes.
 
     Args:
         maps: (N,C,H,W) pixel features.
@@ -45,170 +39,110 @@ def cluster_parts(
     Returns:
         (N,H,W) uint8, 0 = background, 1..K. A part that a group does not need stays empty.
     """
-    order = groups.argsort(stable=True)  # the images of a group one after the other
-    partition = _Partition(as_pixels(maps).subset(order), foreground[order], groups[order], parts)
+    pixels, rows = as_pixels(maps), body_rows(foreground)
     if space_weight:
-        partition.start((partition.rows * parts).long().clamp(max=parts - 1)[partition.line])
+        centroids, offsets = _equal_bands(pixels, rows, groups, parts)
     else:
-        draw = torch.rand(foreground.shape, generator=torch.Generator().manual_seed(seed))
-        partition.start(partition.nearest_to_largest(draw.to(order.device)[order]))
-    for _ in range(iterations):
-        if not partition.step(space_weight):
+        centroids, offsets = _random_pixels(pixels, foreground, groups, parts, seed)
+    labels = None
+    for _ in range(iterations + 1):
+        found, members, sums = _assign(pixels, foreground, groups, centroids, offsets)
+        if labels is not None and torch.equal(found, labels):
             break
-    # With the space correction a part is the same region in all groups, so they share one order.
-    found = torch.empty(foreground.shape, dtype=torch.uint8, device=foreground.device)
-    found[order] = partition.ranked(shared=space_weight > 0)
-    return found
-
-
-class _Partition:
-    """The foreground's M pixels, in K clusters for each of G groups, and Lloyd's step on them.
-
-    A line is a row of an image; there are L of them. The step is exact and reads few pixels. With
-    unit features, cluster k can win a pixel from cluster b only where their other costs, the same
-    all along a line, are at most 2·||c_k - c_b|| apart. And a pixel whose cluster won by a margin
-    stays until the costs have moved as far, which is bounded by how far the centroids have.
-    """
-
-    def __init__(self, pixels: Pixels, foreground: Tensor, groups: Tensor, parts: int) -> None:
-        self.pixels, self.foreground, self.parts = pixels, foreground, parts
-        self.owner, self.count = groups, int(groups.max()) + 1
-        self.where = foreground.flatten().nonzero()[:, 0]  # (M,)
-        self.line = self.where // foreground.shape[2]  # (M,)
-        self.group = groups.repeat_interleave(foreground.shape[1])  # (L,)
-        self.rows = body_rows(foreground).flatten()  # (L,)
-
-    def start(self, labels: Tensor) -> None:
-        """Begin from the clusters `labels` (M,)."""
-        self.labels = labels
-        every = torch.full_like(self.foreground, self.parts, dtype=torch.uint8).flatten()
-        every[self.where] = labels.to(torch.uint8)
-        sums = self.pixels.sums(every.view(len(self.owner), -1), self.parts)
-        shape = (self.count, *sums.shape[1:])
-        self.sums = sums.new_zeros(shape).index_add_(0, self.owner, sums)  # (G,K,C)
-        self.centroids = torch.zeros_like(self.sums)
-        self.place = sums.new_zeros(len(self.group), self.parts)
-        self.possible = torch.zeros_like(self.place, dtype=torch.bool)
-        # How far the costs of a line's clusters have moved, and when a pixel is to be read again.
-        self.moved = sums.new_zeros(len(self.group))
-        self.until = sums.new_zeros(len(labels))
-
-    def step(self, space_weight: float) -> bool:
-        """One step for all groups; whether any label changed."""
-        members = self.members()
-        sizes = members.new_zeros(self.count, self.parts).index_add_(0, self.group, members)
-        centroids = self.sums / sizes.clamp(min=1)[:, :, None]
-        place = centroids.pow(2).sum(2)[self.group]
-        if space_weight:
-            place += space_weight * self.distances(members)
+        labels = found
+        size = _of_groups(members.sum(2), groups)
+        centroids = sums / size.clamp(min=1)[:, :, None]
         # An empty cluster attracts nothing, rather than giving NaN.
-        place.masked_fill_((sizes == 0)[self.group], torch.inf)
-        first = place.argmin(1, keepdim=True)
-        # Not by products, which lose the distance of near ones.
-        apart = torch.cdist(centroids, centroids, compute_mode="donot_use_mm_for_euclid_dist")
-        apart = apart[self.group, first[:, 0]]
-        possible = place - place.gather(1, first) <= 2 * apart + ROUNDING
+        offsets = centroids.pow(2).sum(2).masked_fill(size == 0, torch.inf)[groups][:, :, None]
+        if space_weight:
+            offsets = offsets + space_weight * _distances(members, rows)
+    # With the space correction a part is the same region in all groups, so they share one order.
+    return _ranked(found, members, torch.zeros_like(groups) if space_weight else groups)
 
-        shift = 2 * (centroids - self.centroids).norm(dim=2)[self.group]
-        shift += (place - self.place).abs()
-        self.moved += 2 * shift.masked_fill_(~possible, 0).amax(1)
-        # Read every pixel of a line where another cluster has become possible or none other is,
-        # none where all are in the only one possible, else those whose margin is used up.
-        limit = self.moved + ROUNDING
-        alone = possible.sum(1) == 1
-        settled = members.gather(1, first)[:, 0] == members.sum(1)
-        limit[(possible & ~self.possible).any(1) | alone] = torch.inf
-        limit[alone & settled] = -torch.inf
-        self.centroids, self.place, self.possible = centroids, place, possible
 
-        changed = False
-        for part, first_group, features, cost in self.read(self.until <= limit[self.line]):
-            best, new = cost.min(1)
-            second = cost.scatter(1, new[:, None], torch.inf).amin(1)
-            line, old = self.line[part], self.labels[part]
-            self.until[part] = second - best + self.moved[line]
-            other = (new != old).nonzero()[:, 0]
-            if len(other):
-                base = (self.group[line[other]] - first_group) * self.parts
-                left, joined = base + old[other], base + new[other]
-                self._move(first_group, features.index_select(0, other), left, joined)
-                self.labels[part] = new
-                changed = True
-        return changed
+def _assign(
+    pixels: Pixels, foreground: Tensor, groups: Tensor, centroids: Tensor, offsets: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Assign each foreground pixel f to the cluster of least offset - 2·f·c.
 
-    def members(self) -> Tensor:
-        """Number of pixels of each cluster in each line, (L,K)."""
-        cell = self.line * self.parts + self.labels
-        count = torch.bincount(cell, minlength=len(self.group) * self.parts)
-        return count.view(-1, self.parts).to(self.rows)
+    Args:
+        centroids: (G,K,C).
+        offsets: (N,K,H), or (N,K,1) where they are the same in all rows.
 
-    def distances(self, members: Tensor) -> Tensor:
-        """The space correction's ((row - mu_k) / sigma_k)² + log sigma_k², (L,K)."""
-        mass = members.sum(0).clamp(min=1)
-        mean = (members * self.rows[:, None]).sum(0) / mass
-        square = (self.rows[:, None] - mean) ** 2
-        spread = ((members * square).sum(0) / mass).clamp(min=0.05**2)
-        return square / spread + spread.log()
+    Returns:
+        Labels (N,H,W) uint8 with K for the background, the number of each cluster's pixels in each
+        row (N,K,H), and the sum of its features in each group (G,K,C).
+    """
+    count, height, width = foreground.shape
+    parts = centroids.shape[1]
+    inside = foreground.flatten(1)
+    labels = torch.empty_like(inside, dtype=torch.uint8)
+    members = offsets.new_empty(count, parts, height)
+    sums = torch.zeros_like(centroids)
+    index = torch.arange(parts, device=groups.device)[:, None]
+    for part, features in pixels.chunks():
+        owner, scale = groups[part], pixels.scale[part, None]
+        products = torch.bmm(centroids[owner], features.mT).mul_(scale)
+        cost = offsets[part, :, :, None] - 2 * products.unflatten(2, (height, width))
+        nearest = cost.min(1).indices.flatten(1)  # argmin takes eight times as long
+        labels[part] = nearest.where(inside[part], parts)
+        own = (labels[part, None] == index).to(scale)
+        members[part] = own.unflatten(2, (height, width)).sum(3)
+        sums.index_add_(0, owner, torch.bmm(own.mul_(scale), features))
+    return labels.view_as(foreground), members, sums
 
-    def read(self, asked: Tensor) -> Iterator[tuple[Tensor, int, Tensor, Tensor]]:
-        """Some at a time of the pixels where `asked` (M,): indices (m,), the first of their groups,
-        features (m,C) and costs of all clusters of their group (m,K)."""
-        index = asked.nonzero()[:, 0]
-        blocks = self.group[self.line[index]] // GROUPS_AT_ONCE
-        step = max(self.pixels.step // self.centroids.shape[2], 1)
-        for block in index.split(blocks.unique_consecutive(return_counts=True)[1].tolist()):
-            for part in block.split(step):
-                line = self.line[part]
-                group = self.group[line]
-                start, stop = int(group[0]), int(group[-1]) + 1
-                features = self.pixels.take(self.where[part])
-                products = features @ self.centroids[start:stop].flatten(0, 1).T
-                own = products.view(len(part), -1, self.parts)[
-                    torch.arange(len(part), device=part.device), group - start
-                ]
-                yield part, start, features, self.place[line] - 2 * own
 
-    def _move(self, first_group: int, features: Tensor, old: Tensor, new: Tensor) -> None:
-        """Features (m,C) leave clusters `old` (m,) for `new`, counted from those of a group on."""
-        number = torch.arange(len(features), device=features.device)
-        members = features.new_zeros(int(torch.maximum(old, new).max()) + 1, len(features))
-        members[old, number] = -1
-        members[new, number] = 1
-        flat = self.sums.flatten(0, 1)[first_group * self.parts :]
-        flat[: len(members)].addmm_(members, features)
+def _equal_bands(pixels: Pixels, rows: Tensor, groups: Tensor, parts: int) -> tuple[Tensor, Tensor]:
+    """Centroids of zeros and offsets (N,K,H) that assign each row to its band of K equal ones."""
+    band = (rows * parts).long().clamp(max=parts - 1)
+    index = torch.arange(parts, device=rows.device)[:, None]
+    centroids = rows.new_zeros(int(groups.max()) + 1, parts, pixels.features.shape[2])
+    return centroids, (band[:, None] != index).to(rows)
 
-    def ranked(self, shared: bool) -> Tensor:
-        """(N,H,W) uint8, 0 = background, else 1 + the rank of the pixel's cluster by mean row, in
-        its group or in all groups together."""
-        owner = torch.zeros_like(self.owner) if shared else self.owner
-        members = self.members().view(*self.foreground.shape[:2], -1)
-        row = torch.arange(members.shape[1], device=members.device)[:, None]
-        size = members.new_zeros(self.count, self.parts).index_add_(0, owner, members.sum(1))
-        total = torch.zeros_like(size).index_add_(0, owner, (members * row).sum(1))
-        mean = torch.where(size > 0, total / size.clamp(min=1), torch.inf)  # empty ones come last
-        rank = mean.argsort(dim=1, stable=True).argsort(dim=1).to(torch.uint8) + 1
-        found = torch.zeros_like(self.foreground, dtype=torch.uint8)
-        image = self.where // self.foreground[0].numel()
-        found.view(-1)[self.where] = rank[owner[image], self.labels]
-        return found
 
-    def nearest_to_largest(self, draw: Tensor) -> Tensor:
-        """Labels (M,) by the nearest of the K pixels of each group with the largest `draw`
-        (N,H,W)."""
-        owner = self.group[self.line]
-        order = torch.argsort(draw[self.foreground], descending=True, stable=True)
-        order = order[torch.argsort(owner[order], stable=True)]
-        size = torch.bincount(owner, minlength=self.count)[:, None]
-        wanted = torch.arange(self.parts, device=owner.device).expand(self.count, -1)
-        first = (size.cumsum(0) - size + wanted)[wanted < size]
-        chosen = self.pixels.take(self.where[order[first]])
-        self.centroids = chosen.new_zeros(self.count, self.parts, chosen.shape[1])
-        self.centroids[wanted < size] = chosen
-        self.place = torch.where(wanted < size, 0.0, torch.inf)[self.group]
-        labels = torch.empty_like(owner)
-        for part, _, _, cost in self.read(torch.ones_like(owner, dtype=torch.bool)):
-            labels[part] = cost.argmin(1)
-        return labels
+def _random_pixels(
+    pixels: Pixels, foreground: Tensor, groups: Tensor, parts: int, seed: int
+) -> tuple[Tensor, Tensor]:
+    """K random foreground pixels of each group as centroids, and offsets (N,K,1) that are infinite
+    where a group has fewer."""
+    draw = torch.rand(foreground.shape, generator=torch.Generator().manual_seed(seed))
+    index = foreground.flatten().nonzero()[:, 0]
+    owner = groups[index // foreground[0].numel()]
+    order = draw.flatten().to(index.device)[index].argsort(descending=True, stable=True)
+    order = order[owner[order].argsort(stable=True)]
+    count = int(groups.max()) + 1
+    size = torch.bincount(owner, minlength=count)[:, None]
+    wanted = torch.arange(parts, device=owner.device).expand(count, -1)
+    first = (size.cumsum(0) - size + wanted)[wanted < size]
+    chosen = pixels.take(index[order[first]])
+    centroids = chosen.new_zeros(count, parts, chosen.shape[1])
+    centroids[wanted < size] = chosen
+    return centroids, torch.where(wanted < size, 0.0, torch.inf)[groups][:, :, None]
+
+
+def _of_groups(values: Tensor, groups: Tensor) -> Tensor:
+    """Sum over each group's images: (N,K) -> (G,K)."""
+    return values.new_zeros(int(groups.max()) + 1, values.shape[1]).index_add_(0, groups, values)
+
+
+def _distances(members: Tensor, rows: Tensor) -> Tensor:
+    """The space correction's ((row - mu_k) / sigma_k)² + log sigma_k², (N,K,H)."""
+    mass, row = members.sum((0, 2)).clamp(min=1), rows[:, None]
+    mean = (members * row).sum((0, 2)) / mass
+    square = (row - mean[:, None]) ** 2
+    spread = ((members * square).sum((0, 2)) / mass).clamp(min=0.05**2)[:, None]
+    return square / spread + spread.log()
+
+
+def _ranked(labels: Tensor, members: Tensor, owner: Tensor) -> Tensor:
+    """(N,H,W) uint8, 0 = background, else 1 + the rank of the pixel's cluster by its mean row over
+    the images of the same `owner` (N,)."""
+    row = torch.arange(members.shape[2], device=members.device)
+    size, total = _of_groups(members.sum(2), owner), _of_groups((members * row).sum(2), owner)
+    mean = torch.where(size > 0, total / size.clamp(min=1), torch.inf)  # empty ones come last
+    rank = mean.argsort(dim=1, stable=True).argsort(dim=1).to(torch.uint8) + 1
+    rank = torch.cat([rank, torch.zeros_like(rank[:, :1])], 1)[owner]
+    return rank.gather(1, labels.flatten(1).long()).view_as(labels)
 
 
 def body_rows(foreground: Tensor) -> Tensor:

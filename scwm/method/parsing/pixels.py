@@ -18,15 +18,14 @@ class Pixels:
     Args:
         maps: (N,C,H,W) pixel features of any float type. They are not copied where channels are
             last in memory, as they come from a network in that format.
-        images: (n,) the images that are meant, None = all.
         unit: whether each feature counts as scaled to length 1 (one of zeros stays).
     """
 
-    def __init__(self, maps: Tensor, images: Tensor | None = None, unit: bool = True) -> None:
-        self.maps, self.images, self.unit = maps, images, unit
+    def __init__(self, maps: Tensor, unit: bool = True) -> None:
+        self.unit = unit
         cells = maps.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1)
         self.features = cells.flatten(1, 2)
-        self.shape = (len(maps) if images is None else len(images), *maps.shape[2:])
+        self.shape = (len(maps), *maps.shape[2:])
         self.step = VALUES_AT_ONCE.get(maps.device.type, 2**20)
 
     def chunks(self) -> Iterator[tuple[slice, Tensor]]:
@@ -38,13 +37,11 @@ class Pixels:
         for start in range(0, self.shape[0], step):
             part = slice(start, min(start + step, self.shape[0]))
             found = self.features[part]
-            if self.images is not None:
-                found = self.features.index_select(0, self.images[part])
             yield part, buffer[: len(found)].copy_(found)
 
     @cached_property
     def norm(self) -> Tensor:
-        """Length of each feature, (n,H·W)."""
+        """Length of each feature, (N,H·W)."""
         norm = self._empty()
         for part, features in self.chunks():
             torch.linalg.vector_norm(features, dim=2, out=norm[part])
@@ -52,33 +49,23 @@ class Pixels:
 
     @cached_property
     def scale(self) -> Tensor:
-        """What each feature is multiplied by, (n,H·W)."""
+        """What each feature is multiplied by, (N,H·W)."""
         return 1 / self.norm.clamp(min=1e-12) if self.unit else torch.ones_like(self._empty())
 
     def products(self, weights: Tensor) -> Tensor:
-        """Product of each feature with `weights` (C,), as (n,H,W)."""
+        """Product of each feature with `weights` (C,), as (N,H,W)."""
         products = self._empty()
         for part, features in self.chunks():
             torch.matmul(features, weights, out=products[part])
         return (products * self.scale).view(self.shape)
 
     def class_sums(self, labels: Tensor, classes: int) -> Tensor:
-        """Sum of the features of each class, (classes,C), for labels (n,H·W)."""
+        """Sum of the features of each class, (classes,C), for labels (N,H·W)."""
         sums = self.scale.new_zeros(classes, self.features.shape[2])
         index = torch.arange(classes, device=labels.device)[:, None]
         for part, features in self.chunks():
             members = (labels[part].flatten() == index) * self.scale[part].flatten()
             sums.addmm_(members, features.flatten(0, 1))
-        return sums
-
-    def sums(self, labels: Tensor, classes: int) -> Tensor:
-        """Sum of the features of each class in each image, (n,classes,C), for labels (n,H·W);
-        those beyond `classes` count nowhere."""
-        sums = self.scale.new_empty(self.shape[0], classes, self.features.shape[2])
-        index = torch.arange(classes, device=labels.device)[:, None]
-        for part, features in self.chunks():
-            members = (labels[part, None] == index) * self.scale[part, None]
-            torch.bmm(members, features, out=sums[part])
         return sums
 
     def scatter(self, centre: Tensor) -> Tensor:
@@ -90,29 +77,15 @@ class Pixels:
         return total / max(self.scale.numel(), 1)
 
     def take(self, pixels: Tensor) -> Tensor:
-        """Features (m,C) of the pixels with the given indices (m,) into (n,H·W), scaled."""
-        return self._raw(pixels).float() * self.scale.flatten()[pixels, None]
-
-    def subset(self, images: Tensor) -> "Pixels":
-        """The same of the images with the given indices (m,)."""
-        chosen = images if self.images is None else self.images[images]
-        part = Pixels(self.maps, chosen, self.unit)
-        part.norm = self.norm[images]
-        return part
+        """Features (m,C) of the pixels with the given indices (m,) into (N,H·W), scaled."""
+        return self.features.flatten(0, 1)[pixels].float() * self.scale.flatten()[pixels, None]
 
     def pick(self, pixels: Tensor) -> "Pixels":
-        """The pixels with the given indices (m,) into (n,H·W), as images of one pixel."""
-        return Pixels(self._raw(pixels)[:, :, None, None], unit=self.unit)
-
-    def _raw(self, pixels: Tensor) -> Tensor:
-        cells = self.features.shape[1]
-        if self.images is not None:
-            pixels = self.images[pixels // cells] * cells + pixels % cells
-        return self.features.flatten(0, 1).index_select(0, pixels)
+        """The pixels with the given indices (m,) into (N,H·W), as images of one pixel."""
+        return Pixels(self.features.flatten(0, 1)[pixels, :, None, None], self.unit)
 
     def _empty(self) -> Tensor:
-        cells = self.features.shape[1]
-        return self.features.new_empty(self.shape[0], cells, dtype=torch.float32)
+        return self.features.new_empty(self.features.shape[:2], dtype=torch.float32)
 
 
 def as_pixels(maps: Tensor | Pixels) -> Pixels:

@@ -12,6 +12,7 @@ from scwm.core.config import Config, validate
 from scwm.core.device import default_device, place, resolve_precision
 from scwm.core.errors import ScwmError
 from scwm.core.files import read_csv, whole_file, write_json
+from scwm.core.measures import keys_at
 from scwm.data.store import ImageStore, StoreSplit
 from scwm.evaluation import (
     effective_parts,
@@ -27,7 +28,6 @@ from scwm.models import Network
 from scwm.models.embedding import Embedding, ImageBatches, embed
 
 EXAMPLE_QUERIES, EXAMPLE_MASKS = 8, 12
-LABEL_SCORES = ("clusters", "unclustered_share", "ari", "nmi")
 STORED = {"global": "global_feature", "parts": "part_features", "visibility": "visibility"}
 """Arrays of features.npz, after ``query_`` and ``gallery_``, and their names in `Embedding`."""
 
@@ -220,7 +220,7 @@ def last_labels(history: Path) -> dict[str, int | float] | None:
         return None
     return {
         name: int(rows[-1][name]) if name == "clusters" else float(rows[-1][name])
-        for name in LABEL_SCORES
+        for name in keys_at("pseudo_labels.")
     }
 
 

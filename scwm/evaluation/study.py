@@ -17,6 +17,7 @@ from scwm.core.config import Config
 from scwm.core.device import default_device, place, resolve_precision
 from scwm.core.errors import ScwmError
 from scwm.core.files import write_json
+from scwm.core.measures import keys_at
 from scwm.core.plugins import STRATEGIES
 from scwm.core.progress import progress
 from scwm.core.seeding import derived_seed, numpy_generator
@@ -41,16 +42,10 @@ from scwm.models import Output
 from scwm.models.embedding import Embedding, ImageBatches, embed
 from scwm.models.part_head import pool_parts
 
-SCORES = (
-    *("foreground_share", "foreground_iou", "part_miou", "misplaced_share"),
-    *("cut_foreground_iou", "cut_part_miou"),
-    *("same_share_foreground_iou", "same_share_cut_foreground_iou"),
-    *("joints_in_foreground", "border_in_foreground", "joints_minus_border", "joint_part_nmi"),
-    "mAP",
-)
+SCORES = keys_at("study:parsing.")
 TEMPERED = ("hard_mining", "noise_suppression")
 TAUS = (0.03, 0.1, 0.3, 1.0)
-WEIGHT_SCORES = ("_share", "_ratio", "_rank")
+WEIGHT_SCORES = keys_at("study:memory.")
 BATCHES = 100
 
 
@@ -261,7 +256,7 @@ def study_memory(
         for rows in batches:
             monitor.add(Output(whole[rows], parts[rows], seen[rows]), rows)
         found = monitor.read()
-        return {key: value for key, value in found.items() if key.endswith(WEIGHT_SCORES)}
+        return {key: value for key, value in found.items() if key in WEIGHT_SCORES}
 
     return {
         "strategies": {strategy: score(strategy) for strategy in STRATEGIES.names()},

@@ -14,19 +14,16 @@ import numpy as np
 
 from scwm.core.config import read_yaml
 from scwm.core.errors import ScwmError
+from scwm.core.measures import MEASURES, Measure
 from scwm.evaluation import query_scores
 from scwm.evaluation.evaluate import Side, read_features
-from scwm.reporting import measures as m
-from scwm.reporting.measures import Measure
+from scwm.reporting.measures import read_measure
 from scwm.reporting.runs import Run, read_run
 from scwm.reporting.tables.claims import bootstrap_interval, t_interval
+from scwm.reporting.tables.layouts import LAYOUTS
 
-MEASURES = (
-    *(m.MAP, m.RANK1, m.RANK5, m.RANK10, m.MINP, m.TRAPEZOID),
-    *(one for one in m.FEATURES if not one.minus),
-    *(*m.PARSING, m.MISPLACED, m.MASKS, m.ARI, m.CLUSTERS, *m.COST),
-)
-RANKING = ("mAP", "rank1", "rank5", "rank10", "mINP", "mAP_trapezoid")
+_IN_TABLES = {one for layout in LAYOUTS.values() for one in layout.measures}
+SHOWN = tuple(one for one in MEASURES.values() if one in _IN_TABLES and not one.signed)
 DRAWS = 2000  # of the bootstrap over queries, which are many
 
 
@@ -87,7 +84,7 @@ def compare(first: Path, second: Path) -> Comparison:
     basis = f"seeds {', '.join(map(str, seeds))}, paired: Student's 95 % interval"
     if len(pairs) == 1:
         intervals, basis = _over_queries(*pairs[0])
-    found = (_difference(measure, pairs, intervals) for measure in MEASURES)
+    found = (_difference(measure, pairs, intervals) for measure in SHOWN)
     differences = tuple(one for one in found if one)
     return Comparison((names[0], names[1]), seeds, basis, differences)
 
@@ -121,7 +118,7 @@ def _difference(
     intervals: dict[str, tuple[float, float]],
 ) -> Difference | None:
     """None where a run lacks the measure."""
-    values = [(measure.read(first), measure.read(second)) for first, second in pairs]
+    values = [tuple(read_measure(run, measure) for run in pair) for pair in pairs]
     known = np.array([pair for pair in values if None not in pair], dtype=float)
     if len(known) < len(pairs):
         return None
@@ -152,7 +149,7 @@ def _over_queries(first: Run, second: Run) -> tuple[dict[str, tuple[float, float
         for side, run in zip(sides, (first, second), strict=True)
     ]
     intervals = {}
-    for name in RANKING:
+    for name in scores[0]:
         effects = scores[1][name] - scores[0][name]
         intervals[name] = bootstrap_interval(effects[~np.isnan(effects)].tolist(), DRAWS)
     return intervals, (
@@ -171,13 +168,13 @@ def cells(comparison: Comparison) -> Iterator[tuple[str, ...]]:
     """The rows of the table as it is printed, its header first."""
     yield "measure", "first", "second", "difference", "95 % interval", "decided"
     for one in comparison.differences:
-        digits = one.measure.digits + 1
+        digits = one.measure.decimals + 1
         interval = "–"
         if one.interval:
             low, high = one.interval
             interval = f"{low:+.{digits}f} … {high:+.{digits}f}"
         yield (
-            one.measure.title,
+            one.measure.heading,
             *(f"{value:,.{digits}f}" for value in (one.first, one.second)),
             f"{one.second - one.first:+,.{digits}f}",
             interval,

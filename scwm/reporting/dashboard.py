@@ -7,15 +7,11 @@ import pandas as pd
 
 from scwm.core.errors import ScwmError
 from scwm.core.files import write_text
+from scwm.core.measures import MEASURES, Measure
 from scwm.reporting.figures.curves import PSEUDO_LABELS, TRAINING
 from scwm.reporting.markup import render
 
-SECONDS = {
-    "seconds_training": "Steps (seconds)",
-    "seconds_features": "Features (seconds)",
-    "seconds_pseudo_labels": "Pseudo labels (seconds)",
-    "seconds_parsing": "Part labels (seconds)",
-}
+SECONDS = ("seconds_training", "seconds_features", "seconds_pseudo_labels", "seconds_parsing")
 SECTIONS = {"Training": TRAINING, "Pseudo labels and parts": PSEUDO_LABELS, "Time": SECONDS}
 LINES = 6  # looks of runs; a seventh would look like the first
 LEFT, RIGHT, TOP, BOTTOM = 54, 294, 8, 148  # frame of a panel of 300 by 170, in its own units
@@ -36,8 +32,8 @@ def write_dashboard(runs: list[Path], out: Path) -> None:
     histories = {_name(run): _read(run) for run in runs}
     sections = {
         section: [
-            _panel(histories, column, title)
-            for column, title in columns.items()
+            _panel(histories, MEASURES[column])
+            for column in columns
             if any(column in history for history in histories.values())
         ]
         for section, columns in SECTIONS.items()
@@ -66,12 +62,12 @@ def _read(run: Path) -> pd.DataFrame:
     return history.dropna(axis="columns", how="all")
 
 
-def _panel(histories: dict[str, pd.DataFrame], column: str, title: str) -> dict[str, Any]:
+def _panel(histories: dict[str, pd.DataFrame], measure: Measure) -> dict[str, Any]:
     """One measure of all runs that have it: its lines by the runs' places, its frame's bounds."""
     known = {
-        number: (name, history[["epoch", column]].dropna().to_numpy())
+        number: (name, history[["epoch", measure.key]].dropna().to_numpy())
         for number, (name, history) in enumerate(histories.items())
-        if column in history
+        if measure.key in history
     }
     values = [value for _, points in known.values() for value in points[:, 1]]
     low, high = min(values), max(values)
@@ -88,8 +84,8 @@ def _panel(histories: dict[str, pd.DataFrame], column: str, title: str) -> dict[
         paths[number] = "M" + " L".join(corners if len(corners) > 1 else corners * 2)
         words.append(f"{name} from {points[0][1]:.4g} to {points[-1][1]:.4g}")
     return {
-        "title": title,
-        "alt": f"{title} over {last} epochs: {'; '.join(words)}",
+        "title": measure.heading,
+        "alt": f"{measure.heading} over {last} epochs: {'; '.join(words)}",
         "low": f"{low:.3g}",
         "high": f"{high:.3g}",
         "last": last,

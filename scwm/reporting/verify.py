@@ -13,12 +13,14 @@ import pandas as pd
 
 from scwm.core.config import config_hash
 from scwm.core.errors import ScwmError
+from scwm.core.measures import keys_at
 from scwm.core.progress import progress
 from scwm.evaluation.evaluate import rank_features, read_features
+from scwm.reporting.measures import read_measure
 from scwm.reporting.runs import Run, load_runs
 from scwm.reporting.tables.layouts import LAYOUTS
 
-MEASURES = ("mAP", "mAP_trapezoid", "mINP", "rank1", "rank5", "rank10")
+RANKING = keys_at("features.*.")
 TOLERANCE = 1e-6  # metrics.json holds 6 decimals
 HEADER = ("data set", "method", "seed", "measure", "stored", "recomputed", "verdict")
 
@@ -101,13 +103,13 @@ def verify(
     """Check the runs in `results`/runs and, unless a seed is chosen, `results`/tables/main.csv.
 
     Args:
-        dataset, method, seed, measure: check these alone; `measure` is one of `MEASURES`.
+        dataset, method, seed, measure: check these alone; `measure` is one of `RANKING`.
 
     Raises:
         ScwmError: there is no such run or measure.
     """
-    if measure not in (None, *MEASURES):
-        raise ScwmError(f"No measure '{measure}'.", "--measure", f"one of {', '.join(MEASURES)}")
+    if measure not in (None, *RANKING):
+        raise ScwmError(f"No measure '{measure}'.", "--measure", f"one of {', '.join(RANKING)}")
     root = results / "runs"
     names = [
         (path.parts[-4], path.parts[-3], int(path.parts[-2].removeprefix("seed")))
@@ -132,7 +134,7 @@ def verify(
         found.problems += map(str, one.gaps)
         for run in one.found:
             try:
-                found.checks += _of_run(run, [measure] if measure else MEASURES)
+                found.checks += _of_run(run, [measure] if measure else RANKING)
             except ScwmError as error:
                 found.problems.append(f"{error.where}: {error.what} Remedy: {error.remedy}.")
     table = results / "tables" / "main.csv"
@@ -181,7 +183,8 @@ def _of_table(
         for column in LAYOUTS["main"].measures:
             if measure not in (None, column.key):
                 continue
-            values = [v for v in map(column.read, own[:seeds]) if v is not None]
+            read = (read_measure(run, column) for run in own[:seeds])
+            values = [value for value in read if value is not None]
             recomputed = {
                 "mean": fmean(values) if values else math.nan,
                 "std": stdev(values) if len(values) > 1 else math.nan,

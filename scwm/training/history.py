@@ -6,19 +6,9 @@ from typing import Any
 
 from scwm.core.config import Config
 from scwm.core.files import read_csv
-from scwm.method.objective import LOSSES
+from scwm.core.measures import keys_at
 
-HISTORY = (
-    *("epoch", "iterations", *LOSSES),
-    *("clusters", "unclustered_share", "ari", "nmi"),
-    *("label_foreground_iou", "label_part_miou", "label_misplaced_share"),
-    *("mask_foreground_iou", "mask_part_miou"),
-    *("effective_parts", "part_similarity", "wrong_share"),
-    *("global_wrong_ratio", "global_hidden_ratio", "global_hard_rank"),
-    *("part_wrong_ratio", "part_hidden_ratio", "part_hard_rank"),
-    *("learning_rate", "seconds_features", "seconds_pseudo_labels", "seconds_parsing"),
-    "seconds_training",
-)
+HISTORY = keys_at("history:")
 
 
 def write_history(history: list[dict[str, Any]], path: Path) -> None:

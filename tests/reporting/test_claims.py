@@ -66,7 +66,12 @@ def root(tmp_path_factory) -> Path:
             metrics = json.loads((folder / "metrics.json").read_text())
             metrics["mAP"] = 0.4 + 0.1 * seed + (gain if method == "scwm" else 0)
             (folder / "metrics.json").write_text(json.dumps(metrics))
-        study = {"parsing": {"isp": {"iou": 0.4}, "both": {"iou": 0.5 + 0.01 * seed, "cut": None}}}
+        study = {
+            "parsing": {
+                "isp": {"part_miou": 0.4},
+                "both": {"part_miou": 0.5 + 0.01 * seed, "joint_part_nmi": None},
+            }
+        }
         path = run_folder(root, "mannequins", "scwm", seed) / "study.json"
         path.write_text(json.dumps(study))
     return root
@@ -119,16 +124,16 @@ def test_effect_is_paired_over_the_seeds(root, write):
     found = outcome(root, write({}))
     np.testing.assert_allclose(found.effects, (0.05, 0.04, 0.06))
     assert found.verdict == "held" and not found.missing
-    assert outcome(root, write({"better": "lower"})).verdict == "not held"
+    assert outcome(root, write({"metric": "parameters"})).verdict == "not held"
     assert outcome(root, write({"at_least": 0.06})).verdict == "undecided"
     assert outcome(root, write({}), [1]).verdict == "one seed"
 
 
 def test_sources_factors_and_thresholds(root, write):
-    path = write({"metric": "study:parsing.both.iou", "against": {"metric": "study:parsing.isp.iou",
-                                                               "times": 0.5}})  # fmt: skip
+    against = {"metric": "study:parsing.isp.part_miou", "times": 0.5}
+    path = write({"metric": "study:parsing.both.part_miou", "against": against})
     np.testing.assert_allclose(outcome(root, path).effects, (0.3, 0.31, 0.32))
-    path = write({"metric": "history:wrong_share", "against": {"value": 0.5}, "better": "lower"})
+    path = write({"metric": "history:wrong_share", "against": {"value": 0.5}})
     last = [pd.read_csv(run_folder(root, "mannequins", "scwm", s) / "history.csv") for s in SEEDS]
     expected = [0.5 - table.wrong_share.iloc[-1] for table in last]
     np.testing.assert_allclose(outcome(root, path).effects, expected)
@@ -138,8 +143,8 @@ def test_sources_factors_and_thresholds(root, write):
     ("change", "reason"),
     [
         ({"against": {"method": "stripes"}}, "no run of stripes"),
-        ({"metric": "study:parsing.both.cut", "against": {"value": 0}}, "is unknown"),
-        ({"metric": "study:parsing.both.iou"}, "global_only seed 0: no study.json"),
+        ({"metric": "study:parsing.both.joint_part_nmi", "against": {"value": 0}}, "is unknown"),
+        ({"metric": "study:parsing.both.part_miou"}, "global_only seed 0: no study.json"),
         ({"metric": "parts.part_similarity"}, "global_only seed 0: parts.part_similarity is"),
         ({"metric": "history:part_wrong_ratio"}, "global_only seed 0: history:part_wrong_ratio is"),
     ],
@@ -180,7 +185,11 @@ def test_claims_of_other_data_sets_are_left_out(root, write):
         ({"against": {}}, ["`against`"]),
         ({"against": {"value": 1, "method": "stripes"}}, ["`against`"]),
         ({"against": {"method": "scwm"}}, ["with itself"]),
-        ({"metric": "file:mAP"}, ["Unknown source", "file:mAP"]),
+        ({"metric": "file:mAP"}, ["Unknown metric 'file:mAP'", "metrics.json"]),
+        ({"metric": "mAp"}, ["Unknown metric 'mAp'", "Did you mean 'mAP'?"]),
+        ({"metric": "history:nni"}, ["Unknown metric", "Did you mean 'history:nmi'?"]),
+        ({"against": {"metric": "study:parsing.isp.part_iou"}}, ["Did you mean", "part_miou'?"]),
+        ({"metric": "study:parsing.isp"}, ["Unknown metric 'study:parsing.isp'"]),
         ({"kind": "vital"}, ["'kind' is 'vital'", "required, informative"]),
         ({"at_least": "much"}, ["'at_least' is 'much'"]),
         ({"datasets": ["manikins"]}, ["Unknown data set 'manikins'", "mannequins"]),
@@ -206,10 +215,15 @@ def test_mistakes_of_the_file_are_named(write):
 
 @pytest.mark.parametrize(
     ("metric", "message"),
-    [("mAp", "mINP"), ("history:nni", "nmi"), ("study:parsing.all.iou", "isp"),
-     ("mAP.mean", "no more"), ("study:parsing.isp", "no number")],
-)  # fmt: skip
-def test_unknown_metric_is_told_with_the_known_ones(root, write, capsys, metric, message):
+    [
+        ("study:parsing.all.part_miou", "known there: isp, both"),
+        ("study:parsing.isp.part_miou.part_miou", "no more keys"),
+        ("features.none.mAP", "known there: both, global, parts"),
+    ],
+)
+def test_metric_that_the_run_lacks_is_told_with_the_known_ones(
+    root, write, capsys, metric, message
+):
     write({"metric": metric, "against": {"value": 0}})
     words = ["table", "claims", "--runs", str(root), "--datasets", "mannequins", "--methods",
              *METHODS, "--seeds", "0", "1", "--out", str(root / "none")]  # fmt: skip

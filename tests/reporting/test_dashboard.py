@@ -28,7 +28,7 @@ def test_each_measure_is_drawn_told_and_listed(tmp_path):
     assert told == [
         "Loss (weighted sum) over 2 epochs: a/seed0 from 4 to 2; <b>/seed0 from 4 to 3",
         "Clusters over 2 epochs: a/seed0 from 90 to 80; <b>/seed0 from 90 to 80",
-        "Steps (seconds) over 2 epochs: a/seed0 from 2 to 2; <b>/seed0 from 2 to 2",
+        "Optimiser steps (s) over 2 epochs: a/seed0 from 2 to 2; <b>/seed0 from 2 to 2",
     ]
     # The first run's loss falls from the frame's top to its bottom, the second's half as far.
     paths = [p.get("d") for p in drawings[2].iter("path")]

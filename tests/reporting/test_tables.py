@@ -22,8 +22,9 @@ from made_up_runs import (
 )
 
 from scwm import reporting
+from scwm.core.measures import MEASURES, Measure
 from scwm.reporting.markup import UNKNOWN
-from scwm.reporting.measures import CLUSTERS, MAP, Measure
+from scwm.reporting.measures import read_measure
 from scwm.reporting.runs import load_runs, run_folder
 from scwm.reporting.tables.latex import PACKAGES, escaped
 from scwm.reporting.tables.layouts import LAYOUTS
@@ -124,12 +125,13 @@ def test_one_seed_has_no_deviation(root: Path) -> None:
 @pytest.mark.parametrize(
     ("measure", "value", "text"),
     [
-        (MAP, 0.12345, "12.3"),
+        (MEASURES["mAP"], 0.12345, "12.3"),
         (Measure("d", "d", signed=True), 0.0042, "+0.4"),
         (Measure("d", "d", signed=True), -0.0042, "\N{MINUS SIGN}0.4"),
         (Measure("d", "d", signed=True), -0.0001, "0.0"),
-        (Measure("s", "s", scale=1, digits=0), 12345.6, "12,346"),
-        (CLUSTERS, 117.0, "117"),
+        (Measure("s", "s", "s", decimals=0), 12345.6, "12,346"),
+        (MEASURES["parameters"], 2_223_872.0, "2.22"),
+        (MEASURES["clusters"], 117.0, "117"),
     ],
 )
 def test_numbers_are_shown(measure: Measure, value: float, text: str) -> None:
@@ -217,20 +219,11 @@ def test_every_figure_of_a_table_is_the_mean_over_the_runs(name: str, root: Path
         if measure.key == "difference":
             continue
         for key, row in table.iterrows():
-            values = [measure.read(run) for run in runs.of(*key)]
+            values = [read_measure(run, measure) for run in runs.of(*key)]
             known = [value for value in values if value is not None]
             assert row[f"{measure.key}_count"] == len(known)
             expected = np.mean(known) if known else np.nan
             np.testing.assert_allclose(row[f"{measure.key}_mean"], expected)
-
-
-def test_measures_are_read_from_where_they_stand(root: Path) -> None:
-    run = load_runs(root, DATASETS[:1], METHODS[:1], [0]).found[0]
-    assert Measure("s", "s", ("provenance", "peak_memory_mib")).read(run) == 900
-    scores = run.metrics["features"]["global"]
-    both = Measure("d", "d", ("features", "global", "rank1"), ("features", "global", "mAP"))
-    assert both.read(run) == scores["rank1"] - scores["mAP"]
-    assert Measure("x", "x", ("features", "elsewhere", "mAP")).read(run) is None
 
 
 def test_the_lower_cost_is_the_better(root: Path) -> None:

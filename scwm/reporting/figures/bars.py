@@ -5,9 +5,11 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from scwm.core.measures import MEASURES
 from scwm.reporting.figures.style import dataset_panels
 from scwm.reporting.runs import CONTROLS, Runs
 
+MAP = MEASURES["mAP"]
 ABLATION, CONTROL = "#7FB2D6", "#C4C4C4"
 REFERENCE = "#0072B2"
 
@@ -19,7 +21,7 @@ def ablation_bars(runs: Runs) -> Figure:
     """
     order = sorted(runs.methods, key=lambda m: (m in CONTROLS, m != "scwm"))
     scores = pd.DataFrame(
-        [(r.dataset, r.method, r.seed, 100 * r.metrics["mAP"]) for r in runs.found],
+        [(r.dataset, r.method, r.seed, MAP.scale * r.metrics["mAP"]) for r in runs.found],
         columns=["dataset", "method", "seed", "mAP"],
     )
     heights = [0.27 * len(order) + 0.9] * len(runs.datasets)
@@ -69,7 +71,7 @@ def _bars(panel: Axes, scores: pd.DataFrame, order: list[str]) -> None:
         )
     if "scwm" in means:
         panel.axvline(means["scwm"], color=REFERENCE, linestyle=(0, (4, 3)), linewidth=1, zorder=2)
-    panel.set(xlabel="mAP (%)", ylabel="", xlim=(0, reach * 1.1), yticks=range(len(order)))
+    panel.set(xlabel=MAP.axis, ylabel="", xlim=(0, reach * 1.1), yticks=range(len(order)))
     panel.set_yticklabels(order)
     panel.set_ylim(len(order) - 0.5, -0.5)
     panel.grid(axis="y", visible=False)

@@ -1,6 +1,6 @@
 """Training and pseudo-label quality over the epochs, one panel per measure."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from math import ceil
 from typing import Any
 
@@ -11,34 +11,20 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from pandas.api.typing import SeriesGroupBy
 
+from scwm.core.measures import MEASURES
 from scwm.reporting.figures.style import dataset_panels, method_looks
 from scwm.reporting.runs import Runs
 
-TRAINING = {
-    "loss": "Loss (weighted sum)",
-    "loss_global": "Global loss",
-    "loss_part": "Part loss",
-    "loss_parsing": "Parsing loss",
-    "loss_diversity": "Diversity loss",
-    "loss_separation": "Separation loss",
-    "learning_rate": "Learning rate",
-}
-PSEUDO_LABELS = {
-    "clusters": "Clusters",
-    "unclustered_share": "Unclustered images (share)",
-    "ari": "ARI to true identities",
-    "nmi": "NMI to true identities",
-    "label_foreground_iou": "Pixel labels: foreground IoU",
-    "label_part_miou": "Pixel labels: part mIoU",
-    "label_misplaced_share": "Pixels out of their part's rows",
-    "mask_foreground_iou": "Masks: foreground IoU",
-    "mask_part_miou": "Masks: part mIoU",
-    "effective_parts": "Effective number of masks",
-    "part_similarity": "Cosine between parts",
-    "global_wrong_ratio": "Weight of wrong samples, global",
-    "part_wrong_ratio": "Weight of wrong samples, parts",
-    "global_hard_rank": "Rank of hard samples, global",
-}
+TRAINING = (
+    *("loss", "loss_global", "loss_part", "loss_parsing", "loss_diversity", "loss_separation"),
+    "learning_rate",
+)
+PSEUDO_LABELS = (
+    *("clusters", "unclustered_share", "ari", "nmi"),
+    *("label_foreground_iou", "label_part_miou", "label_misplaced_share"),
+    *("mask_foreground_iou", "mask_part_miou", "effective_parts", "part_similarity"),
+    *("global_wrong_ratio", "part_wrong_ratio", "global_hard_rank"),
+)
 LEGEND_COLUMNS = 5
 
 
@@ -52,7 +38,7 @@ def pseudo_label_curves(runs: Runs) -> Figure:
     return _curves(runs, PSEUDO_LABELS)
 
 
-def _histories(runs: Runs, columns: Mapping[str, str]) -> pd.DataFrame:
+def _histories(runs: Runs, columns: Sequence[str]) -> pd.DataFrame:
     keys = ["dataset", "method", "seed", "epoch", *columns]
     frames = [
         run.history.assign(dataset=run.dataset, method=run.method, seed=run.seed)
@@ -63,7 +49,7 @@ def _histories(runs: Runs, columns: Mapping[str, str]) -> pd.DataFrame:
     return history.reindex(columns=keys)
 
 
-def _curves(runs: Runs, columns: Mapping[str, str]) -> Figure:
+def _curves(runs: Runs, columns: Sequence[str]) -> Figure:
     history = _histories(runs, columns)
     trained = set(history.method[history[list(columns)].notna().any(axis=1)])
     methods = [method for method in runs.methods if method in trained]
@@ -77,8 +63,8 @@ def _curves(runs: Runs, columns: Mapping[str, str]) -> Figure:
     for dataset, strip in zip(runs.datasets, strips, strict=True):
         own = history[history.dataset == dataset]
         panels = list(strip.subplots(down, across, squeeze=False).flat)
-        for panel, (column, title) in zip(panels, columns.items(), strict=False):
-            panel.set_title(title)
+        for panel, column in zip(panels, columns, strict=False):
+            panel.set_title(MEASURES[column].heading)
             known = own.dropna(subset=[column])
             if known.empty:
                 _empty(panel)

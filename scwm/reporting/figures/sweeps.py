@@ -11,11 +11,13 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from scwm.core.config import split_variant
+from scwm.core.measures import MEASURES
 from scwm.reporting.catalogue import REFERENCE
 from scwm.reporting.figures.style import dataset_panels, say
 from scwm.reporting.runs import Runs
 from scwm.reporting.tables.tables import setting_value
 
+MAP = MEASURES["mAP"]
 LINE, DEFAULT = "#0072B2", "#D55E00"
 WIDE = 8  # largest value over least one from which the axis is logarithmic
 CLOSE = 0.12  # share of the axis between two values below which their labels are turned
@@ -40,7 +42,7 @@ def sweep_scores(runs: Runs) -> pd.DataFrame:
             swept = dict.fromkeys(s for name, s, _ in variants.values() if name == base and s)
             mine = {s: setting_value(run.config, s) for s in swept}
         for name, own in mine.items():
-            row = (run.dataset, name, own, run.seed, 100 * run.metrics["mAP"], not setting)
+            row = (run.dataset, name, own, run.seed, MAP.scale * run.metrics["mAP"], not setting)
             rows.append(row)
     columns = ["dataset", "setting", "value", "seed", "mAP", "default"]
     scores = pd.DataFrame(rows, columns=columns)
@@ -68,7 +70,7 @@ def sweep_curves(runs: Runs) -> Figure:
         for panel, setting in zip(panels.flat, settings, strict=False):
             _panel(panel, own[own.setting == setting], setting)
         for panel in panels[:, 0]:
-            panel.set_ylabel("mAP (%)")
+            panel.set_ylabel(MAP.axis)
         for panel in panels.flat[len(settings) :]:
             panel.set_axis_off()
     if settings:

@@ -4,16 +4,17 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from scwm.core.measures import MEASURES
 from scwm.reporting.figures.style import dataset_panels
 from scwm.reporting.runs import CONTROLS, Run, Runs
 
 STAGES = {
-    "features": ("Features", "#56B4E9"),
-    "pseudo_labels": ("Pseudo labels", "#E69F00"),
-    "parsing": ("Parsing", "#009E73"),
-    "training": ("Optimiser steps", "#0072B2"),
-    "evaluate": ("Evaluation", "#CC79A7"),
-    "rest": ("Rest", "#BDBDBD"),
+    "features": "#56B4E9",
+    "pseudo_labels": "#E69F00",
+    "parsing": "#009E73",
+    "training": "#0072B2",
+    "evaluate": "#CC79A7",
+    "rest": "#BDBDBD",
 }
 UNITS = (("h", 3600, 4 * 3600), ("min", 60, 600), ("s", 1, 0))
 """Name, seconds, and the longest run from which it is used."""
@@ -60,13 +61,14 @@ def time_bars(runs: Runs) -> Figure:
             end = 0.0
             for stage, spent in means[dataset, method].items():
                 width = spent / seconds
-                panel.barh(row, width, left=end, height=0.75, color=STAGES[str(stage)][1],
+                panel.barh(row, width, left=end, height=0.75, color=STAGES[str(stage)],
                            edgecolor="white", linewidth=0.4)  # fmt: skip
                 end += width
             panel.annotate(f"{end:.1f}" if seconds > 1 else f"{end:.0f}", (end, row),
                            (3, 0), textcoords="offset points", va="center", fontsize=8)  # fmt: skip
             ends.append(end)
         panel.set_xlim(0, 1.08 * max(ends, default=1.0) or 1.0)
-    handles = [Patch(color=colour, label=title) for title, colour in STAGES.values()]
+    titles = {key: MEASURES[f"seconds_{key}"].title for key in STAGES if key != "rest"}
+    handles = [Patch(color=c, label=titles.get(key, "Rest")) for key, c in STAGES.items()]
     strips[-1].legend(handles=handles, loc="outside lower center", ncols=6, columnspacing=1)
     return figure

@@ -8,12 +8,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from scwm.core.measures import MEASURES
 from scwm.reporting.catalogue import REFERENCE
 from scwm.reporting.figures.style import dataset_panels, say
 from scwm.reporting.runs import Gap, Run, Runs
 
-MEMORIES = {"global": "global memory", "part": "part memories"}
-SCORES = {"wrong_ratio": "Weight of wrong samples", "hard_rank": "Rank of hard samples"}
+MEMORIES = ("global", "part")
+COLUMNS = ("global_wrong_ratio", "part_wrong_ratio", "global_hard_rank", "part_hard_rank")
 LOOKS: dict[str, dict[str, Any]] = {
     "hard_mining": {"color": "#D55E00", "linestyle": "-", "marker": "o"},
     "noise_suppression": {"color": "#0072B2", "linestyle": (0, (5, 1.6)), "marker": "s"},
@@ -26,8 +27,7 @@ def study_weights(runs: Runs) -> tuple[pd.DataFrame, list[Gap]]:
     """The weights' scores in every study of `REFERENCE`, and the runs without one.
 
     Returns:
-        columns dataset, seed, strategy, tau (NaN: has none), and `<memory>_<score>` of `MEMORIES`
-        and `SCORES`.
+        columns dataset, seed, strategy, tau (NaN: has none), and those of `COLUMNS`.
     """
     rows, gaps = [], []
     for run in runs.found:
@@ -45,9 +45,8 @@ def study_weights(runs: Runs) -> tuple[pd.DataFrame, list[Gap]]:
         )
         rows += [{"dataset": run.dataset, "seed": run.seed, **row} for row in fixed]
         rows += [{"dataset": run.dataset, "seed": run.seed, **row} for row in memory["sweep"]]
-    columns = [f"{memory}_{score}" for score in SCORES for memory in MEMORIES]
-    table = pd.DataFrame(rows, columns=["dataset", "seed", "strategy", "tau", *columns])
-    return table.astype(dict.fromkeys(["tau", *columns], float)), gaps
+    table = pd.DataFrame(rows, columns=["dataset", "seed", "strategy", "tau", *COLUMNS])
+    return table.astype(dict.fromkeys(["tau", *COLUMNS], float)), gaps
 
 
 def weight_curves(runs: Runs) -> Figure:
@@ -65,12 +64,9 @@ def weight_curves(runs: Runs) -> Figure:
             continue
         own = studies[studies.dataset == dataset]
         taus = {memory: _taus(runs.of(dataset, REFERENCE), memory) for memory in MEMORIES}
-        panels = iter(strip.subplots(1, len(SCORES) * len(MEMORIES)))
-        for score, title in SCORES.items():
-            for memory, name in MEMORIES.items():
-                panel = next(panels)
-                _panel(panel, own, f"{memory}_{score}", taus[memory])
-                panel.set_title(f"{title},\n{name}")
+        for panel, column in zip(strip.subplots(1, len(COLUMNS)), COLUMNS, strict=True):
+            _panel(panel, own, column, taus[column.partition("_")[0]])
+            panel.set_title(MEASURES[column].title.replace(", ", ",\n"))
     if known:
         handles = [
             Line2D([], [], label=strategy.replace("_", " "), **look)

@@ -5,9 +5,9 @@ from pathlib import Path
 import pandas as pd
 
 from scwm.core.errors import ScwmError
+from scwm.core.measures import Measure
 from scwm.reporting.catalogue import TITLES
 from scwm.reporting.markup import UNKNOWN, Block, Cell, Table
-from scwm.reporting.measures import Measure
 from scwm.reporting.runs import Runs
 from scwm.reporting.tables.claims import Outcome, bootstrap_interval
 
@@ -111,9 +111,8 @@ def nested_effects(outcomes: list[Outcome]) -> dict[str, dict[str, dict[str, flo
 
 def _cells(outcome: Outcome) -> list[Cell]:
     claim, several = outcome.claim, len(outcome.effects) > 1
-    measure = Measure(
-        "effect", "Effect", scale=claim.scale, digits=1 if claim.scale == 100 else 3, signed=True
-    )
+    unit, decimals = ("%", 1) if claim.scale == 100 else ("", 3)
+    measure = Measure("effect", "Effect", unit, decimals=decimals, signed=True)
 
     def show(value: float | None) -> str:
         return UNKNOWN if value is None else measure.show(value)

@@ -1,7 +1,5 @@
 """The method's claims as measurements: effects paired over the seeds, and their verdicts."""
 
-import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +10,9 @@ from scipy import stats
 
 from scwm.core.config import CONFIG_DIR, method_names, read_yaml
 from scwm.core.errors import ScwmError
+from scwm.core.measures import measure_at
 from scwm.data.entries import data_names
+from scwm.reporting.measures import read_source
 from scwm.reporting.runs import Run, Runs
 
 CLAIMS = CONFIG_DIR / "claims"
@@ -23,15 +23,12 @@ KEYS: dict[str, type | tuple[type, ...] | tuple[str, ...]] = {
     "method": str,
     "against": dict,
     "at_least": (int, float),
-    "better": ("higher", "lower"),
-    "unit": ("points", "plain"),
     "datasets": list,
     "except": list,
     "kind": ("required", "informative"),
 }
-OPTIONAL = ("at_least", "better", "unit", "datasets", "except")
+OPTIONAL = ("at_least", "datasets", "except")
 AGAINST = {"method": str, "metric": str, "value": (int, float), "times": (int, float)}
-SOURCES = ("", "history", "study")
 
 
 @dataclass(frozen=True)
@@ -166,18 +163,17 @@ def _claim(path: Path) -> Claim:
         if one.method not in method_names():
             known = ", ".join(method_names())
             raise ScwmError(f"Unknown method '{one.method}'.", where, f"choose one of: {known}")
-        if one.metric.rpartition(":")[0] not in SOURCES:
-            raise ScwmError(
-                f"Unknown source in metric '{one.metric}'.",
-                where,
-                "give a path in metrics.json, history:COLUMN or study:PATH",
-            )
+        try:
+            measure_at(one.metric)
+        except ScwmError as error:
+            raise ScwmError(error.what, where, error.remedy) from error
     known_data = data_names()
     datasets, without = entry.get("datasets", known_data), entry.get("except", [])
     if unknown := [name for name in [*datasets, *without] if name not in known_data]:
         raise ScwmError(f"Unknown data set '{unknown[0]}'.", where, ", ".join(known_data))
     if side == rival and against.get("times", 1) == 1:
         raise ScwmError(f"The claim compares {side.metric} of {side.method} with itself.", where)
+    measure = measure_at(side.metric)
     return Claim(
         name=path.stem,
         statement=entry["statement"],
@@ -186,8 +182,8 @@ def _claim(path: Path) -> Claim:
         kind=entry["kind"],
         times=against.get("times", 1.0),
         at_least=entry.get("at_least", 0.0),
-        sign=-1 if entry.get("better") == "lower" else 1,
-        scale=1.0 if entry.get("unit") == "plain" else 100.0,
+        sign=-1 if measure.better == "lower" else 1,
+        scale=100.0 if measure.unit == "%" else 1.0,
         datasets=tuple(name for name in datasets if name not in without),
     )
 
@@ -237,29 +233,16 @@ def _value(claim: Claim, side: Side, found: dict[tuple[str, int], Run], seed: in
     if (run := found.get((side.method, seed))) is None:
         among = any(method == side.method for method, _ in found)
         raise LookupError(f"no run of {side.method}" + (f" with seed {seed}" if among else ""))
-    source, _, path = side.metric.rpartition(":")
-    content: Any = run.metrics
-    if source == "history":
-        rows = run.history.to_dict("records") if len(run.history) else [dict.fromkeys(run.history)]
-        content = rows[-1]
-    elif source == "study":
-        file = run.folder / "study.json"
-        if not file.is_file():
-            raise LookupError(f"{side.method} seed {seed}: no study.json")
-        content = json.loads(file.read_text())
-    for key in [path] if source == "history" else path.split("."):
-        if content is None:
-            break
-        if not isinstance(content, dict) or key not in content:
-            known = ", ".join(map(str, content)) if isinstance(content, dict) else "no more keys"
-            raise ScwmError(
-                f"Claim '{claim.name}': the run has no metric '{side.metric}' (at '{key}').",
-                run.folder,
-                f"correct it, or make the run again; known there: {known}",
-            )
-        content = content[key]
-    if content is None or (isinstance(content, float) and math.isnan(content)):
+    try:
+        value = read_source(run, side.metric)
+    except KeyError as error:
+        raise ScwmError(
+            f"Claim '{claim.name}': the run has no metric '{side.metric}'.",
+            f"{run.folder}, {error.args[0]}",
+            "correct it, or make the run again",
+        ) from error
+    except LookupError as error:
+        raise LookupError(f"{side.method} seed {seed}: {error}") from error
+    if value is None:
         raise LookupError(f"{side.method} seed {seed}: {side.metric} is unknown")
-    if not isinstance(content, int | float):
-        raise ScwmError(f"Claim '{claim.name}': '{side.metric}' is no number.", run.folder)
-    return float(content)
+    return value

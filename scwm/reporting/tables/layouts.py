@@ -4,14 +4,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from scwm.core.config import split_variant
-from scwm.reporting import measures as m
+from scwm.core.measures import Measure, measures
 from scwm.reporting.catalogue import REFERENCE
-from scwm.reporting.measures import Measure
 from scwm.reporting.runs import CONTROLS, Run
 
 CORRECTIONS = (REFERENCE, "no_foreground", "no_space", "no_corrections", "stripes")
 MEMORIES = (
     *(REFERENCE, "weighted_global_only", "weighted_part_only", "uniform_memory", "hard_memory"),
+)
+RANKING = ("mAP", "rank1", "rank5", "rank10", "mINP", "mAP_trapezoid")
+PARSING = ("foreground_iou", "part_miou")
+COST = (
+    *("seconds_train", "seconds_evaluate", "images_per_second", "peak_memory_mib", "parameters"),
+)
+FEATURES = (
+    *("mAP_global", "mAP_parts", "mAP_both"),
+    *("trapezoid_global", "trapezoid_parts", "trapezoid_both"),
+    *("rank1_global", "rank1_parts", "rank1_both"),
 )
 TEXTS: dict[str, tuple[str, Callable[[Run], str]]] = {
     "description": ("What differs", lambda run: run.config.get("description") or ""),
@@ -54,51 +63,51 @@ LAYOUTS = {
     "main": Layout(
         _all,
         ("test_feature",),
-        (m.MAP, m.RANK1, m.RANK5, m.RANK10, m.MINP, m.TRAPEZOID, *m.PARSING, m.ARI, m.CLUSTERS),
+        measures(*RANKING, *PARSING, "ari", "clusters"),
         "Clusters: a count.",
     ),
     "ablation": Layout(
         _ablations,
         ("description", "test_feature"),
-        (m.MAP, m.DIFFERENCE, m.RANK1, *m.PARSING),
+        measures("mAP", "difference", "rank1", *PARSING),
         f"Δ mAP: difference to {REFERENCE} in percentage points, paired by seed.",
     ),
     "corrections": Layout(
         _among(*CORRECTIONS),
         (),
-        (*m.PARSING, m.MISPLACED, m.MASKS, m.MAP, m.DIFFERENCE, m.RANK1),
+        measures(*(*PARSING, "misplaced_share", "effective_parts", "mAP", "difference", "rank1")),
         "Misplaced pixels: share that lies outside the rows of its part. Masks in use: effective "
         f"number of parts. Δ mAP: difference to {REFERENCE}, paired by seed.",
     ),
     "memories": Layout(
         _among(*MEMORIES),
         ("global_memory", "part_memory"),
-        (m.MAP, m.DIFFERENCE, m.RANK1, m.RANK5, m.ARI),
+        measures("mAP", "difference", "rank1", "rank5", "ari"),
         f"Δ mAP: difference to {REFERENCE} in percentage points, paired by seed.",
     ),
     "sweeps": Layout(
         lambda methods: [method for method in methods if split_variant(method)[0] == REFERENCE],
         ("value",),
-        (m.MAP, m.DIFFERENCE, m.RANK1, *m.PARSING, m.ARI, m.CLUSTERS),
+        measures("mAP", "difference", "rank1", *PARSING, "ari", "clusters"),
         f"{REFERENCE} with one setting changed, and as it is. Δ mAP: to it, paired by seed.",
     ),
     "cost": Layout(
         _all,
         (),
-        m.COST,
+        measures(*COST),
         "Figures of the machine that ran them, beside whatever else it ran. Training: all stages "
         "of all epochs. Images/s: of optimiser steps. Parameters: of the network that is tested.",
     ),
     "controls": Layout(
         _among("random_features", "colour_histogram", "pretrained", REFERENCE, "oracle"),
         ("description",),
-        (m.MAP, m.RANK1, m.RANK5, m.MINP),
+        measures("mAP", "rank1", "rank5", "mINP"),
         "Chance, colour alone, no training, the method, and training with the true identities.",
     ),
     "features": Layout(
         _all,
         ("test_feature",),
-        m.FEATURES,
+        measures(*FEATURES),
         "mAP: mean of the precision at each match, as most of the field's code has it; Δ "
         "trapezoid: mAP of Market-1501's own evaluation, which joins these points by straight "
         "lines, minus that. Both: global and part features side by side.",

@@ -7,14 +7,14 @@ import pandas as pd
 
 from scwm.core.config import CONFIG_DIR
 from scwm.core.errors import ScwmError
+from scwm.core.measures import measures
 from scwm.reporting.catalogue import TITLES
 from scwm.reporting.markup import UNKNOWN, Block, Cell, Table
-from scwm.reporting.measures import MAP, RANK1, RANK5, RANK10
 from scwm.reporting.runs import Runs
 from scwm.reporting.tables.tables import summarise, summary_cell
 
 PUBLISHED = CONFIG_DIR / "published_results.csv"
-SCORES = (MAP, RANK1, RANK5, RANK10)
+SCORES = measures("mAP", "rank1", "rank5", "rank10")
 FACTS = {
     "method": "Method",
     "venue": "Venue",
@@ -72,7 +72,7 @@ def published_frame(runs: Runs) -> pd.DataFrame:
 def published_table(runs: Runs) -> Table:
     """Published results and ours as text cells, a block for each data set."""
     published, blocks = read_published(), []
-    header = (*FACTS.values(), *(score.title for score in SCORES), "Source")
+    header = (*FACTS.values(), *(score.heading for score in SCORES), "Source")
     for dataset in runs.datasets:
         groups: dict[str, list[list[Cell]]] = {}
         for row in published[published.dataset == dataset].to_dict("records"):

@@ -10,9 +10,10 @@ import pandas as pd
 from scwm.core.config import split_variant
 from scwm.core.errors import ScwmError
 from scwm.core.files import write_text
+from scwm.core.measures import Measure
 from scwm.reporting.catalogue import REFERENCE, TITLES
 from scwm.reporting.markup import UNKNOWN, Block, Cell, Table, render, to_markdown
-from scwm.reporting.measures import DIFFERENCE, Measure
+from scwm.reporting.measures import read_measure
 from scwm.reporting.runs import CONTROLS, Runs, beside
 from scwm.reporting.tables.latex import to_latex
 from scwm.reporting.tables.layouts import LAYOUTS, TEXTS
@@ -40,12 +41,12 @@ def summarise(name: str, runs: Runs) -> pd.DataFrame:
     rows = [
         {"dataset": run.dataset, "method": run.method, "seed": run.seed, "mAP_": run.metrics["mAP"]}
         | {text: TEXTS[text][1](run) for text in texts}
-        | {measure.key: measure.read(run) for measure in layout.measures}
+        | {measure.key: read_measure(run, measure) for measure in layout.measures}
         for run in runs.found
     ]
     frame = pd.DataFrame(rows, columns=["dataset", "method", "seed", "mAP_", *texts, *keys])
     frame[keys] = frame[keys].astype(float)
-    if DIFFERENCE in layout.measures:
+    if "difference" in keys:
         reference = frame[frame.method == REFERENCE].set_index(["dataset", "seed"])["mAP_"]
         own = frame.set_index(["dataset", "seed"])["mAP_"]
         frame["difference"] = (own - reference.reindex(own.index)).to_numpy()
@@ -105,7 +106,7 @@ def summary_cell(measure: Measure, row: pd.Series) -> str:
         return UNKNOWN
     text = measure.show(mean)
     if not pd.isna(std):
-        text += f" ± {std * measure.scale:,.{measure.digits}f}"
+        text += f" ± {std * measure.scale:,.{measure.decimals}f}"
     # A mean over fewer runs than the row's own count says so.
     return text if count == row["seeds"] else f"{text} ({int(count)})"
 
@@ -113,9 +114,9 @@ def summary_cell(measure: Measure, row: pd.Series) -> str:
 def _marks(measure: Measure, rows: pd.DataFrame) -> dict[Hashable, str]:
     """Index of the best and the second rows as displayed (equal figures share a mark)."""
     means = rows[f"{measure.key}_mean"].dropna()
-    shown = (means * measure.scale).round(measure.digits).to_dict()
-    places = sorted(set(shown.values()), reverse=measure.best == "high")[:2]
-    if not measure.best or len(places) < 2:
+    shown = (means * measure.scale).round(measure.decimals).to_dict()
+    places = sorted(set(shown.values()), reverse=measure.better == "higher")[:2]
+    if not measure.better or len(places) < 2:
         return {}
     names = dict(zip(places, ("best", "second"), strict=True))
     return {index: names[value] for index, value in shown.items() if value in names}
@@ -132,7 +133,7 @@ def build_table(name: str, runs: Runs) -> Table:
     layout = LAYOUTS[name]
     summary = summarise(name, runs)
     texts = (TEXTS[text][0] for text in layout.texts)
-    header = ("Method", *texts, "Seeds", *(measure.title for measure in layout.measures))
+    header = ("Method", *texts, "Seeds", *(measure.heading for measure in layout.measures))
     blocks = []
     for dataset in runs.datasets:
         rows = summary[summary.dataset == dataset]

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from scwm.core.files import read_json
+from scwm.core.measures import measures
 from scwm.data.entries import data_names, lookup
 from scwm.inference.api import Model
 
@@ -99,10 +100,11 @@ def _metrics(metrics: dict[str, Any]) -> list[str]:
     """A table of the test features' scores, in percent."""
     if not metrics:
         return []
-    names = ("mAP", "rank1", "rank5", "rank10", "mINP")
-    head = ["| feature | " + " | ".join(names) + " |", "| :-- |" + " --: |" * len(names)]
+    shown = measures("mAP", "rank1", "rank5", "rank10", "mINP")
+    titles = " | ".join(one.heading for one in shown)
+    head = [f"| feature | {titles} |", "| :-- |" + " --: |" * len(shown)]
     rows = [
-        f"| {feature} | " + " | ".join(f"{100 * scores[name]:.1f}" for name in names) + " |"
+        f"| {feature} | " + " | ".join(one.show(scores[one.key]) for one in shown) + " |"
         for feature, scores in metrics["features"].items()
     ]
     note = metrics.get("label_note")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
+from scwm.core.measures import measures
 from scwm.core.progress import progress
 from scwm.inference.clusters import Clusters
 from scwm.inference.rank_lists import RULES, RankLists
@@ -53,8 +54,8 @@ def rank_page(lists: RankLists, title: str) -> str:
     shown = np.unique(np.linspace(0, count - 1, QUERIES).astype(int)).tolist()
     notes = [RULES[known]]
     if lists.scores:
-        named = {"mAP": "mAP", "rank1": "rank-1", "rank5": "rank-5", "rank10": "rank-10"}
-        text = ", ".join(f"{name} {100 * lists.scores[k]:.1f}" for k, name in named.items())
+        named = measures("mAP", "rank1", "rank5", "rank10")
+        text = ", ".join(f"{one.title} {one.show(lists.scores[one.key])}" for one in named)
         notes.append(f"Over all {count:,} queries, in percent: {text}.")
     if len(shown) < count:
         shares = f"{len(shown)} of {count:,} queries are shown"

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -9,8 +10,10 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from scwm.cli.options import Parsers, command
+from scwm.cli.options import Parsers, command, verbosity
 from scwm.core.errors import Interrupted, ScwmError
+
+logger = logging.getLogger(__name__)
 
 SHOWN = ("mAP", "rank1", "seconds", "peak_memory_mib", "peak_gpu_memory_mib")
 
@@ -97,9 +100,10 @@ def _store(dataset: str, size: list[int], source: str | None) -> Path:
 
 
 def _scwm(*arguments: str) -> None:
-    """Each step is a process of its own: its memory is measured, and given back."""
-    print("scwm", *arguments, file=sys.stderr, flush=True)
-    done = subprocess.run([sys.executable, "-m", "scwm", *arguments], env=os.environ, check=False)
+    """Run one step in a process of its own: its memory is measured and then free again."""
+    logger.info(" ".join(arguments))
+    command = [sys.executable, "-m", "scwm", *verbosity(), *arguments]
+    done = subprocess.run(command, env=os.environ, check=False)
     if done.returncode == 75:
         raise Interrupted("The benchmark was stopped.", remedy="call the same command again")
     if done.returncode:

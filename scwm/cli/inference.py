@@ -1,7 +1,7 @@
 """Commands on the user's own crops with a trained model."""
 
 import argparse
-import sys
+import logging
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,8 @@ from scwm.core.errors import ScwmError
 if TYPE_CHECKING:
     from scwm.inference.api import Model
     from scwm.inference.features import CropFeatures
+
+logger = logging.getLogger(__name__)
 
 RUN = "results/runs/mannequins/scwm/seed0"
 CROPS = "files, and folders with all below them"
@@ -166,7 +168,7 @@ def cluster(options: argparse.Namespace) -> None:
     page = write_text(cluster_page(clusters, "Identities of crops"), options.out / "clusters.html")
     loose = int((clusters.labels < 0).sum())
     if clusters.message:
-        print(f"scwm: {clusters.message}", file=sys.stderr)
+        logger.warning(clusters.message)
     if options.json:
         of = dict(zip(map(str, clusters.files), clusters.labels.tolist(), strict=True))
         print_json({"identities": clusters.count, "unclustered": loose, "identity": of})
@@ -181,7 +183,7 @@ def export(options: argparse.Namespace) -> None:
     from scwm.inference.export import export
 
     difference = export(load_model(options.run), options.run, options.out, options.feature)
-    print(f"on random crops the features differ from the model's by at most {difference:.1g}")
+    logger.info("on random crops the features differ from the model's by at most %.1g", difference)
     print(options.out, options.out.with_suffix(".md"), sep="\n")
 
 
@@ -232,7 +234,11 @@ def _open(options: argparse.Namespace) -> "Model":
 def _described(
     options: argparse.Namespace, model: "Model", paths: list[Path]
 ) -> tuple["CropFeatures", dict[str, Any]]:
-    """Features of crops, and what is to be said of them; what cannot be read goes to stderr."""
+    """Extract features of crops; warn of images that cannot be read.
+
+    Returns:
+        The features and a report on them.
+    """
     from scwm.inference.features import crop_features, find_crops
 
     files = find_crops(paths)
@@ -248,15 +254,13 @@ def _described(
         "crops_per_second": round(len(files) / seconds, 1),
     }
     for error in found.unreadable:
-        print(f"scwm: warning: passed over: {error}", file=sys.stderr)
+        logger.warning("image passed over: %s", error)
     if found.unreadable:
-        count = f"{len(found.unreadable):,} of {len(files):,}"
-        print(f"scwm: warning: {count} images could not be read", file=sys.stderr)
-    if not options.json:
-        print(
-            f"{len(found.files):,} crops, {found.feature} feature of {found.features.shape[1]:,} "
-            f"numbers, in {seconds:.1f} s ({len(files) / seconds:,.0f} a second)"
-        )
+        logger.warning(f"{len(found.unreadable):,} of {len(files):,} images could not be read")
+    logger.info(
+        f"{len(found.files):,} crops, {found.feature} feature of {found.features.shape[1]:,} "
+        f"numbers, in {seconds:.1f} s ({len(files) / seconds:,.0f} a second)"
+    )
     return found, report
 
 

@@ -1,5 +1,6 @@
 """GPUs that one job of this machine has to itself, by locks that end with the job's process."""
 
+import logging
 import os
 import stat
 import sys
@@ -7,8 +8,11 @@ import tempfile
 import time
 from pathlib import Path
 
+from scwm.cli.options import verbosity
 from scwm.core.errors import ScwmError
 from scwm.core.lock import Lock
+
+logger = logging.getLogger(__name__)
 
 PAUSE = 0.5  # seconds between two looks for a free GPU
 
@@ -40,7 +44,7 @@ def lease(wanted: int, pool: list[str], folder: Path | None = None) -> dict[str,
     folder = folder or private_folder()
     turn = Lock(folder / "turn.lock")
     if not turn.acquire():
-        print("waiting for a GPU, behind another job that waits", file=sys.stderr)
+        logger.info("waiting for a GPU, behind another job that waits")
         turn.acquire(wait=True)
     locks = {name: Lock(folder / f"{name.replace('/', '-')}.lock") for name in pool}
     leased: dict[str, Lock] = {}
@@ -55,7 +59,7 @@ def lease(wanted: int, pool: list[str], folder: Path | None = None) -> dict[str,
                 others = [
                     f"{n} (process {x.holder()})" for n, x in locks.items() if n not in leased
                 ]
-                print(f"waiting for a GPU; taken: {', '.join(others)}", file=sys.stderr)
+                logger.info("waiting for a GPU; taken: %s", ", ".join(others))
                 told = True
             time.sleep(PAUSE)
     for lock in (turn, *(lock for name, lock in locks.items() if name not in leased)):
@@ -116,5 +120,8 @@ def launch(gpus: int, processes: int, arguments: list[str]) -> list[str]:
     if gpus and "SLURM_JOB_ID" not in os.environ:
         held = lease(gpus, visible_gpus())
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(held)
+    command += ["scwm", *verbosity(), *arguments]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "all")
+    logger.debug("GPUs: %s; command: python %s", visible, " ".join(command[1:]))
     sys.stderr.flush()
-    os.execv(sys.executable, [*command, "scwm", *arguments])
+    os.execv(sys.executable, command)

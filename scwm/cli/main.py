@@ -1,11 +1,13 @@
 """The command line: ``scwm COMMAND`` or ``python -m scwm COMMAND``."""
 
 import argparse
+import logging
 import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import metadata
 from typing import Any
 
@@ -21,42 +23,86 @@ GROUPS = {
     "results": (reporting,),
     "this machine": (machine,),
 }
+logger = logging.getLogger(__name__)
+
 EXIT_STATUS = """\
-exit status: 0 done; 1 an error that you can mend, told without a traceback;
-  2 wrong usage; 75 stopped with its state saved; 130 stopped by Ctrl-C"""
-EXAMPLE = """\
+exit status: 0 done; 1 an error that you can fix; 2 wrong usage;
+  75 stopped, state saved; 130 stopped by Ctrl-C
 example:
   scwm train --help"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status: 0 done, 1 an error of the user's, 75 (EX_TEMPFAIL)
-    stopped with its state saved, 130 stopped by Ctrl-C, 141 (SIGPIPE) nobody reads its output."""
+    """Run one command.
+
+    Args:
+        arguments: the command and its options; default: those of this process.
+
+    Returns:
+        The exit status: 0 done, 1 a user's error, 75 (EX_TEMPFAIL) stopped with its state saved,
+        130 stopped by Ctrl-C, 141 (SIGPIPE) the reader of stdout is gone.
+    """
+    with _messages():
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     parser = build_parser()
     if "_ARGCOMPLETE" in os.environ:  # the shell asks what could come next
         optional_module("argcomplete", "argcomplete").autocomplete(parser)
     try:
         try:
             options = parser.parse_args(arguments)
+            _set_level(options.level)
             following = options.run_command(options)
             if following:  # `launch` of a command that needs no other process
                 options = parser.parse_args(following)
                 options.run_command(options)
         finally:
-            sys.stdout.flush()  # what fails at Python's own end is told without sense
+            sys.stdout.flush()  # a failure at the exit of Python has no useful message
     except BrokenPipeError:  # the reader, `head` for one, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except KeyboardInterrupt:
-        print("scwm: stopped; a training resumes from its last checkpoint", file=sys.stderr)
+        logger.warning("stopped; a training resumes from its last checkpoint")
         return 130
     except Exception as error:
         known = _explained(error)
         if known is None:
             raise
-        print(_folded(f"scwm: error: {known}"), file=sys.stderr)
+        logger.error(known)
+        logger.debug("traceback of this error", exc_info=error)
         return 75 if isinstance(known, Interrupted) else 1
     return 0
+
+
+@contextmanager
+def _messages() -> Iterator[None]:
+    """Send the messages of the package to stderr."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Message())
+    package = logging.getLogger("scwm")
+    package.addHandler(handler)
+    package.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        package.removeHandler(handler)
+        package.setLevel(logging.NOTSET)
+
+
+def _set_level(level: int) -> None:
+    """Choose which messages are shown; of several training processes, the first shows them."""
+    first = os.environ.get("RANK", "0") == "0"
+    logging.getLogger("scwm").setLevel(level if first else logging.ERROR)
+
+
+class _Message(logging.Formatter):
+    """Formats a message as plain text; a warning or an error says so."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        kind = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
+        return _folded(f"scwm: {kind}{super().format(record)}")
 
 
 def _folded(text: str) -> str:
@@ -88,7 +134,7 @@ def _explained(error: Exception) -> ScwmError | None:
 
 
 class _Version(argparse.Action):
-    """Prints the version: read when it is asked for, as the package's metadata take a while."""
+    """Prints the version; reads it only then, because reading the metadata takes a while."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
         try:
@@ -102,11 +148,25 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
     parser = argparse.ArgumentParser(
         "scwm",
-        usage="scwm [-h] [--version] COMMAND ...",
+        usage="scwm [-h] [--version] [-v | -q] COMMAND ...",
         description="Benchmark suite for unsupervised person re-identification (SCWM).",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
+    messages = parser.add_mutually_exclusive_group()
+    for name, level, text in (
+        ("verbose", logging.DEBUG, "show debug messages too"),
+        ("quiet", logging.WARNING, "show only warnings and errors, no progress bars"),
+    ):
+        messages.add_argument(
+            f"-{name[0]}",
+            f"--{name}",
+            action="store_const",
+            const=level,
+            default=logging.INFO,
+            dest="level",
+            help=text,
+        )
     parsers = parser.add_subparsers(
         prog="scwm", required=True, metavar="COMMAND", help=argparse.SUPPRESS
     )
@@ -117,7 +177,7 @@ def build_parser() -> argparse.ArgumentParser:
             module.add(parsers)
         lines.append(f"{title}:")
         lines += [_line(name, p) for name, p in parsers.choices.items() if name not in before]
-    parser.epilog = "\n".join([*lines, "", EXIT_STATUS, EXAMPLE])
+    parser.epilog = "\n".join([*lines, EXIT_STATUS])
     return parser
 
 

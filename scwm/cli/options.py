@@ -5,6 +5,7 @@ Each module has `add(parsers)`, which enters its commands, and one function for 
 
 import argparse
 import json
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -44,6 +45,11 @@ def command(
 def json_option(parser: argparse.ArgumentParser) -> None:
     """Enter --json."""
     parser.add_argument("--json", action="store_true", help="print JSON, for other programs")
+
+
+def verbosity() -> list[str]:
+    """Options that give another `scwm` process the verbosity of this one."""
+    return {logging.DEBUG: ["-v"], logging.WARNING: ["-q"]}.get(logging.getLogger("scwm").level, [])
 
 
 def print_json(content: Any) -> None:

@@ -2,13 +2,15 @@
 
 import argparse
 import json
-import sys
+import logging
 import time
 from pathlib import Path
 from typing import Any
 
 from scwm.cli.options import Parsers, command, open_run
 from scwm.core.errors import ScwmError
+
+logger = logging.getLogger(__name__)
 
 RUN = "results/mine"
 STORE = "data/stores/mannequins/128x64"
@@ -149,7 +151,7 @@ def _train(options: argparse.Namespace) -> None:
     lock = Lock(state.with_name(f"{state.name}.lock"))
     finished = False
     if distributed.is_main() and not lock.acquire():
-        print(f"waiting for process {lock.holder()}, which trains this run", file=sys.stderr)
+        logger.info("waiting for process %s, which trains this run", lock.holder())
         lock.acquire(wait=True)
         finished = written.exists()  # it came to its end
     if distributed.highest(finished):

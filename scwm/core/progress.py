@@ -1,5 +1,6 @@
-"""Progress bars: shown in a terminal, silent elsewhere."""
+"""Progress bars, shown in a terminal only."""
 
+import logging
 import os
 import sys
 from collections.abc import Iterable
@@ -10,8 +11,12 @@ from tqdm import tqdm
 T = TypeVar("T")
 
 
+def is_shown() -> bool:
+    """Whether progress bars are shown: on a terminal, in a training's first process, without -q."""
+    quiet = logging.getLogger("scwm").level > logging.INFO
+    return sys.stderr.isatty() and os.environ.get("RANK", "0") == "0" and not quiet
+
+
 def progress(items: Iterable[T], title: str, total: int | None = None) -> Iterable[T]:
-    """Iterate over `items` behind a bar on stderr; no bar when stderr is not a terminal, nor in
-    other processes of one training than the first."""
-    silent = not sys.stderr.isatty() or os.environ.get("RANK", "0") != "0"
-    return tqdm(items, desc=title, total=total, disable=silent, leave=False)
+    """Iterate over `items` and show a bar on stderr."""
+    return tqdm(items, desc=title, total=total, disable=not is_shown(), leave=False)

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import http.client
+import logging
 import os
 import shutil
 import tarfile
@@ -18,6 +19,8 @@ from scwm.core.errors import ScwmError
 from scwm.core.files import DISK_ERRORS, refusal
 from scwm.core.progress import progress
 from scwm.data.files import new_folder
+
+logger = logging.getLogger(__name__)
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _BLOCK = 1 << 20
@@ -103,6 +106,7 @@ def _download(url: str, part: Path, timeout: float, size: int | None) -> bool:
         OSError: fewer bytes come than announced, or do not fit on the disk.
     """
     done = part.stat().st_size if part.exists() else 0
+    logger.debug("download %s from byte %d", url, done)
     request = urllib.request.Request(url, headers={"User-Agent": "scwm"})
     if done:
         request.add_header("Range", f"bytes={done}-")

@@ -145,3 +145,32 @@ def test_stopped_training_goes_on(trained, scwm, write_config, capsys, monkeypat
     assert scwm(command) == 0
     assert seen == [0, 1, 1] and len(pd.read_csv(trained / "stopped/history.csv")) == 2
     assert not list((trained / ".scwm/state").glob("*/*.pt"))
+
+
+def test_results_go_to_stdout_and_messages_to_stderr(trained, scwm, toy_folder, capsys):
+    words = f"cluster {RUN} {toy_folder / 'query'} --out clusters --k1 30"  # more than crops
+    results = []
+    for verbosity in ("-q ", "", "-v "):
+        capsys.readouterr()
+        assert scwm(verbosity + words) == 0
+        out, err = capsys.readouterr()
+        results.append(out)
+        assert "scwm: warning: " in err  # k1 shrinks
+        assert ("scwm: 8 crops, " in err) == (verbosity != "-q ")
+    assert results == ["2 identities, 0 crops unclustered\nclusters/clusters.html\n"] * 3
+
+
+def test_progress_bars_are_for_terminals_that_are_not_quiet(
+    trained, scwm, toy_folder, monkeypatch, capsys
+):
+    words = f"extract {RUN} {toy_folder / 'query'} --out features.npz"
+    for terminal, option, shown in ((False, "", False), (True, "", True), (True, "-q", False)):
+        monkeypatch.setattr("sys.stderr.isatty", lambda value=terminal: value, raising=False)
+        assert scwm(f"{option} {words}") == 0
+        assert ("crops:" in capsys.readouterr().err) == shown
+
+
+def test_verbose_shows_the_traceback_of_an_error(trained, scwm, capsys):
+    for option, shown in (("", False), ("-v", True)):
+        assert scwm(f"{option} data get nothing --out x") == 1
+        assert ("Traceback" in capsys.readouterr().err) == shown

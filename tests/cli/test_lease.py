@@ -18,11 +18,12 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # A job: takes GPUs, writes when it had them, and goes.
 JOB = """
-import sys, time
+import logging, sys, time
 from pathlib import Path
 from scwm.cli import launch
 
 launch.PAUSE = 0.005
+logging.basicConfig(format="%(message)s", level=logging.INFO)
 folder, wanted, seconds = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
 held = launch.lease(wanted, sys.argv[4].split(","), folder)
 start = time.monotonic()

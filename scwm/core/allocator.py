@@ -1,4 +1,4 @@
-"""Keep freed memory in the process: training asks for the same buffers again at every step."""
+"""Settings of malloc that keep freed memory in the process, for buffers of equal size per step."""
 
 import ctypes
 import sys
@@ -7,10 +7,11 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
 
 
 def keep_freed_memory() -> None:
-    """Tell glibc's malloc not to hand large buffers back to the system after each use.
+    """Configure glibc's malloc to keep large buffers after each use.
 
-    By default each large tensor is mapped, touched page by page and unmapped again; on virtual
-    machines this doubles the time of a training step on a CPU. Elsewhere than on glibc a no-op.
+    By default malloc maps each large tensor, touches it page by page and unmaps it again. On
+    virtual machines this doubles the time of a training step on a CPU. Without glibc the function
+    does nothing.
     """
     if not sys.platform.startswith("linux"):
         return

@@ -1,4 +1,4 @@
-"""The device that torch computes on, and the precision that it computes in."""
+"""The device and the precision of computations in torch."""
 
 import os
 from typing import TypeVar
@@ -13,11 +13,12 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 def default_device() -> torch.device:
-    """The device that the variable SCWM_DEVICE names: cpu, cuda, or auto (also where it is not
-    set), which is the first GPU where there is one, else the CPU.
+    """Return the device that the variable SCWM_DEVICE names: cpu, cuda or auto (the default).
+
+    ``auto`` is the first GPU, or the CPU if torch finds no GPU.
 
     Raises:
-        ScwmError: it names another one, or a GPU that is not there.
+        ScwmError: the variable has another value, or names a GPU and torch finds none.
     """
     wanted = os.environ.get("SCWM_DEVICE") or "auto"
     there = torch.cuda.is_available()
@@ -33,15 +34,15 @@ def default_device() -> torch.device:
 
 
 def place(network: Module, device: torch.device) -> Module:
-    """`network` on `device`, its convolutions stored channels last, which is faster on both."""
+    """Move `network` to `device`, with channels-last convolutions, which are faster on both."""
     return network.to(device).to(memory_format=torch.channels_last)
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """A context in which a network computes in a precision: float32 | tf32 | bfloat16.
+    """Return a context in which a network computes in a precision: float32 | tf32 | bfloat16.
 
-    On a GPU the choice of TF32 for products of float32 stays after the block, as the backward pass
-    runs there.
+    On a GPU the choice of TF32 for products of float32 stays after the block, because the backward
+    pass runs there.
     """
     if device.type == "cuda":
         torch.backends.cudnn.allow_tf32 = precision == "tf32"
@@ -50,11 +51,11 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
 
 
 def resolve_precision(config: Config, device: torch.device, section: str = "training") -> Config:
-    """`config` with a section's `precision` as it is on a device: float32, tf32 or bfloat16.
+    """Resolve a section's `precision` on a device to float32, tf32 or bfloat16.
 
-    ``auto`` becomes bfloat16 on a GPU that computes in it and float32 everywhere else. It does not
+    ``auto`` becomes bfloat16 on a GPU that supports it and float32 everywhere else. It does not
     depend on the kind of CPU: two CPUs would otherwise train two different methods. A CPU has no
-    TF32, so that ``tf32`` becomes float32 there.
+    TF32, so ``tf32`` becomes float32 there.
 
     Args:
         section: training | evaluation.

@@ -5,11 +5,11 @@ from collections.abc import Iterable
 
 
 class ScwmError(RuntimeError):
-    """Something that the user can mend; the command line prints it without a traceback.
+    """An error that the user can fix; the command line prints it without a traceback.
 
     Args:
-        what: what is wrong.
-        where: the file, key or value it is wrong in.
+        what: the problem.
+        where: the file, key or value that has the problem.
         remedy: what to do next.
     """
 
@@ -24,10 +24,10 @@ class ScwmError(RuntimeError):
 
 
 class Interrupted(ScwmError):
-    """A training that was asked to stop and has saved its state; the same call resumes from it."""
+    """A training that stopped on request with its state saved; the same call resumes it."""
 
 
 def suggest(name: object, known: Iterable[str]) -> str:
-    """A question with the known name that is nearest to a wrong one, " Did you mean …?", or ""."""
+    """Suggest the known name that is nearest to a wrong one: " Did you mean …?", or ""."""
     close = difflib.get_close_matches(str(name), list(known), n=1)
     return f" Did you mean '{close[0]}'?" if close else ""

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and what to tell where the disk refuses."""
+"""Files that are written whole or not at all, and errors of the disk."""
 
 import csv
 import errno
@@ -18,20 +18,20 @@ DISK_ERRORS = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), _ROOM),
     **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), _RIGHTS),
 }
-"""What to do where the disk, not the content of a file, is at fault."""
+"""Remedies for errors of the disk, as opposed to errors in the content of a file."""
 
 
 def refusal(error: OSError, path: object = None) -> ScwmError:
-    """The error to show where the operating system refuses `path`, or the file it names."""
+    """Return the error to show when the operating system refuses `path` or the file in `error`."""
     remedy = DISK_ERRORS.get(error.errno or 0, "check the path")
     return ScwmError(error.strerror or str(error), error.filename or path, remedy)
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path` that becomes `path` if the block succeeds.
+    """Yield a temporary file next to `path` that becomes `path` if the block succeeds.
 
-    An error leaves no temporary file, and `path` as it was. A device is written to as it is.
+    An error removes the temporary file and leaves `path` unchanged. A device is written directly.
 
     Raises:
         ScwmError: the operating system refuses the file.
@@ -60,25 +60,25 @@ def write_text(text: str, path: Path) -> Path:
 
 
 def file_hash(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
+    """Return the SHA-256 of a file, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file with a header, as text by column."""
+    """Read the rows of a CSV file with a header, as text by column."""
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object; an empty one where there is no file."""
+    """Read a JSON object; without a file it is empty."""
     return dict(json.loads(path.read_text())) if path.exists() else {}
 
 
 def save_atomically(payload: Mapping[str, Any], path: Path) -> None:
-    """torch.save to a file that is whole or absent, also after a power cut."""
-    import torch  # slow to import: reading a config does without
+    """Save a payload with torch to a file that is whole or absent, also after a power cut."""
+    import torch  # slow to import, and reading a config does not need it
 
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f"{path.name}.{os.getpid()}.part")
@@ -98,7 +98,7 @@ def save_atomically(payload: Mapping[str, Any], path: Path) -> None:
 
 
 def write_json(content: dict[str, Any], path: Path) -> None:
-    """JSON whose bytes depend on the content alone: sorted keys, floats to 6 decimals."""
+    """Write JSON whose bytes depend only on the content: sorted keys, floats to 6 decimals."""
     write_text(json.dumps(_rounded(content), indent=2, sort_keys=True) + "\n", path)
 
 

@@ -7,10 +7,10 @@ from typing import TextIO
 
 
 class Lock:
-    """An advisory lock on a file, which holds the number of the process that has it.
+    """An advisory lock on a file, which contains the number of the process that holds the lock.
 
     Args:
-        path: the lock's file, made where it is missing and left in place.
+        path: the file of the lock; created if it is missing, and never removed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -18,7 +18,7 @@ class Lock:
         self.file: TextIO = open(path, "a+", encoding="ascii")  # noqa: SIM115 - open while held
 
     def acquire(self, wait: bool = False) -> bool:
-        """Take the lock; False where another process has it and we do not wait."""
+        """Take the lock; return False if another process holds it and `wait` is false."""
         try:
             fcntl.flock(self.file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
@@ -29,10 +29,10 @@ class Lock:
         return True
 
     def holder(self) -> str:
-        """The number of the process that took the lock last."""
+        """Return the number of the process that took the lock last."""
         self.file.seek(0)
         return self.file.read().strip()
 
     def release(self) -> None:
-        """Give it back."""
+        """Release the lock."""
         self.file.close()

@@ -1,6 +1,6 @@
-"""Modules that are found by their file's name: nothing lists them, a new one is one file.
+"""Modules that are found by their file name, so that a new one needs no list.
 
-docs/contributing.md says what a module of each kind holds.
+docs/contributing.md describes the content of each kind of module.
 """
 
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ PACKAGE = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of modules, those in one folder.
+    """One kind of modules, which share a folder.
 
     Attributes:
         what: the kind's name in messages.
-        folder: below scwm/.
-        default: what ``true`` stands for, where a setting may also be a switch.
+        folder: the folder below scwm/.
+        default: the name that ``true`` means, if the setting may also be a switch.
     """
 
     what: str
@@ -29,23 +29,23 @@ class Kind:
     default: str = ""
 
     def names(self) -> list[str]:
-        """Every module's name; files that begin with ``_`` are none."""
+        """List the names of the modules, without files that begin with ``_``."""
         files = (PACKAGE / self.folder).glob("*.py")
         return sorted(path.stem for path in files if not path.stem.startswith("_"))
 
     def allows(self, value: object) -> bool:
-        """Whether a setting may be `value`: a name, or a switch where there is a default."""
+        """Whether a setting may be `value`: a name, or a switch if there is a default."""
         return (isinstance(value, bool) and bool(self.default)) or value in self.names()
 
     def choices(self) -> list[str]:
-        """All that `allows` does, as YAML writes it."""
+        """List the allowed values, as YAML writes them."""
         return [*(("true", "false") if self.default else ()), *self.names()]
 
     def file(self, value: str | bool) -> str:
-        """The file, below scwm/, of the module that a setting names.
+        """Return the file, below scwm/, of the module that a setting names.
 
         Raises:
-            ScwmError: there is none of that name.
+            ScwmError: no module has that name.
         """
         name = self.default if value is True else value
         if name not in (known := self.names()):
@@ -57,7 +57,7 @@ class Kind:
         return f"{self.folder}/{name}.py"
 
     def load(self, value: str | bool) -> ModuleType:
-        """The module that a setting names; raises as `file` does."""
+        """Import the module that a setting names; raises the errors of `file`."""
         return import_module("scwm." + self.file(value).removesuffix(".py").replace("/", "."))
 
 
@@ -74,14 +74,14 @@ KINDS = (BACKBONES, LAYOUTS, STRATEGIES, FOREGROUND_CORRECTIONS, SPACE_CORRECTIO
 
 
 def optional_module(name: str, package: str, otherwise: str = "") -> Any:
-    """The module `name` of a package that the suite does not install by itself.
+    """Import the module `name` of a package that the suite does not install.
 
     Args:
-        package: as pip names it.
-        otherwise: what else the user may do.
+        package: name of the package for pip.
+        otherwise: another remedy for the user.
 
     Raises:
-        ScwmError: it is not installed.
+        ScwmError: the package is not installed.
     """
     try:
         return import_module(name)

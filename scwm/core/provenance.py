@@ -1,4 +1,4 @@
-"""Where a number comes from: code, data, weights, versions, hardware, time."""
+"""The origin of a number: code, data, weights, versions, hardware, time."""
 
 import importlib.metadata
 import os
@@ -19,7 +19,7 @@ PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "faiss-cpu
 
 
 def describe_run(config: Config, data_hash: str, weights_hash: str) -> dict[str, Any]:
-    """Provenance of a run as far as it is known when it starts."""
+    """Describe a run as far as it is known at its start."""
     return {
         "config_hash": config_hash(config),
         "data_hash": data_hash,
@@ -30,7 +30,7 @@ def describe_run(config: Config, data_hash: str, weights_hash: str) -> dict[str,
 
 
 def describe_machine() -> dict[str, Any]:
-    """Commit of the code, versions of the packages, and the hardware."""
+    """Describe the commit of the code, the versions of the packages and the hardware."""
     return {
         "commit": _git("rev-parse", "HEAD"),
         "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
@@ -46,13 +46,13 @@ def describe_machine() -> dict[str, Any]:
 
 
 def peak_memory_mib() -> int:
-    """Largest resident size of this process so far, in MiB."""
+    """Return the largest resident size of this process so far, in MiB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak // 1024 if sys.platform != "darwin" else peak // 1024**2
 
 
 def peak_gpu_memory_mib() -> int | None:
-    """Most memory of its GPU that this process had tensors in so far, in MiB; None on a CPU."""
+    """Return the peak GPU memory of this process's tensors so far, in MiB; None on a CPU."""
     return torch.cuda.max_memory_allocated() // 2**20 if torch.cuda.is_available() else None
 
 
@@ -67,8 +67,10 @@ def _versions() -> dict[str, str]:
 
 
 def instruction_sets() -> str:
-    """The vector instructions that the CPU has and those that torch's kernels use, which decide how
-    sums are rounded: ``avx2 avx512f avx512_bf16 (torch: AVX512)``."""
+    """List the vector instructions of the CPU and of torch's kernels.
+
+    They determine the rounding of sums. An example is ``avx2 avx512f avx512_bf16 (torch: AVX512)``.
+    """
     flags = (_cpu_field("flags") or _cpu_field("Features")).split()
     has = [name for name in VECTORS if name in flags]
     set_ = [f"{name}={os.environ[name]}" for name in NARROWING if name in os.environ]
@@ -76,7 +78,7 @@ def instruction_sets() -> str:
 
 
 def _cpu_field(name: str) -> str:
-    """A field of the first CPU in /proc/cpuinfo; empty where there is none."""
+    """Read a field of the first CPU in /proc/cpuinfo; empty if it does not exist."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""Which source files a result depends on, by the imports in them."""
+"""The source files that a result depends on, found by their imports."""
 
 import ast
 import re
@@ -13,13 +13,13 @@ PACKAGE = Path(__file__).resolve().parents[1]
 
 @cache
 def imports(file: str, package: Path = PACKAGE) -> frozenset[str]:
-    """Files of the package that one of its files imports, at its top or within a function.
+    """List the files of the package that one of its files imports, also within a function.
 
-    A name that a package's ``__init__.py`` hands on counts as an import of that file; the quoted
-    path of an HTML template below `package`, in Python or in a template, as one of the template.
+    A name that a package's ``__init__.py`` exports counts as an import of that file. A quoted path of
+    an HTML template below `package`, in Python or in a template, counts as an import of the template.
 
     Args:
-        file: Python or HTML below `package`, as are the files returned.
+        file: path of a Python or HTML file below `package`, like the returned paths.
     """
     text = (package / file).read_text(encoding="utf-8")
     found = {name for name in re.findall(r'"([\w/]+\.html)"', text) if (package / name).is_file()}
@@ -46,13 +46,13 @@ def imports(file: str, package: Path = PACKAGE) -> frozenset[str]:
 
 
 def sources(patterns: Iterable[str]) -> list[str]:
-    """Files that match globs, and all that these import, one through the other.
+    """List the files that match globs and all files that these import, directly or indirectly.
 
-    Modules that are found by their name are imported by nobody: list those that a config names
-    (`scwm.core.config.named_modules`).
+    No file imports the modules that are found by their name. List the modules that a config names
+    as well (`scwm.core.config.named_modules`).
 
     Args:
-        patterns: globs below the package, as are the sorted files returned.
+        patterns: globs below the package; the returned paths, sorted, are also below it.
 
     Raises:
         ScwmError: a pattern matches no file.

@@ -42,7 +42,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Loaded on first use: rendering images needs no deep-learning package."""
+    """Import a name on first use: rendering images needs no deep-learning package."""
     if name not in _MODULES:
         raise AttributeError(f"module 'scwm.data' has no attribute '{name}'")
     return getattr(import_module(f"scwm.data.{_MODULES[name]}"), name)

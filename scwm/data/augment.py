@@ -1,4 +1,4 @@
-"""Augmentation of whole batches on the device, part labels moved along with the images."""
+"""Augmentation of whole batches on the device, with part labels that follow the images."""
 
 from dataclasses import dataclass
 
@@ -13,13 +13,13 @@ _TRIES = 10  # candidate rectangles per image; the first that fits is erased
 
 @dataclass(frozen=True)
 class Draws:
-    """What chance decided for B images; all tensors on one device.
+    """Random decisions for B images; all tensors are on one device.
 
     Attributes:
         flip: (B,) bool, mirrored left to right.
         shift: (B, 2) int64, row and column of the crop's corner in the unpadded image, -pad…pad.
         erased: (B, 4) int64, top, left, height, width of the erased rectangle in the crop;
-            height and width 0 where nothing is erased.
+            height and width 0 if nothing is erased.
     """
 
     flip: Tensor
@@ -27,11 +27,11 @@ class Draws:
     erased: Tensor
 
     def __getitem__(self, rows: slice) -> "Draws":
-        """The draws of these images."""
+        """Select the draws of these images."""
         return Draws(self.flip[rows], self.shift[rows], self.erased[rows])
 
     def to(self, device: torch.device) -> "Draws":
-        """The same draws on another device."""
+        """Copy the draws to another device."""
         moved = (t.to(device, non_blocking=True) for t in (self.flip, self.shift, self.erased))
         return Draws(*moved)
 
@@ -39,8 +39,8 @@ class Draws:
 class Augment:
     """Random flip, zero padding with random crop, and random erasing of a whole batch.
 
-    Flip and crop are those of Cluster Contrast's recipe; random erasing is Zhong et al., AAAI
-    2020 (arXiv 1708.04896), filled with the mean, i.e. 0 after normalisation.
+    Flip and crop follow Cluster Contrast's recipe. Random erasing follows Zhong et al., AAAI 2020
+    (arXiv 1708.04896), filled with the mean, i.e. 0 after normalisation.
 
     Args:
         flip: probability of a mirrored image.
@@ -81,16 +81,16 @@ class Augment:
         Args:
             images: (B,H,W,3) uint8.
             cells: (B,h,w) uint8 part labels on any coarser grid, or None.
-            generator: draws are made on its device.
+            generator: draws use its device.
 
         Returns:
-            (B,3,H,W) float32, normalised, stored channels last; and the cells, moved.
+            (B,3,H,W) float32, normalised, stored channels last; and the moved cells.
         """
         draws = self.draw(len(images), images.shape[1], images.shape[2], generator)
         return self.apply(images, cells, draws)
 
     def draw(self, batch: int, height: int, width: int, generator: torch.Generator) -> Draws:
-        """Decide flip, crop and rectangle for `batch` images of `height` x `width` pixels."""
+        """Draw flip, crop and rectangle for `batch` images of `height` x `width` pixels."""
 
         def uniform(*shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
             draws = torch.rand(*shape, generator=generator, device=generator.device)
@@ -115,14 +115,14 @@ class Augment:
     def apply(
         self, images: Tensor, cells: Tensor | None, draws: Draws
     ) -> tuple[Tensor, Tensor | None]:
-        """Carry out `draws`; shapes as in `__call__`.
+        """Apply `draws`; shapes as in `__call__`.
 
-        A cell takes the label of the source cell that holds its centre after flip and crop, 0
-        outside of the image; a cell whose centre is erased shows no body: 0.
+        A cell takes the label of the source cell that holds its centre after flip and crop. Cells
+        outside the image and cells with an erased centre take 0.
         """
         size = height, width = images.shape[1], images.shape[2]
         padded = F.pad(images, (0, 0, self.pad, self.pad, self.pad, self.pad))
-        # Slices copy whole rows; indices and masks, which need no loop over the images, would take
+        # Slices copy whole rows. Indices and masks need no loop over the images, but would take
         # a CPU several times as long. The draws are read on the host: no device is waited for.
         sides = padded, padded.flip(2)
         corners = zip(draws.flip.tolist(), (draws.shift + self.pad).tolist(), strict=True)
@@ -137,7 +137,7 @@ class Augment:
         return batch, None if cells is None else _move(cells, size, draws.to(cells.device))
 
     def normalise(self, images: Tensor) -> Tensor:
-        """(B,H,W,3) uint8 -> (B,3,H,W) float32 with mean and std removed, stored channels last."""
+        """Normalise (B,H,W,3) uint8 to (B,3,H,W) float32, stored channels last."""
         device = images.device
         if device not in self._scales:  # kept, so that a batch copies nothing from the host
             mean = torch.tensor(self.mean, device=device)
@@ -151,16 +151,15 @@ class Augment:
 
 
 def _centres(cells: int, pixels: int, device: torch.device) -> Tensor:
-    """Centres of `cells` cells over `pixels` pixels, in units of 1 / (2·cells) of a pixel.
+    """Return the centres of `cells` cells over `pixels` pixels, in units of 1 / (2·cells) pixel.
 
-    In these units they are whole numbers, so that no rounding decides on which side of a border
-    a centre lies.
+    In these units they are whole numbers, so rounding never moves a centre across a border.
     """
     return (2 * torch.arange(cells, device=device) + 1) * pixels
 
 
 def _erased(shape: tuple[int, int], size: tuple[int, int], draws: Draws) -> Tensor:
-    """(B,h,w) bool: cells of a grid of `shape` over `size` pixels whose centre is erased."""
+    """Mark the cells (B,h,w) of a grid of `shape` over `size` pixels whose centre is erased."""
     hidden = []
     for axis in (0, 1):
         centre = _centres(shape[axis], size[axis], draws.erased.device)

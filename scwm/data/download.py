@@ -1,4 +1,4 @@
-"""Downloads and archives that cannot half-succeed."""
+"""Downloads and archives that succeed completely or not at all."""
 
 import errno
 import hashlib
@@ -37,14 +37,14 @@ def fetch(
     wait: float = 1.0,
     timeout: float = 60.0,
 ) -> Path:
-    """Download one file from the first of `urls` that delivers it whole.
+    """Download one file from the first of `urls` that delivers it completely.
 
-    The bytes go to `<target>.part`, which is resumed, checked, and only then renamed.
+    The bytes go to `<target>.part`, which is resumed, checked and then renamed.
 
     Args:
         urls: sources of the same file, in order of preference.
-        target: where the file goes; one that already passes the checks is kept.
-        sha256, md5, size: what the file must be, as far as known.
+        target: path of the file; an existing file that passes the checks is kept.
+        sha256, md5, size: expected values of the file, as far as they are known.
         tries: attempts per source, with a pause of `wait` seconds that doubles each time.
         timeout: seconds without a byte after which a connection counts as broken.
 
@@ -52,8 +52,8 @@ def fetch(
         `target`.
 
     Raises:
-        ScwmError: no source delivered the file; says for each what went wrong. Or the disk is
-            full or may not be written to.
+        ScwmError: no source delivered the file; the message lists the failure of each. Or the
+            disk is full or read-only.
     """
     expected = {"size": size, "sha256": sha256, "md5": md5}
     part = target.with_name(f"{target.name}.part")
@@ -69,7 +69,7 @@ def fetch(
         raise refusal(error, target) from error
     failures = []
     for url in urls:
-        if not verifiable:  # nothing would tell that another source's bytes do not fit
+        if not verifiable:  # no check would detect the bytes of another source
             part.unlink(missing_ok=True)
         for attempt in range(tries):
             if attempt:
@@ -82,7 +82,7 @@ def fetch(
                     return target
                 part.unlink()
                 failures.append(f"{url}: {wrong}")
-                if not resumed:  # what was there before may have been at fault
+                if not resumed:  # the earlier bytes may have been wrong
                     break
             except (OSError, http.client.HTTPException, ValueError) as error:
                 if isinstance(error, OSError) and error.errno in DISK_ERRORS:
@@ -100,7 +100,7 @@ def fetch(
 
 
 def _download(url: str, part: Path, timeout: float, size: int | None) -> bool:
-    """Append to `part`, or begin it; returns whether it was there before.
+    """Append to `part`, or begin it; return whether the download was resumed.
 
     Raises:
         OSError: fewer bytes come than announced, or do not fit on the disk.
@@ -113,7 +113,7 @@ def _download(url: str, part: Path, timeout: float, size: int | None) -> bool:
     try:
         response = urllib.request.urlopen(request, timeout=timeout)
     except urllib.error.HTTPError as error:
-        if error.code == 416:  # the part is no beginning of this file
+        if error.code == 416:  # the part is not the beginning of this file
             part.unlink(missing_ok=True)
         raise
     with response:
@@ -131,7 +131,7 @@ def _download(url: str, part: Path, timeout: float, size: int | None) -> bool:
             for block in progress(iter(lambda: response.read(_BLOCK), b""), title, total=blocks):
                 file.write(block)
                 if size is not None and file.tell() > size:
-                    break  # it is another file, maybe without end
+                    break  # it is another, possibly endless file
             file.flush()
             os.fsync(file.fileno())
             got = file.tell() - start
@@ -141,7 +141,7 @@ def _download(url: str, part: Path, timeout: float, size: int | None) -> bool:
 
 
 def _mismatch(path: Path, expected: dict[str, int | str | None]) -> str | None:
-    """What differs between the file and what is expected of it; None if nothing does."""
+    """Describe the first difference of the file from the expected values; None if it matches."""
     for kind, value in expected.items():
         if value is None:
             continue
@@ -152,27 +152,27 @@ def _mismatch(path: Path, expected: dict[str, int | str | None]) -> str | None:
 
 
 def file_hash(path: Path, kind: str = "sha256") -> str:
-    """Hexadecimal digest of a file."""
+    """Return the hexadecimal digest of a file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, kind).hexdigest()
 
 
 def is_archive(path: Path) -> bool:
-    """Whether the name is that of an archive that `unpack` reads."""
+    """Whether `unpack` reads archives of this name."""
     return path.name.lower().endswith(ARCHIVES) and not path.is_dir()
 
 
 def unpack(archive: Path, folder: Path, limit: int = 64 << 30) -> Path:
-    """Unpack a zip or tar into `folder`, which appears only when all of it is there.
+    """Unpack a zip or tar into `folder`, which appears only when it is complete.
 
     Args:
         archive: the archive.
-        folder: the folder to make; one that the suite made is replaced.
-        limit: the most bytes that it may unpack to.
+        folder: the folder to make; an earlier folder of the suite is replaced.
+        limit: largest allowed size of the unpacked files, in bytes.
 
     Raises:
         ScwmError: the archive is broken, cut off or too large, or holds a link or a path that
-            leads out; or the disk refuses a file.
+            leads out of the folder; or the disk refuses a file.
     """
     with new_folder(folder) as temporary:
         extract(archive, temporary, limit)
@@ -180,7 +180,7 @@ def unpack(archive: Path, folder: Path, limit: int = 64 << 30) -> Path:
 
 
 def extract(archive: Path, folder: Path, limit: int = 64 << 30) -> None:
-    """Unpack into an existing folder; checks and errors as in `unpack`."""
+    """Unpack into an existing folder, with the checks and errors of `unpack`."""
     try:
         with _open(archive) as opened:
             members = list(_members(opened, archive))
@@ -201,7 +201,7 @@ def extract(archive: Path, folder: Path, limit: int = 64 << 30) -> None:
                         raise EOFError(f"{name} is {file.tell()} bytes instead of {size}")
     except ScwmError:
         raise
-    except Exception as error:  # the parsers of broken archives raise nearly anything
+    except Exception as error:  # parsers of broken archives raise many kinds of errors
         if isinstance(error, OSError) and error.errno in DISK_ERRORS:
             raise refusal(error, folder) from error
         raise ScwmError(
@@ -227,7 +227,7 @@ def _open(archive: Path) -> zipfile.ZipFile | tarfile.TarFile:
 def _members(
     opened: zipfile.ZipFile | tarfile.TarFile, archive: Path
 ) -> Iterator[tuple[str, int, zipfile.ZipInfo | tarfile.TarInfo]]:
-    """Name, size and entry of every file; refuses whatever is no plain file inside the folder."""
+    """Yield name, size and entry of every file; refuse all but plain files inside the folder."""
     entries: list[tuple[str, int, bool, bool, zipfile.ZipInfo | tarfile.TarInfo]]
     if isinstance(opened, zipfile.ZipFile):
         # The upper half of a zip entry's attributes is its Unix mode: type bits 0o12 are a link.
@@ -241,7 +241,7 @@ def _members(
             plain = one.isdir() or (one.isfile() and not one.issparse())
             entries.append((one.name, one.size, one.isdir(), plain, one))
         assert opened.fileobj is not None
-        # Where the block that marks the end is missing, tarfile takes a cut for the end.
+        # Without the block that marks the end, tarfile does not detect a cut file.
         if opened.fileobj.tell() < opened.offset + tarfile.BLOCKSIZE:
             raise EOFError("it is cut off")
         while opened.fileobj.read(_BLOCK):  # to the checksum at the end of a compressed one

@@ -1,4 +1,4 @@
-"""The data sets of `config/datasets/`, one a file, read strictly: an unknown key is an error."""
+"""The data sets of `config/datasets/`, one per file; an unknown key is an error."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -10,7 +10,7 @@ from scwm.core.errors import ScwmError, suggest
 
 COUNTS = ("train", "query", "gallery", "train_ids", "test_ids")
 SUBSET = ("train_ids", "test_ids")
-KINDS: dict[str, type] = {  # of the values; texts otherwise
+KINDS: dict[str, type] = {  # types of the values; the others are texts
     **dict.fromkeys(("size", "seed"), int),
     **dict.fromkeys(("source", "knobs", "counts", "subset", "options"), dict),
     "urls": list,
@@ -19,11 +19,11 @@ KINDS: dict[str, type] = {  # of the values; texts otherwise
 
 @dataclass(frozen=True)
 class Source:
-    """Where the files come from: one of `path`, `urls` and `preset`, or nothing.
+    """The source of a data set's files: one of `path`, `urls` and `preset`, or none of them.
 
     Attributes:
         path: a local archive, folder or CSV.
-        urls: mirrors of one archive, whose sha256, md5 and size are checked where given.
+        urls: mirrors of one archive, checked by sha256, md5 and size if these are given.
         preset, seed, knobs: a benchmark that the suite renders itself.
     """
 
@@ -59,12 +59,12 @@ class Entry:
 
 
 def data_names() -> list[str]:
-    """Names of the registered data sets."""
+    """List the names of the registered data sets."""
     return sorted(path.stem for path in _folder().glob("*.yaml") if NAME.fullmatch(path.stem))
 
 
 def lookup(name: str) -> Entry:
-    """A data set's entry; what it does not say itself comes from its base, save the counts.
+    """Read a data set's entry; missing keys, except the counts, come from its base.
 
     Raises:
         ScwmError: no such data set, or its entry is malformed.
@@ -111,7 +111,7 @@ def _whole_numbers(values: object, allowed: tuple[str, ...]) -> bool:
 
 
 def _check(values: dict[str, Any], kind: type, where: object) -> dict[str, Any]:
-    """The values of one section, without the empty ones; all keys known, none missing."""
+    """Check the keys of one section and return its values without the empty ones."""
     known = {one.name for one in fields(kind)} - {"name"}
     unknown = set(values) - known
     if unknown:

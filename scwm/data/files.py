@@ -1,4 +1,4 @@
-"""Folders of images: what counts as one, where a data set's root is, and writing one whole."""
+"""Folders of images: their files, the root of a data set, and writing a folder whole."""
 
 import fcntl
 import glob
@@ -13,17 +13,17 @@ from scwm.core.errors import ScwmError
 from scwm.core.files import refusal
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp"})
-# One of them is in every folder that the suite makes, also where Snakemake has removed the files
-# that it knows of, to have them made again.
+# Every folder of the suite holds one of them, also after Snakemake has removed its output files
+# before it makes them again.
 MARKS = ("source.json", "store.json", "masks.npy")
 _LABEL = re.compile(r"-1|\d{1,18}", re.ASCII)  # fits 64 bits
 
 
 def read_label(text: str) -> int:
-    """The identity or camera that a text gives: a whole number from -1 on.
+    """Parse an identity or a camera: a whole number from -1 on.
 
     Raises:
-        ValueError: it gives none.
+        ValueError: the text is not such a number.
     """
     if not _LABEL.fullmatch(text.strip()):
         raise ValueError(f"{text!r} is not a whole number from -1 on")
@@ -31,7 +31,7 @@ def read_label(text: str) -> int:
 
 
 def is_file(path: Path) -> bool:
-    """Whether a file is there; of a name that no disk could hold, it is not."""
+    """Whether a file exists; False also for a name that no disk could hold."""
     try:
         return path.is_file()
     except OSError:
@@ -39,10 +39,10 @@ def is_file(path: Path) -> bool:
 
 
 def read_text(path: Path) -> str:
-    """The text of a list.
+    """Read the text of a list.
 
     Raises:
-        ScwmError: it cannot be read, or is not UTF-8.
+        ScwmError: the file cannot be read, or is not UTF-8.
     """
     try:
         return path.read_text(encoding="utf-8-sig")
@@ -53,7 +53,7 @@ def read_text(path: Path) -> str:
 
 
 def list_images(folder: Path) -> list[Path]:
-    """The image files of one folder, sorted by name; hidden and other files are passed over.
+    """List the image files of one folder, sorted by name, without hidden and other files.
 
     Raises:
         ScwmError: a name is not UTF-8, so that no list could hold it.
@@ -74,10 +74,10 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def find_root(source: Path, needed: tuple[str, ...], title: str) -> Path:
-    """The folder at `source`, or nested up to two levels in it, that holds all of `needed`.
+    """Find the folder that holds all of `needed`: `source`, or one up to two levels below it.
 
     Raises:
-        ScwmError: there is none, or more than one.
+        ScwmError: no folder holds them, or several do.
     """
     if not source.is_dir():
         raise ScwmError(
@@ -107,16 +107,16 @@ def find_root(source: Path, needed: tuple[str, ...], title: str) -> Path:
     raise ScwmError(
         f"{title}: missing {', '.join(missing)}",
         source,
-        f"the folder must hold {', '.join(needed)} side by side",
+        f"the folder must hold {', '.join(needed)}",
     )
 
 
 @contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
-    """A temporary folder beside `target` that becomes `target` if the block succeeds.
+    """Yield a temporary folder next to `target` that becomes `target` if the block succeeds.
 
-    An error leaves neither the temporary folder nor a half-written target; an existing target is
-    replaced only at the end. What a killed process left of its own is removed.
+    An error leaves neither the temporary folder nor a half-written target. An existing target is
+    replaced only at the end. Temporary folders of killed processes are removed.
 
     Raises:
         ScwmError: `target` holds files that the suite did not put there, or the operating system
@@ -130,7 +130,7 @@ def new_folder(target: Path) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         lock = _make_locked(temporary, f".{glob.escape(target.name)}.*.part")
         yield temporary
-        if target.exists():  # set aside, not removed: a reader misses it for a moment only
+        if target.exists():  # renamed, not removed: a reader misses it only for a moment
             target.rename(temporary.with_suffix(".old.part"))
         temporary.rename(target)
     except OSError as error:
@@ -158,10 +158,10 @@ def _check_replaceable(target: Path) -> None:
 
 
 def _make_locked(folder: Path, pattern: str) -> int:
-    """Make `folder` and return a descriptor that locks it until it is closed, or its process ends.
+    """Make `folder` and return a descriptor that locks it until it is closed or its process ends.
 
-    Folders beside it that fit `pattern` and that nobody locks are a killed process's: they go.
-    Where the file system has no locks, they stay.
+    Folders next to it that match `pattern` and that no process locks belong to killed processes
+    and are removed. On a file system without locks they stay.
     """
     parent = os.open(folder.parent, os.O_RDONLY)  # no other process in between
     try:

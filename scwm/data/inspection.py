@@ -1,4 +1,4 @@
-"""Data sets as they are found on this machine: where, whether whole, and what is known of them."""
+"""Data sets on this machine: their places, their integrity, and their registry entries."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ UNKNOWN = "–"
 
 
 def whereabouts(name: str) -> str:
-    """Where a data set's files would come from now; "not here" where that is not known."""
+    """Describe the current source of a data set's files; "not here" if there is none."""
     try:
         source = resolve_source(name)
     except ScwmError:
@@ -24,16 +24,16 @@ def whereabouts(name: str) -> str:
 
 
 def verify_dataset(name: str, root: Path) -> str:
-    """Check the files of a data set where they lie: layout, counts, matches, hashes.
+    """Check the files of a data set in place: layout, counts, matches, hashes.
 
-    Hashes are compared with the registry's, where it records them, and with those of the
-    manifest.csv that `scwm data get` wrote, where it is there.
+    Hashes are compared with the registry and with the manifest.csv of `scwm data get`, if they
+    exist.
 
     Returns:
-        What was found, in words.
+        The result, in words.
 
     Raises:
-        ScwmError: telling what differs, and of the files the first that does.
+        ScwmError: something differs; the message names the first file that differs.
     """
     entry = lookup(name)
     found = check_files(entry, follow(root))
@@ -51,8 +51,7 @@ def verify_dataset(name: str, root: Path) -> str:
 
 
 def data_card(name: str) -> dict[str, Any]:
-    """What the registry says of a data set, and where it is: title, counts, licence, how to get it,
-    what to respect."""
+    """Describe a data set: title, counts, licence, source, place and ethics."""
     entry = lookup(name)
     get = entry.ask or ("the suite renders it" if entry.source.preset else UNKNOWN)
     return {

@@ -6,8 +6,8 @@ import numpy as np
 
 from scwm.core.errors import ScwmError
 
-# In the file's order; told from the joints' mean rows. Left and right share a name, as a person
-# seen from behind has them the other way round.
+# In the file's order, inferred from the joints' mean rows. Left and right share a name, because a
+# view from behind exchanges them.
 JOINTS = (
     *("head", "neck", "shoulder", "elbow", "wrist", "shoulder", "elbow", "wrist"),
     *("hip", "knee", "ankle", "hip", "knee", "ankle"),
@@ -16,9 +16,9 @@ SIZE = (64, 128)  # width and height of Market-1501's images, in pixels
 
 
 def read_keypoints(path: Path, count: int) -> np.ndarray:
-    """The joints of the first `count` images of a split, in the order of their file names.
+    """Read the joints of the first `count` images of a split, in the order of their file names.
 
-    A data set of a split's first identities thus takes the first rows of the split's file.
+    So a data set of a split's first identities takes the first rows of the split's file.
 
     Args:
         path: MATLAB v7.3 file with `pp` of shape (images, 28): 14 x, then 14 y, in pixels from 1.

@@ -1,8 +1,8 @@
-"""The files that a data set consists of, so that any mirror of it can be verified.
+"""The files of a data set, which verify any mirror.
 
 A manifest lists the images, masks and lists that a protocol uses. Its hash is the sha256 over
-the lines `<relative path> <sha256>\\n` in the order of the paths: archives, readmes, stray files
-and the images that the protocol drops do not enter it.
+the lines `<relative path> <sha256>\\n` in the order of the paths. It does not depend on archives,
+readmes, other files and the images that the protocol drops.
 """
 
 import csv
@@ -31,7 +31,7 @@ class Entry(NamedTuple):
 
 
 def dataset_files(dataset: Dataset) -> list[Path]:
-    """Every file that the data set was read from, each once."""
+    """List the files that the data set was read from, each once."""
     files = set(dataset.lists)
     for split in dataset.splits.values():
         files.update(split.paths, split.masks or ())
@@ -39,7 +39,7 @@ def dataset_files(dataset: Dataset) -> list[Path]:
 
 
 def make_manifest(dataset: Dataset) -> list[Entry]:
-    """Hash every file of a data set; entries sorted by path."""
+    """Hash every file of a data set; the entries are sorted by path."""
     files = dataset_files(dataset)
     root = Path(os.path.commonpath([path.parent for path in files]))
 
@@ -52,16 +52,16 @@ def make_manifest(dataset: Dataset) -> list[Entry]:
 
 
 def manifest_hash(entries: list[Entry]) -> str:
-    """The one sha256 that stands for all of them."""
+    """Return one sha256 over all entries."""
     lines = "".join(f"{one.path} {one.sha256}\n" for one in sorted(entries))
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def read_manifest(path: Path) -> list[Entry]:
-    """The entries of a manifest.
+    """Read the entries of a manifest.
 
     Raises:
-        ScwmError: it is not one that `write_manifest` wrote.
+        ScwmError: the file is not a manifest of `write_manifest`.
     """
     rows = list(csv.reader(read_text(path).splitlines()))
     try:

@@ -1,6 +1,6 @@
-"""Data sets by name: where their files come from, loading them, and making them ready on disk.
+"""Data sets by name: their sources, loading, and preparation on disk.
 
-A new data set is one file in `config/datasets/`; a new layout is one in `scwm/data/layouts/`.
+A new data set is one file in `config/datasets/`; a new layout is one file in `scwm/data/layouts/`.
 """
 
 import hashlib
@@ -29,10 +29,10 @@ _URL = re.compile(r"(https?|file)://")
 
 
 def resolve_source(name: str, source: str | Path | None = None, raw: Path | None = None) -> Source:
-    """Where a data set's files are to come from.
+    """Choose the source of a data set's files.
 
-    In order: `source`, the entry's environment variable, `raw` (data/raw/<name>) if it holds
-    files, the registry.
+    The order is `source`, the entry's environment variable, `raw` (data/raw/<name>) if it holds
+    files, and the registry.
 
     Args:
         name: the data set's name.
@@ -40,7 +40,7 @@ def resolve_source(name: str, source: str | Path | None = None, raw: Path | None
         raw: the folder where the suite keeps the data set.
 
     Raises:
-        ScwmError: there is nothing to take it from, or the path does not exist.
+        ScwmError: there is no source, or the path does not exist.
     """
     entry = lookup(name)
     given = source or (os.environ.get(entry.env) if entry.env else None) or None
@@ -61,16 +61,16 @@ def resolve_source(name: str, source: str | Path | None = None, raw: Path | None
     if _URL.match(str(given)):
         return Source(urls=(str(given),))
     path = Path(os.path.expanduser(given))
-    if not os.path.exists(path):  # also of names that no disk could hold
+    if not os.path.exists(path):  # also for names that no disk could hold
         origin = "--source" if source else entry.env or "config/datasets"
         raise ScwmError(f"the source of {name} does not exist", path, f"correct {origin}")
     return Source(path=str(follow(path)))
 
 
 def load_dataset(name: str, source: str | Path | None = None) -> Dataset:
-    """Read a data set under the protocol that its registry entry names.
+    """Read a data set under the protocol of its registry entry.
 
-    Archives, downloads and renderings that are not yet on disk are unpacked once into a cache
+    Archives, downloads and renderings that are not on disk are unpacked once into a cache
     ($SCWM_CACHE, $XDG_CACHE_HOME/scwm or ~/.cache/scwm).
 
     Args:
@@ -78,7 +78,7 @@ def load_dataset(name: str, source: str | Path | None = None) -> Dataset:
         source: a local archive, folder or CSV, or a URL; see `resolve_source` for the default.
 
     Returns:
-        The data set; its `note` says where it departs from the standard protocol or counts.
+        The data set; its `note` lists differences from the standard protocol or counts.
 
     Raises:
         ScwmError: the name is unknown, there is no source, or its files are malformed.
@@ -95,23 +95,23 @@ def load_dataset(name: str, source: str | Path | None = None) -> Dataset:
 
 
 def get_dataset(name: str, source: str | Path | None, out: Path) -> Path:
-    """Make a data set ready in `out`: render, download, unpack, or point to a local folder.
+    """Prepare a data set in `out`: render, download, unpack, or point to a local folder.
 
-    Its files are verified against the manifest hash and the counts that the registry records,
-    and listed in `out/manifest.csv`. A failed call leaves no `out` behind. Data that already
-    lie in `out` are verified in place.
+    The call verifies the files against the manifest hash and the counts of the registry and lists
+    them in `out/manifest.csv`. A failed call leaves no `out` behind. Existing data in `out` are
+    verified in place.
 
     Args:
         name: a file of `config/datasets/`.
         source: see `resolve_source`.
-        out: the folder to make; one that an earlier call made is replaced.
+        out: the folder to make; the folder of an earlier call is replaced.
 
     Returns:
         `out/manifest.csv`.
 
     Raises:
-        ScwmError: there is no source, it cannot be fetched or unpacked, or it is not the data
-            set that the registry describes; a split is empty, or no query has a match.
+        ScwmError: there is no source, it cannot be fetched or unpacked, or it differs from the
+            registry's data set; a split is empty, or no query has a match.
     """
     entry = lookup(name)
     rendered = entry.source.preset is not None and source is None
@@ -134,9 +134,9 @@ def get_dataset(name: str, source: str | Path | None, out: Path) -> Path:
 def _materialise(source: Source, target: Path, out: Path) -> None:
     """Put the files of a preset, an archive or a download into the folder `target`."""
     if source.preset:
-        from scwm.data.mannequins import render  # the renderer is needed here only
+        from scwm.data.mannequins import render  # only this branch needs the renderer
 
-        made = out.with_name(f".{out.name}.rendered")  # half made, it is kept, to be resumed
+        made = out.with_name(f".{out.name}.rendered")  # kept while incomplete, to be resumed
         shutil.rmtree(made, ignore_errors=True)
         render(source.preset, made, seed=source.seed, **source.knobs)
         for path in sorted(made.iterdir()):
@@ -152,16 +152,16 @@ def _materialise(source: Source, target: Path, out: Path) -> None:
             fetch(source.urls, archive, source.sha256, source.md5, source.size)
             extract(archive, target)
         except ScwmError:
-            if not (source.sha256 or source.md5):  # it may be another file: no call must keep it
+            if not (source.sha256 or source.md5):  # it may be another file, which no call may keep
                 archive.unlink(missing_ok=True)
             with suppress(OSError):
-                downloads.rmdir()  # where nothing of it has come
+                downloads.rmdir()  # if nothing has arrived
             raise
         shutil.rmtree(downloads)
 
 
 def _cached(entry: Entry, source: Source) -> Path:
-    """The folder in the cache where the source's files are, made if it is not there."""
+    """Return the source's folder in the cache, and fill it if it does not exist."""
     key = json.dumps(asdict(source), sort_keys=True)
     if source.path:
         stat = Path(source.path).stat()
@@ -183,10 +183,10 @@ def _cached(entry: Entry, source: Source) -> Path:
 
 
 def follow(path: Path) -> Path:
-    """The folder or CSV that a folder made by `get_dataset` points to, or the path itself.
+    """Return the folder or CSV that a folder of `get_dataset` points to, or the path itself.
 
     Raises:
-        ScwmError: the pointer is damaged, or what it points to is gone.
+        ScwmError: the pointer is damaged, or its target is gone.
     """
     pointer = path / SOURCE_FILE
     if not pointer.is_file():
@@ -219,7 +219,7 @@ def _subset(entry: Entry, dataset: Dataset) -> Dataset:
 
 
 def _wrong_counts(entry: Entry, dataset: Dataset) -> str:
-    """Which of the counts that the registry records are not the data set's; "" if none."""
+    """Describe the counts that differ from the registry's; "" if none does."""
     found = {name: len(split) for name, split in dataset.splits.items()}
     found["train_ids"] = len(np.unique(dataset.train.ids))
     found["test_ids"] = len(np.unique(dataset.query.ids))
@@ -237,11 +237,13 @@ def _verify(entry: Entry, root: Path, out: Path) -> Path:
 
 
 def check_files(entry: Entry, root: Path) -> list[FileEntry]:
-    """The files of the data set at `root`: of its layout, counts and, where the registry records
-    it, its hash.
+    """Check layout, counts and, if the registry records it, hash of the data set at `root`.
+
+    Returns:
+        The files of the data set.
 
     Raises:
-        ScwmError: they are not; a split is empty, or no query has a match.
+        ScwmError: something differs, a split is empty, or no query has a match.
     """
     dataset = _read(entry, root)
     if wrong := _wrong_counts(entry, _subset(entry, dataset)):
@@ -258,7 +260,7 @@ def check_files(entry: Entry, root: Path) -> list[FileEntry]:
 
 
 def _check_queries(dataset: Dataset, root: Path) -> None:
-    """Whether a run on the data set can be scored; it would fail only after its training."""
+    """Check that a run on the data set can be scored, before its training."""
     for name, split in dataset.splits.items():
         if not len(split):
             raise ScwmError(f"{dataset.name}: no image in {name}", root, "supply images for it")
@@ -273,5 +275,5 @@ def _check_queries(dataset: Dataset, root: Path) -> None:
             f"({len(np.unique(query.cameras))} camera(s) in query, "
             f"{len(np.unique(gallery.cameras))} in gallery)",
             root,
-            "correct identities and cameras; to train alone, give the folder to `scwm data store`",
+            "correct identities and cameras; to only train, give the folder to `scwm data store`",
         )

@@ -17,17 +17,17 @@ def identity_batches(
 ) -> Iterator[np.ndarray]:
     """Draw batches of `identities` x `instances` rows, grouped by identity.
 
-    No identity comes again before all others have come, none twice in a batch. An identity's
-    rows are distinct where it has `instances` of them; otherwise each of them comes equally
-    often, give or take one. With fewer identities than asked for, a batch holds all of them.
+    No identity appears again before all others have appeared, and none appears twice in a batch.
+    The rows of an identity with at least `instances` rows are distinct; otherwise each row appears
+    equally often, up to one. With fewer identities than requested, a batch holds all of them.
 
     Args:
-        labels: (N,) integer pseudo labels; rows below 0 are never drawn.
+        labels: (N,) integer pseudo labels; rows with a label below 0 are never drawn.
         identities, instances: P and K.
         iterations: the number of batches.
-        generator: the only source of chance.
-        cameras: (N,) integers; where given, an identity's cameras take turns in a batch (the
-            choice of much published code, which thereby uses camera labels).
+        generator: the only source of randomness.
+        cameras: (N,) integers; if given, a batch alternates between the cameras of an identity,
+            as in much published code, which thereby uses camera labels.
 
     Yields:
         (P·K,) int64 row indices.
@@ -69,7 +69,7 @@ def _draw(
 
 
 def _take_turns(rows: np.ndarray, cameras: np.ndarray) -> np.ndarray:
-    """`rows` with each camera's first row before any camera's second, and so on."""
+    """Order `rows` so that each camera's first row precedes any camera's second, and so on."""
     by_camera = np.argsort(cameras, kind="stable")
     starts = np.flatnonzero(np.diff(cameras[by_camera], prepend=-1))
     turn = np.empty(len(rows), dtype=np.int64)

@@ -1,8 +1,8 @@
-"""Images decoded once into memory-mapped uint8 arrays with an index beside them.
+"""Images decoded once into memory-mapped uint8 arrays with an index.
 
-A store is a folder: `images.npy` uint8 (N,H,W,3) RGB, `masks.npy` uint8 (N,H,W) where the data
-set has masks, `index.csv` (row, split, path, id, camera) and `store.json`. Its rows are those of
-train, query and gallery, one after the other.
+A store is a folder: `images.npy` uint8 (N,H,W,3) RGB, `masks.npy` uint8 (N,H,W) if the data set has
+masks, `index.csv` (row, split, path, id, camera) and `store.json`. Its rows hold train, query and
+gallery, one after the other.
 """
 
 import csv
@@ -27,7 +27,7 @@ from scwm.data.types import Dataset
 _INDEX = ("row", "split", "path", "id", "camera")
 _HASH_ROWS = 256
 _NO_STORE = (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, csv.Error)
-_SMALLEST = 8  # pixels; what is smaller shows nobody
+_SMALLEST = 8  # pixels; a smaller image shows no person
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +55,7 @@ class ImageStore:
     """A store on disk, opened for reading.
 
     Raises:
-        ScwmError: the folder holds no store, or one whose files do not fit together.
+        ScwmError: the folder holds no store, or its files do not match each other.
     """
 
     def __init__(self, folder: Path | str) -> None:
@@ -95,7 +95,7 @@ class ImageStore:
         return height, width
 
     def split(self, name: str) -> StoreSplit:
-        """The images of `train`, `query` or `gallery`."""
+        """Return the images of `train`, `query` or `gallery`."""
         counts = self.info["counts"]
         if name not in counts:
             raise ScwmError(f"no split {name!r} in the store", self.folder, f"one of {[*counts]}")
@@ -115,12 +115,12 @@ class ImageStore:
 def build_store(
     dataset: Dataset, folder: Path, image_size: tuple[int, int], workers: int | None = None
 ) -> ImageStore:
-    """Decode a data set into a store; the folder appears, or is replaced, only when it is whole.
+    """Decode a data set into a store; the folder appears, or is replaced, only when complete.
 
-    Images are resized with a bicubic filter (Pillow's, antialiased), masks to the nearest pixel.
+    Images are resized with Pillow's antialiased bicubic filter, masks to the nearest pixel.
 
     Args:
-        dataset: what `load_dataset` returned.
+        dataset: the result of `load_dataset`.
         folder: the store's folder.
         image_size: height and width.
         workers: decoding threads; default one per core.
@@ -137,7 +137,7 @@ def build_store(
         raise ScwmError(f"{dataset.name}: masks in some splits only", dataset.root)
     root = dataset.root
     with new_folder(folder) as temporary:
-        # A memory-mapped file that outgrows the disk would end the process without a word.
+        # A memory-mapped file that outgrows the disk would end the process without a message.
         needed = (3 * len(paths) + len(masks)) * height * width
         if needed > (free := shutil.disk_usage(temporary).free):
             raise ScwmError(

@@ -1,4 +1,4 @@
-"""What a loader returns: three splits of image paths with their identities and cameras."""
+"""The result of a loader: three splits of image paths with their identities and cameras."""
 
 import os
 from dataclasses import dataclass, replace
@@ -13,10 +13,10 @@ class Split:
 
     Attributes:
         paths: N image files.
-        ids: (N,) int64 identities; 0 is a distractor where the data set's protocol has them.
+        ids: (N,) int64 identities; 0 is a distractor if the protocol of the data set has any.
         cameras: (N,) int64 cameras, numbered as in the file names.
         masks: N PNG files of the images' sizes, value = true part index, 0 = background;
-            None where the data set has no masks.
+            None if the data set has no masks.
     """
 
     paths: tuple[Path, ...]
@@ -28,7 +28,7 @@ class Split:
         return len(self.paths)
 
     def select(self, keep: np.ndarray) -> "Split":
-        """The images where `keep`, a boolean (N,) array, is true."""
+        """Select the images where `keep`, a boolean (N,) array, is true."""
         rows = np.flatnonzero(keep)
         return Split(
             tuple(self.paths[row] for row in rows),
@@ -45,9 +45,9 @@ class Dataset:
     Attributes:
         name: its name, a file of `config/datasets/`.
         train, query, gallery: its splits.
-        note: what sets its protocol apart, shown beside every result ("" for the standard one).
-        mask_parts: names of the mask values 1, 2, …; empty where there are no masks.
-        lists: files that say which image belongs to which split, where there are any.
+        note: differences of its protocol, shown with every result ("" for the standard one).
+        mask_parts: names of the mask values 1, 2, …; empty without masks.
+        lists: files that assign images to splits, if there are any.
     """
 
     name: str
@@ -70,7 +70,7 @@ class Dataset:
         return Path(os.path.commonpath([str(folder) for folder in folders]))
 
     def first_identities(self, train_ids: int, test_ids: int) -> "Dataset":
-        """The first identities in sorted order, distractors left out: an easier protocol."""
+        """Select the first identities in sorted order, without distractors: an easier protocol."""
         train = np.unique(self.train.ids)[:train_ids]
         test = np.unique(self.query.ids)[:test_ids]
         note = (

@@ -112,7 +112,7 @@ def test_msmt17_own_layouts(tmp_path, version, layout):
 def test_msmt17_market_style(market):
     data = msmt17.load(market.parent, "msmt17")
     assert len(data.train) == 2 and "Market-style" in data.note
-    with pytest.raises(ScwmError, match="cannot tell list_train"):
+    with pytest.raises(ScwmError, match="does not separate list_train"):
         msmt17.load(market, "msmt17", train_lists=["train"])
 
 

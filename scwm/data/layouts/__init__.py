@@ -1,1 +1,1 @@
-"""Layouts, one a file: how the files of a data set lie on disk, and how they are read."""
+"""Layouts, one per file: the arrangement of a data set's files on disk, and its reader."""

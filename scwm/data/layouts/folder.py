@@ -1,6 +1,6 @@
-"""Any folder of pedestrian crops: in Market naming, or with a CSV of path, identity, camera.
+"""A folder of pedestrian crops: in Market naming, or with a CSV of path, identity, camera.
 
-- A folder with `images.csv` (or the CSV itself): columns path, identity, camera and, if wanted,
+- A folder with `images.csv` (or the CSV itself): columns path, identity, camera and optionally
   split (train, query or gallery); paths are relative to the CSV.
 - A folder with sub-folders `train`, `query`, `gallery` (or Market-1501's own names), of images
   named `<identity>_c<camera>….jpg`.
@@ -37,7 +37,7 @@ def load(source: Path, name: str) -> Dataset:
         return _read_csv(table, name)
     if not source.is_dir():
         raise ScwmError("no such folder or CSV", source, "give a folder of images or a CSV")
-    # First of all: one of Market-1501's folders is called `query` too.
+    # Checked first, because one of Market-1501's folders is also called `query`.
     root = next((f.parent for f in source.glob(f"**/{market1501.FOLDERS['train']}")), None)
     if root is not None:
         return market1501.load(root, name)
@@ -62,7 +62,7 @@ def _read_csv(table: Path, name: str) -> Dataset:
         raise ScwmError(
             f"columns are {', '.join(columns)}",
             table,
-            f"name them {', '.join(COLUMNS)} and, if wanted, split",
+            f"name them {', '.join(COLUMNS)} and optionally split",
         )
     if not rows:
         raise ScwmError("the CSV names no image", table, "add a line for each image")
@@ -79,7 +79,7 @@ def _read_csv(table: Path, name: str) -> Dataset:
             raise ScwmError(
                 "a path, and identity and camera as whole numbers are needed",
                 f"{where}: {','.join(map(str, row.values()))}",
-                "correct the line; identity -1 stands for junk",
+                "correct the line; identity -1 means junk",
             ) from None
         if not is_file(path):
             raise ScwmError(f"no image {row['path']}", where, "paths are relative to the CSV")

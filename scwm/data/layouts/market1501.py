@@ -20,7 +20,7 @@ _NAME = re.compile(r"(-1|\d{1,18})_c(\d{1,18})(?!\d)", re.ASCII)
 
 
 def parse_name(path: Path) -> tuple[int, int]:
-    """Identity and camera in a file name such as `0002_c1s1_000451_03.jpg`.
+    """Parse identity and camera from a file name such as `0002_c1s1_000451_03.jpg`.
 
     Raises:
         ScwmError: the name has another form.
@@ -36,7 +36,7 @@ def parse_name(path: Path) -> tuple[int, int]:
 
 
 def read_folder(folder: Path, masks: Path | None = None) -> Split:
-    """One split from a folder in Market naming, sorted by name, junk (identity -1) dropped.
+    """Read one split from a folder in Market naming, sorted by name, without junk (identity -1).
 
     Args:
         folder: the images.
@@ -69,9 +69,9 @@ def load(source: Path, name: str, mask_parts: tuple[str, ...] = ()) -> Dataset:
     """Read a data set in Market-1501's layout.
 
     Args:
-        source: its folder, or one that holds it (`Market-1501-v15.09.15/` inside).
+        source: its folder, or a folder that holds it (as `Market-1501-v15.09.15/`).
         name: the data set's name.
-        mask_parts: names of the mask values 1, 2, … where a folder `masks/` is there.
+        mask_parts: names of the mask values 1, 2, … if a folder `masks/` exists.
 
     Raises:
         ScwmError: a folder is missing or empty, or a name has another form.

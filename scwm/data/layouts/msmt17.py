@@ -1,9 +1,9 @@
 """MSMT17 (Wei et al., CVPR 2018) in its three layouts.
 
 V1 holds `train/` and `test/`, V2 (faces masked) `mask_train_v2/` and `mask_test_v2/`, each with
-`list_{train,val,query,gallery}.txt` beside them: lines `<relative path> <identity>`. The third is
-Market-1501's layout. Published numbers differ in whether the `val` list is trained on: the
-data set's note says which was.
+`list_{train,val,query,gallery}.txt` next to them: lines `<relative path> <identity>`. The third is
+Market-1501's layout. Published numbers differ in whether training uses the `val` list; the note of
+the data set names the lists.
 """
 
 from collections.abc import Sequence
@@ -21,10 +21,10 @@ TRAIN_LISTS = ("train", "val")
 
 
 def load(source: Path, name: str, train_lists: Sequence[str] = TRAIN_LISTS) -> Dataset:
-    """Read MSMT17 from its folder, whichever layout it has.
+    """Read MSMT17 from its folder, in any of its layouts.
 
     Args:
-        source: its folder, or one that holds it.
+        source: its folder, or a folder that holds it.
         name: the data set's name.
         train_lists: the lists that make up the training split, of `train` and `val`.
 
@@ -51,7 +51,7 @@ def load(source: Path, name: str, train_lists: Sequence[str] = TRAIN_LISTS) -> D
     if _holds(source, market1501.FOLDERS["train"]):
         if set(train_lists) != set(TRAIN_LISTS):
             raise ScwmError(
-                "the Market-style layout cannot tell list_train from list_val",
+                "the Market-style layout does not separate list_train from list_val",
                 source,
                 "supply MSMT17 in its own layout, or leave train_lists at its default",
             )
@@ -95,7 +95,7 @@ def _read_list(path: Path, folder: Path) -> Split:
             ) from None
         parts = PurePosixPath(relative)
         if parts.is_absolute() or ".." in parts.parts or "\\" in relative or ":" in relative:
-            raise ScwmError("a list names a path outside of its folder", where, "mend the list")
+            raise ScwmError("a list names a path outside of its folder", where, "correct the list")
         paths.append(folder / relative)
     if not paths:
         raise ScwmError("the list names no image", path, "supply the list again")

@@ -19,7 +19,7 @@ SHOWN = ("mAP", "rank1", "seconds", "peak_memory_mib", "peak_gpu_memory_mib")
 
 
 def add(parsers: Parsers) -> None:
-    """Enter `benchmark`."""
+    """Add `benchmark`."""
     whole = command(
         parsers,
         "benchmark",
@@ -29,7 +29,7 @@ def add(parsers: Parsers) -> None:
         "scwm benchmark config/market1501.yaml --results results/short \\",
         "    --weights resnet50.pt --set training.epochs=20",
     )
-    whole.add_argument("config", type=Path, help="a benchmark's config, as for Snakemake")
+    whole.add_argument("config", type=Path, help="config of a benchmark, as for Snakemake")
     whole.add_argument("--results", type=Path, default=Path("results"), help="default: results")
     whole.add_argument("--weights", type=Path, help="pretrained weights; default: fetched")
     whole.add_argument("--set", nargs="*", default=[], metavar="KEY.PATH=VALUE")
@@ -45,9 +45,11 @@ def benchmark(options: argparse.Namespace) -> None:
 
     content, assigned = read_yaml(options.config), parse_assignments(options.set)
     if missing := {"datasets", "methods", "seeds"} - content.keys():
-        raise ScwmError(f"No {', '.join(sorted(missing))}.", options.config, "give a benchmark's")
+        raise ScwmError(
+            f"No {', '.join(sorted(missing))}.", options.config, "give a config with it"
+        )
     if content.get("gpu"):
-        os.environ["SCWM_DEVICE"] = "cuda"  # an error where there is none, not days on a CPU
+        os.environ["SCWM_DEVICE"] = "cuda"  # without a GPU an error, not days on a CPU
     for dataset, seed, method in product(*(content[k] for k in ("datasets", "seeds", "methods"))):
         settings = content.get("settings", {})
         for over in (content.get("dataset_settings", {}).get(dataset, {}), assigned):
@@ -59,7 +61,7 @@ def benchmark(options: argparse.Namespace) -> None:
 def _run(
     run: Path, settings: dict[str, Any], content: dict[str, Any], options: argparse.Namespace
 ) -> None:
-    """Make one run, ``…/dataset/method/seedN``, unless it is there."""
+    """Make one run, ``…/dataset/method/seedN``, unless it exists."""
     from scwm.core.config import config_hash, resolve_config, write_yaml
     from scwm.core.files import read_json
 
@@ -89,7 +91,7 @@ def _run(
 
 
 def _store(dataset: str, size: list[int], source: str | None) -> Path:
-    """The data set's decoded images, made where they are missing."""
+    """Return the folder of the data set's decoded images; make it if it is missing."""
     shape, raw = f"{size[0]}x{size[1]}", Path("data/raw", dataset)
     store = Path("data/stores", dataset, shape)
     if not (raw / "manifest.csv").exists():
@@ -100,7 +102,7 @@ def _store(dataset: str, size: list[int], source: str | None) -> Path:
 
 
 def _scwm(*arguments: str) -> None:
-    """Run one step in a process of its own: its memory is measured and then free again."""
+    """Run one step in its own process, which measures and frees its memory."""
     logger.info(" ".join(arguments))
     command = [sys.executable, "-m", "scwm", *verbosity(), *arguments]
     done = subprocess.run(command, env=os.environ, check=False)

@@ -11,7 +11,7 @@ SPLITS = ("train", "query", "gallery")
 
 
 def add(parsers: Parsers) -> None:
-    """Enter the actions of `data`, and `weights`."""
+    """Add the actions of `data`, and `weights`."""
     data = parsers.add_parser(
         "data",
         help="get data sets and decode their images",
@@ -39,19 +39,23 @@ def add(parsers: Parsers) -> None:
         "    --out data/stores/mannequins/128x64",
     )
     store.add_argument("name", help="a file of config/datasets")
-    store.add_argument("--root", type=Path, required=True, help="what `scwm data get` wrote")
+    store.add_argument("--root", type=Path, required=True, help="folder of `scwm data get`")
     store.add_argument("--size", type=_size, required=True, metavar="HxW")
     store.add_argument("--out", type=Path, required=True)
 
     listing = command(
-        actions, "list", data_list, "names, sizes and whether at hand", "scwm data list"
+        actions,
+        "list",
+        data_list,
+        "list names, sizes and places of data sets",
+        "scwm data list",
     )
     json_option(listing)
     card = command(
         actions,
         "card",
         data_card,
-        "what a data set is, its licence, how to get it",
+        "describe a data set, its licence and how to get it",
         "scwm data card market1501",
     )
     card.add_argument("name", help="a file of config/datasets")
@@ -94,7 +98,7 @@ def data_store(options: argparse.Namespace) -> None:
 
 
 def data_list(options: argparse.Namespace) -> None:
-    """`scwm data list`: every data set, and where it is."""
+    """`scwm data list`: list every data set and its place."""
     from scwm.data import data_names
     from scwm.data.inspection import data_card
 
@@ -116,7 +120,7 @@ def data_list(options: argparse.Namespace) -> None:
 
 
 def data_card(options: argparse.Namespace) -> None:
-    """`scwm data card`: what the registry says of a data set."""
+    """`scwm data card`: show the registry entry of a data set."""
     from scwm.data.inspection import data_card
 
     card = data_card(options.name)
@@ -129,7 +133,7 @@ def data_card(options: argparse.Namespace) -> None:
 
 
 def data_verify(options: argparse.Namespace) -> None:
-    """`scwm data verify`: whether a data set's files are what they should be."""
+    """`scwm data verify`: compare the files of a data set with the registry."""
     from scwm.data.inspection import verify_dataset
 
     print(verify_dataset(options.name, options.root))

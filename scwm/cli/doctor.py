@@ -1,4 +1,4 @@
-"""What of this machine the suite can use: packages, hardware, tools, data; and what to do."""
+"""Checks of this machine: packages, hardware, tools, data, with a remedy for each problem."""
 
 import os
 import re
@@ -14,8 +14,8 @@ from pathlib import Path
 from scwm.core.config import CONFIG_DIR
 
 GIB = 1 << 30
-DISK, MEMORY = 5, 4  # GiB that the embedded benchmark wants
-OPTIONAL = {  # beyond the package's own requirements: what for
+DISK, MEMORY = 5, 4  # GiB that the embedded benchmark needs
+OPTIONAL = {  # purpose of each optional package
     "faiss-cpu": "faster neighbour search on a CPU",
     "snakemake": "the benchmark: pip install 'scwm[workflow]'",
     "dvc": "versions of tables and plots: pip install 'scwm[workflow]'",
@@ -29,12 +29,12 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OMP_WAIT_POLICY")
 
 @dataclass(frozen=True)
 class Check:
-    """One thing looked at.
+    """The result of one check.
 
     Attributes:
-        status: ok; missing: needed and not there; optional: not there, and needed by few.
-        found: what is there.
-        remedy: what to do where it is not ok, "" else.
+        status: ok; missing: absent and necessary; optional: absent, and necessary for few users.
+        found: the version, name or amount found.
+        remedy: what to do if the status is not ok, otherwise "".
     """
 
     name: str
@@ -44,10 +44,10 @@ class Check:
 
 
 def examine(results: Path) -> list[Check]:
-    """Look at everything; runs for about a second, changes nothing.
+    """Run all checks, which take about a second and change nothing.
 
     Args:
-        results: folder that results are written to.
+        results: folder of the results.
     """
     return [*_packages(), *_hardware(), *_tools(), *_places(results), *_data()]
 
@@ -87,7 +87,7 @@ def _package(name: str, least: str) -> Check:
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    """``2.14.1+cpu`` -> (2, 14, 1)."""
+    """Parse a version: ``2.14.1+cpu`` -> (2, 14, 1)."""
     return tuple(int(part) for part in re.findall(r"\d+", version.split("+")[0])[:3])
 
 
@@ -103,7 +103,7 @@ def _hardware() -> Iterator[Check]:
             "there is an NVIDIA driver: install a CUDA build of torch",
         )  # fmt: skip
     else:
-        yield Check("GPU", "optional", "none", "the embedded benchmark does without")
+        yield Check("GPU", "optional", "none", "the embedded benchmark does not need one")
     yield Check("CPU instructions", "ok", torch.backends.cpu.get_cpu_capability())
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     yield Check("cores", "ok", f"{cores}; torch uses {torch.get_num_threads()} threads")
@@ -118,7 +118,7 @@ def _hardware() -> Iterator[Check]:
 
 
 def _memory() -> int:
-    """Bytes that processes may still take; 0 where the system does not say."""
+    """Return the available memory in bytes; 0 if it is unknown."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
     except OSError:
@@ -130,7 +130,7 @@ def _memory() -> int:
 def _tools() -> Iterator[Check]:
     for names, remedy in (
         (("git",), "the commit is not recorded: install git"),
-        (("conda", "mamba"), "for `snakemake --use-conda` alone"),
+        (("conda", "mamba"), "only `snakemake --use-conda` needs it"),
     ):
         found = next((path for name in names if (path := shutil.which(name))), None)
         version = _output(found, "--version") if found else "–"
@@ -147,7 +147,7 @@ def _places(results: Path) -> Iterator[Check]:
     folder = next(one for one in (results.absolute(), *results.absolute().parents) if one.exists())
     try:
         with tempfile.TemporaryFile(dir=folder):
-            yield Check("results", "ok", f"{folder} may be written to")
+            yield Check("results", "ok", f"{folder} is writable")
     except OSError as error:
         yield Check("results", "missing", f"{folder}: {error.strerror}", "give --results DIR")
     free = shutil.disk_usage(folder).free
@@ -164,7 +164,7 @@ def _data() -> Iterator[Check]:
     for name in data_names():
         entry, place = lookup(name), whereabouts(name)
         here = place != "not here"
-        variable = f"set {entry.env}=PATH (archive or folder); `scwm data card {name}` tells more"
+        variable = f"set {entry.env}=PATH (archive or folder); see `scwm data card {name}`"
         yield Check(f"data {name}", "ok" if here else "optional", place, "" if here else variable)
     if not (CONFIG_DIR / "base.yaml").is_file():
         yield Check("config", "missing", str(CONFIG_DIR), "run from a checkout: pip install -e .")

@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 RUN = "results/runs/mannequins/scwm/seed0"
-CROPS = "files, and folders with all below them"
+CROPS = "files, and folders with their subfolders"
 
 
 def add(parsers: Parsers) -> None:
-    """Enter `extract`, `rank`, `cluster`, `export` and `parse`."""
+    """Add `extract`, `rank`, `cluster`, `export` and `parse`."""
     feature = _add_model(
         parsers,
         "extract",
         extract,
-        "features of your own crops as a file",
+        "write the features of your own crops to a file",
         f"scwm extract {RUN} crops --out features.npz",
     )
     feature.add_argument("images", type=Path, nargs="+", metavar="IMAGES", help=CROPS)
@@ -51,22 +51,22 @@ def add(parsers: Parsers) -> None:
         choices=("auto", "market", "none"),
         default="auto",
         help="whether file names hold identity and camera, as 0002_c1s1_000451_03.jpg "
-        "(default auto: where all do)",
+        "(default auto: if all do)",
     )
     ranking.add_argument("--out", type=Path, required=True, metavar="DIR")
     clustering = _add_model(
         parsers,
         "cluster",
         cluster,
-        "identities of unlabelled crops: CSV, contact sheets",
+        "group unlabelled crops by identity: CSV, contact sheets",
         f"scwm cluster {RUN} crops --out clusters",
     )
     clustering.add_argument("images", type=Path, nargs="+", metavar="IMAGES", help=CROPS)
     clustering.add_argument("--out", type=Path, required=True, metavar="DIR")
     for name, kind, text in (
-        ("--eps", float, "radius of DBSCAN, 0 to 1: larger joins more"),
-        ("--min-samples", _positive, "crops that make a core"),
-        ("--k1", _positive, "neighbours; about as many as an identity has crops"),
+        ("--eps", float, "radius of DBSCAN, 0 to 1: a larger one joins more"),
+        ("--min-samples", _positive, "number of crops around a core"),
+        ("--k1", _positive, "neighbours; about the number of crops per identity"),
         ("--k2", _positive, "neighbours of the query expansion"),
     ):
         clustering.add_argument(name, type=kind, metavar="N", help=f"{text} (default: the model's)")
@@ -74,7 +74,7 @@ def add(parsers: Parsers) -> None:
         parsers,
         "export",
         export,
-        "a model as TorchScript, ONNX or safetensors, with its card",
+        "write a model as TorchScript, ONNX or safetensors, with its card",
         f"scwm export {RUN} --out model.pt",
     )
     exporting.add_argument("run", type=Path, metavar="RUN", help="folder with model.pt")
@@ -84,19 +84,19 @@ def add(parsers: Parsers) -> None:
         type=Path,
         required=True,
         metavar="FILE",
-        help=".pt (TorchScript), .onnx or .safetensors; the card is FILE's .md",
+        help=".pt (TorchScript), .onnx or .safetensors; the card has the suffix .md",
     )
     parts = command(
         parsers,
         "parse",
         parse,
-        "part masks of crops, or every stage of their parsing",
+        "write part masks of crops, or draw every stage of the parsing",
         f"scwm parse {RUN} crops --masks masks",
         f"scwm parse {RUN} crops --output parsing.png",
     )
     parts.add_argument("run", type=Path, metavar="RUN", help="folder with config.yaml, model.pt")
     parts.add_argument("files", type=Path, nargs="*", metavar="IMAGES", help=f"crops: {CROPS}")
-    parts.add_argument("--store", type=Path, help="in place of IMAGES: show its training images")
+    parts.add_argument("--store", type=Path, help="show its training images instead of IMAGES")
     parts.add_argument(
         "--output",
         type=_picture,
@@ -104,12 +104,12 @@ def add(parsers: Parsers) -> None:
         help=".png or .svg: every stage; IMAGES are parsed as one pseudo identity",
     )
     parts.add_argument(
-        "--masks", type=Path, metavar="DIR", help="of each of IMAGES a PNG of its part labels"
+        "--masks", type=Path, metavar="DIR", help="write a PNG of part labels for each of IMAGES"
     )
     parts.add_argument(
-        "--images", type=int, default=10, metavar="N", help="how many of the store's (default 10)"
+        "--images", type=int, default=10, metavar="N", help="number of training images (default 10)"
     )
-    parts.add_argument("--seed", type=int, default=0, help="of their draw")
+    parts.add_argument("--seed", type=int, default=0, help="seed of their draw")
 
 
 def _add_model(parsers: Parsers, *words: Any) -> argparse.ArgumentParser:
@@ -122,7 +122,7 @@ def _add_model(parsers: Parsers, *words: Any) -> argparse.ArgumentParser:
 
 
 def extract(options: argparse.Namespace) -> None:
-    """`scwm extract`: features of crops."""
+    """`scwm extract`: write features of crops."""
     from scwm.inference.features import save_features
 
     found, report = _described(options, _open(options), options.images)
@@ -134,7 +134,7 @@ def extract(options: argparse.Namespace) -> None:
 
 
 def rank(options: argparse.Namespace) -> None:
-    """`scwm rank`: the gallery in order of similarity to each query."""
+    """`scwm rank`: order the gallery by similarity to each query."""
     from scwm.core.files import write_text
     from scwm.inference.pages import rank_page
     from scwm.inference.rank_lists import RULES, as_json, rank_crops, write_rank_lists
@@ -155,7 +155,7 @@ def rank(options: argparse.Namespace) -> None:
 
 
 def cluster(options: argparse.Namespace) -> None:
-    """`scwm cluster`: identities of unlabelled crops."""
+    """`scwm cluster`: group unlabelled crops by identity."""
     from scwm.core.files import write_text
     from scwm.inference.clusters import cluster_crops, write_clusters
     from scwm.inference.pages import cluster_page
@@ -178,7 +178,7 @@ def cluster(options: argparse.Namespace) -> None:
 
 
 def export(options: argparse.Namespace) -> None:
-    """`scwm export`: a model as one file for other programs, checked, with its card."""
+    """`scwm export`: write a model as one checked file for other programs, with its card."""
     from scwm.inference.api import load_model
     from scwm.inference.export import export
 
@@ -188,10 +188,10 @@ def export(options: argparse.Namespace) -> None:
 
 
 def parse(options: argparse.Namespace) -> None:
-    """`scwm parse`: part masks, and a picture of every stage of the parsing.
+    """`scwm parse`: write part masks and a picture of every stage of the parsing.
 
     Raises:
-        ScwmError: options that do not go together.
+        ScwmError: the options exclude each other.
     """
     from scwm.core import allocator
 
@@ -200,7 +200,7 @@ def parse(options: argparse.Namespace) -> None:
     if not (options.output or options.masks):
         raise ScwmError("Nothing to write.", "--output, --masks", "name one of them, or both")
     if options.masks and not options.files:
-        raise ScwmError("Masks are of images.", "--masks", "give IMAGES")
+        raise ScwmError("Masks need images.", "--masks", "give IMAGES")
     allocator.keep_freed_memory()
     if options.masks:
         from scwm.inference.masks import write_masks

@@ -1,4 +1,4 @@
-"""GPUs that one job of this machine has to itself, by locks that end with the job's process."""
+"""Exclusive GPUs for the jobs of this machine, by locks that end with the job's process."""
 
 import logging
 import os
@@ -14,32 +14,33 @@ from scwm.core.lock import Lock
 
 logger = logging.getLogger(__name__)
 
-PAUSE = 0.5  # seconds between two looks for a free GPU
+PAUSE = 0.5  # seconds between two checks for a free GPU
 
 
 def lease(wanted: int, pool: list[str], folder: Path | None = None) -> dict[str, Lock]:
-    """Take GPUs that no other job has; waits, with a message, until there are enough.
+    """Take GPUs that no other job uses; wait, with a message, until enough are free.
 
-    Jobs come to their turn one after the other, and the one whose turn it is keeps what it has
-    until it has all: none waits for a GPU of a job that waits itself.
+    Jobs take turns. The job whose turn it is keeps its GPUs until it has all of them, so no job
+    waits for a GPU of another waiting job.
 
     Args:
-        wanted: how many.
-        pool: their names, which all jobs must give alike.
-        folder: of the locks; default: one of this user's, so that other users' jobs are not seen.
+        wanted: number of GPUs.
+        pool: names of the GPUs, equal in all jobs.
+        folder: folder of the locks; default: a private folder of this user, which does not see the
+            jobs of other users.
 
     Returns:
-        The names and their locks. A lock is held, also by a command that `os.exec…` puts in this
-        process's place, until it is released or the process ends, in whatever way.
+        The names and their locks. A lock is held, also by a command that replaces this process by
+        `os.exec…`, until it is released or the process ends in any way.
 
     Raises:
-        ScwmError: the pool is too small, or the folder is not this user's alone.
+        ScwmError: the pool is too small, or other users can write to the folder.
     """
     if wanted > len(pool):
         raise ScwmError(
-            f"{wanted} GPU(s) are asked for, and there are {len(pool)} ({', '.join(pool)}).",
+            f"{wanted} GPU(s) are requested, and there are {len(pool)} ({', '.join(pool)}).",
             "CUDA_VISIBLE_DEVICES, `processes` in the benchmark's config",
-            "ask for fewer",
+            "request fewer",
         )
     folder = folder or private_folder()
     turn = Lock(folder / "turn.lock")
@@ -68,7 +69,7 @@ def lease(wanted: int, pool: list[str], folder: Path | None = None) -> dict[str,
 
 
 def visible_gpus() -> list[str]:
-    """Names of the GPUs that CUDA_VISIBLE_DEVICES gives this process; all where it is not set."""
+    """List the GPUs of CUDA_VISIBLE_DEVICES, or all GPUs if the variable is not set."""
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
     if given is not None:
         return [name.strip() for name in given.split(",") if name.strip()]
@@ -78,17 +79,17 @@ def visible_gpus() -> list[str]:
 
 
 def private_folder() -> Path:
-    """A folder for locks that no other user can write to or lead elsewhere.
+    """Return a folder for locks that no other user can write to or redirect.
 
     Raises:
-        ScwmError: what stands there is another user's, or open to others.
+        ScwmError: the folder belongs to another user, or is open to others.
     """
     folder = Path(tempfile.gettempdir(), f"scwm-gpus-{os.getuid()}")
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
         raise ScwmError(
-            "The folder of the GPUs' locks is not this user's alone.",
+            "The folder of the GPUs' locks is not private.",
             folder,
             "remove it, or set TMPDIR to a folder of your own",
         )
@@ -96,15 +97,20 @@ def private_folder() -> Path:
 
 
 def launch(gpus: int, processes: int, arguments: list[str]) -> list[str]:
-    """Become `scwm` with these arguments, in so many processes and on GPUs leased for it.
+    """Replace this process by `scwm` with these arguments, on leased GPUs.
 
-    SLURM gives each job GPUs of its own: there nothing is leased.
+    A SLURM job leases nothing, because SLURM gives each job its own GPUs.
+
+    Args:
+        gpus: number of GPUs to lease.
+        processes: number of processes.
+        arguments: the command and its options.
 
     Returns:
-        The arguments, where one process without a GPU is wanted: that is this process.
+        The arguments if the command needs one process and no GPU: this process then runs it.
 
     Raises:
-        ScwmError: there are too few GPUs, or the command is no training and cannot be shared.
+        ScwmError: there are too few GPUs, or several processes cannot share the command.
     """
     if gpus < 0 or processes < 1 or (processes > 1 and arguments[:1] != ["train"]):
         raise ScwmError(

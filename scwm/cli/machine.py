@@ -1,4 +1,4 @@
-"""A command on this machine: what the suite finds on it."""
+"""The command that checks this machine."""
 
 import argparse
 import textwrap
@@ -9,12 +9,12 @@ from scwm.core.errors import ScwmError
 
 
 def add(parsers: Parsers) -> None:
-    """Enter `doctor`."""
+    """Add `doctor`."""
     checking = command(
         parsers,
         "doctor",
         doctor,
-        "what is installed and found here, and what to do",
+        "list what is installed and found here, and what to do",
         "scwm doctor",
     )
     checking.add_argument(
@@ -24,10 +24,10 @@ def add(parsers: Parsers) -> None:
 
 
 def doctor(options: argparse.Namespace) -> None:
-    """`scwm doctor`: packages, hardware, tools and data, each with what to do.
+    """`scwm doctor`: check packages, hardware, tools and data, with remedies.
 
     Raises:
-        ScwmError: something needed is missing.
+        ScwmError: something necessary is missing.
     """
     from scwm.cli.doctor import examine
 

@@ -48,19 +48,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str] | None) -> int:
     parser = build_parser()
-    if "_ARGCOMPLETE" in os.environ:  # the shell asks what could come next
+    if "_ARGCOMPLETE" in os.environ:  # the shell requests completions
         optional_module("argcomplete", "argcomplete").autocomplete(parser)
     try:
         try:
             options = parser.parse_args(arguments)
             _set_level(options.level)
             following = options.run_command(options)
-            if following:  # `launch` of a command that needs no other process
+            if following:  # `launch` of a command that this process can run
                 options = parser.parse_args(following)
                 options.run_command(options)
         finally:
             sys.stdout.flush()  # a failure at the exit of Python has no useful message
-    except BrokenPipeError:  # the reader, `head` for one, has seen enough
+    except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except KeyboardInterrupt:
@@ -106,7 +106,7 @@ class _Message(logging.Formatter):
 
 
 def _folded(text: str) -> str:
-    """The text, its lines folded between words at a terminal's width."""
+    """Fold the lines of a text between words at the width of the terminal."""
     if not sys.stderr.isatty():
         return text
     width = shutil.get_terminal_size().columns
@@ -117,18 +117,18 @@ def _folded(text: str) -> str:
 
 
 def _explained(error: Exception) -> ScwmError | None:
-    """The error as the user is shown it; None where it is a fault of ours."""
+    """Convert an error for the user; None if it is a bug."""
     if isinstance(error, ScwmError):
         return error
     text = str(error).split("\n")[0]
-    kind = type(error).__name__  # torch has one of its own for a GPU
+    kind = type(error).__name__  # torch has its own error for a GPU
     if kind in ("MemoryError", "OutOfMemoryError") or "can't allocate memory" in text:
         return ScwmError(
             f"Out of memory. {text[:200]}",
             "model.image_size, training.identities, training.instances, evaluation.batch",
             "lower one of them, or give the job more memory",
         )
-    if isinstance(error, OSError):  # a full disk, a folder that may not be written to
+    if isinstance(error, OSError):  # a full disk or a read-only folder
         return refusal(error)
     return None
 
@@ -145,7 +145,7 @@ class _Version(argparse.Action):
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of all commands."""
+    """Build the parser of all commands."""
     parser = argparse.ArgumentParser(
         "scwm",
         usage="scwm [-h] [--version] [-v | -q] COMMAND ...",

@@ -1,6 +1,7 @@
-"""What each command does, and its options; torch and the like are imported by those that need it.
+"""Helpers of the commands.
 
-Each module has `add(parsers)`, which enters its commands, and one function for each of them.
+Each module of commands has `add(parsers)`, which adds its commands, and one function per command.
+Only functions that need torch or other large packages import them.
 """
 
 import argparse
@@ -24,12 +25,14 @@ def command(
     text: str,
     *examples: str,
 ) -> argparse.ArgumentParser:
-    """Enter a command.
+    """Add a command.
 
     Args:
-        run: what it does with its options.
-        text: one line of what it does.
-        examples: commands to copy, shown at the end of its help.
+        parsers: the parsers that the command joins.
+        name: name of the command.
+        run: function that runs the command with its options.
+        text: description in one line.
+        examples: commands to copy, shown at the end of the help.
     """
     parser = parsers.add_parser(
         name,
@@ -43,7 +46,7 @@ def command(
 
 
 def json_option(parser: argparse.ArgumentParser) -> None:
-    """Enter --json."""
+    """Add --json."""
     parser.add_argument("--json", action="store_true", help="print JSON, for other programs")
 
 
@@ -53,12 +56,12 @@ def verbosity() -> list[str]:
 
 
 def print_json(content: Any) -> None:
-    """Print for other programs."""
+    """Print JSON for other programs."""
     print(json.dumps(content, indent=2, ensure_ascii=False))
 
 
 def print_table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
-    """Print rows in columns, the header first; the columns `right` are set right."""
+    """Print rows in columns, the header first; the columns `right` are right-aligned."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = (
@@ -69,7 +72,11 @@ def print_table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> Non
 
 
 def open_run(run: Path, store: Path) -> tuple["Config", "ImageStore"]:
-    """The config of a run and its store; a ScwmError where the store holds other images."""
+    """Load the config of a run and open its store.
+
+    Raises:
+        ScwmError: the store holds other images.
+    """
     from scwm.core.config import load_config
     from scwm.core.errors import ScwmError
     from scwm.data import ImageStore

@@ -11,7 +11,7 @@ from scwm.cli.options import Parsers, command, json_option, print_json, print_ta
 
 
 def add(parsers: Parsers) -> None:
-    """Enter `table`, `plot`, `page`, `dashboard`, `check`, `compare` and `verify`."""
+    """Add `table`, `plot`, `page`, `dashboard`, `check`, `compare` and `verify`."""
     made = _add_report(
         parsers,
         "table",
@@ -21,7 +21,7 @@ def add(parsers: Parsers) -> None:
         "    --seeds 0 --out results/tables/main",
     )
     _add_name(made, reporting.TABLES)
-    made.add_argument("--metrics", type=Path, help="JSON for the figures, as dvc metrics reads it")
+    made.add_argument("--metrics", type=Path, help="JSON file of the numbers, for dvc metrics")
     made = _add_report(
         parsers,
         "plot",
@@ -53,7 +53,7 @@ def add(parsers: Parsers) -> None:
         parsers,
         "check",
         check,
-        "fail where a required claim is not held",
+        "fail if a required claim is not held",
         "scwm check results/tables/claims.csv",
     )
     checking.add_argument("table", type=Path, help="claims.csv")
@@ -61,7 +61,7 @@ def add(parsers: Parsers) -> None:
         parsers,
         "compare",
         compare,
-        "what differs between two runs, or two methods over seeds",
+        "compare two runs, or two methods over seeds",
         "scwm compare results/runs/mannequins/global_only results/runs/mannequins/scwm",
     )
     for side in ("first", "second"):
@@ -73,15 +73,15 @@ def add(parsers: Parsers) -> None:
         parsers,
         "verify",
         verify,
-        "recompute metrics and the main table from what is stored",
+        "recompute metrics and the main table from stored files",
         "scwm verify results",
         "scwm verify results --dataset mannequins --method scwm --seed 0 --measure mAP",
     )
     verifying.add_argument("results", type=Path, help="folder that holds runs/ and tables/")
-    verifying.add_argument("--dataset", help="this one alone")
-    verifying.add_argument("--method", help="this one alone")
-    verifying.add_argument("--seed", type=int, help="this one alone, and no table")
-    verifying.add_argument("--measure", help="this one alone, each value on a line: mAP, rank1 …")
+    verifying.add_argument("--dataset", help="only this one")
+    verifying.add_argument("--method", help="only this one")
+    verifying.add_argument("--seed", type=int, help="only this one, and no table")
+    verifying.add_argument("--measure", help="only this one, each value on a line: mAP, rank1 …")
 
 
 def _add_name(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
@@ -94,7 +94,7 @@ def _add_report(parsers: Parsers, *words: Any) -> argparse.ArgumentParser:
     parser.add_argument("--datasets", nargs="+", required=True)
     parser.add_argument("--methods", nargs="+", required=True)
     parser.add_argument("--seeds", nargs="+", type=int, required=True)
-    parser.add_argument("--partial", action="store_true", help="gaps for missing runs")
+    parser.add_argument("--partial", action="store_true", help="show gaps for missing runs")
     parser.add_argument("--out", type=Path, required=True)
     return parser
 
@@ -107,7 +107,7 @@ def report(make: Callable[..., list[Path]], *first: Any, options: argparse.Names
 
 
 def dashboard(options: argparse.Namespace) -> None:
-    """`scwm dashboard`: losses, pseudo labels and times of one run or several."""
+    """`scwm dashboard`: draw losses, pseudo labels and times of one run or several."""
     from scwm.reporting.dashboard import write_dashboard
 
     write_dashboard(options.runs, options.out)
@@ -115,14 +115,14 @@ def dashboard(options: argparse.Namespace) -> None:
 
 
 def check(options: argparse.Namespace) -> None:
-    """`scwm check`: whether the required claims hold."""
+    """`scwm check`: check whether the required claims hold."""
     from scwm.reporting.tables.claim_table import check_claims
 
     print(check_claims(options.table))
 
 
 def compare(options: argparse.Namespace) -> None:
-    """`scwm compare`: differences of all measures, with what the seeds or queries say of them."""
+    """`scwm compare`: show the differences of all measures, with intervals."""
     from scwm.reporting.compare import as_json, cells, compare
 
     found = compare(options.first, options.second)
@@ -134,7 +134,7 @@ def compare(options: argparse.Namespace) -> None:
 
 
 def verify(options: argparse.Namespace) -> None:
-    """`scwm verify`: whether results follow from what is stored."""
+    """`scwm verify`: check whether results follow from the stored files."""
     from scwm.reporting.verify import verify
 
     chosen = options.dataset, options.method, options.seed, options.measure

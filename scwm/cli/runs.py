@@ -1,4 +1,4 @@
-"""Commands that make a run: its config, its training and its scores."""
+"""Commands for a run: its config, its training and its scores."""
 
 import argparse
 import json
@@ -17,12 +17,12 @@ STORE = "data/stores/mannequins/128x64"
 
 
 def add(parsers: Parsers) -> None:
-    """Enter `config`, `train`, `evaluate`, `study` and `launch`."""
+    """Add `config`, `train`, `evaluate`, `study` and `launch`."""
     settings = command(
         parsers,
         "config",
         config,
-        "write out every setting of one run",
+        "write every setting of one run",
         "scwm config --method scwm --dataset mannequins --set training.epochs=5 \\",
         f"    --out {RUN}/config.yaml",
     )
@@ -53,7 +53,7 @@ def add(parsers: Parsers) -> None:
         parsers,
         "study",
         study,
-        "corrections and memories at RUN's own features",
+        "compare corrections and memories at RUN's own features",
         f"scwm study {RUN} --store {STORE}",
     )
     studying.add_argument("--keypoints", type=Path, help="joints of the training images (.mat)")
@@ -61,13 +61,16 @@ def add(parsers: Parsers) -> None:
         parsers,
         "launch",
         launch,
-        "run a command in several processes, on GPUs that no other job has",
+        "run a command in several processes, on GPUs that no other job uses",
         f"scwm launch --processes 4 --gpus 4 -- train {RUN} \\",
         f"    --store {STORE}",
     )
     launching.add_argument("--processes", type=int, default=1, help="of a training (default 1)")
     launching.add_argument(
-        "--gpus", type=int, default=0, help="to lease, of CUDA_VISIBLE_DEVICES or all (default 0)"
+        "--gpus",
+        type=int,
+        default=0,
+        help="GPUs to lease from CUDA_VISIBLE_DEVICES or all (default 0)",
     )
     launching.add_argument(
         "arguments", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="one of these commands"
@@ -82,7 +85,7 @@ def _add_run(parsers: Parsers, *words: Any) -> argparse.ArgumentParser:
 
 
 def config(options: argparse.Namespace) -> None:
-    """`scwm config`: write out every setting of one run.
+    """`scwm config`: write every setting of one run.
 
     Raises:
         ScwmError: a value is not valid, or names another run.
@@ -102,7 +105,7 @@ def config(options: argparse.Namespace) -> None:
         raise ScwmError(f"Not valid JSON: {error}", "--overrides", remedy) from error
     config = resolve_config(options.method, options.dataset, options.seed, overrides)
     assigned = parse_assignments(options.set)
-    for key in ("method", "dataset", "seed"):  # the run would bear a name that is not its own
+    for key in ("method", "dataset", "seed"):  # the run would have a wrong name
         if key in assigned:
             raise ScwmError(f"--set cannot change the {key}.", f"--set {key}", f"use --{key}")
     config = merge(config, assigned)
@@ -111,7 +114,7 @@ def config(options: argparse.Namespace) -> None:
 
 
 def train(options: argparse.Namespace) -> None:
-    """`scwm train`: train a run, or resume it; in several processes where torchrun calls it."""
+    """`scwm train`: train a run, or resume it; under torchrun in several processes."""
     from scwm.core import distributed
     from scwm.core.device import default_device
 
@@ -120,7 +123,7 @@ def train(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    """Waits where another call trains the run."""
+    """Train; wait while another process trains the run."""
     from scwm.core import allocator, distributed, provenance
     from scwm.core.device import default_device, resolve_precision
     from scwm.core.files import file_hash, write_json
@@ -153,7 +156,7 @@ def _train(options: argparse.Namespace) -> None:
     if distributed.is_main() and not lock.acquire():
         logger.info("waiting for process %s, which trains this run", lock.holder())
         lock.acquire(wait=True)
-        finished = written.exists()  # it came to its end
+        finished = written.exists()  # the other process finished it
     if distributed.highest(finished):
         return
     checkpoints = Checkpoints(state, training_key(config, data_hash, weights_hash))
@@ -161,7 +164,7 @@ def _train(options: argparse.Namespace) -> None:
     if not distributed.is_main():
         return
     spent = time.perf_counter() - start
-    record["seconds_train"] = max(spent, training_seconds(history))  # earlier processes' too
+    record["seconds_train"] = max(spent, training_seconds(history))  # includes earlier processes
     record["images_per_second"] = training_speed(config, history)
     record["peak_memory_mib"] = provenance.peak_memory_mib()
     record["peak_gpu_memory_mib"] = provenance.peak_gpu_memory_mib()
@@ -187,7 +190,7 @@ def evaluate(options: argparse.Namespace) -> None:
 
 
 def study(options: argparse.Namespace) -> None:
-    """`scwm study`: what corrections and weights do at its features."""
+    """`scwm study`: compare corrections and weights at the features of a run."""
     from scwm.core import allocator
     from scwm.evaluation.study import study
 
@@ -197,7 +200,7 @@ def study(options: argparse.Namespace) -> None:
 
 
 def launch(options: argparse.Namespace) -> list[str]:
-    """`scwm launch`: become another command, or return its arguments to be run here."""
+    """`scwm launch`: become another command, or return the arguments to run here."""
     from scwm.cli.launch import launch
 
     arguments = options.arguments[options.arguments[:1] == ["--"] :]

@@ -15,8 +15,8 @@ PACKAGE = Path(__file__).resolve().parents[1]
 def imports(file: str, package: Path = PACKAGE) -> frozenset[str]:
     """List the files of the package that one of its files imports, also within a function.
 
-    A name that a package's ``__init__.py`` exports counts as an import of that file. A quoted path of
-    an HTML template below `package`, in Python or in a template, counts as an import of the template.
+    A name that a package's ``__init__.py`` exports counts as an import of that file. In Python or
+    in a template, a quoted path of an HTML template below `package` counts as an import of it.
 
     Args:
         file: path of a Python or HTML file below `package`, like the returned paths.

@@ -1,4 +1,4 @@
-"""Features that nothing was trained for: what a trained method has to beat."""
+"""Features without training, which a trained method has to surpass."""
 
 import itertools
 
@@ -14,13 +14,13 @@ STRIPES, BINS, CHUNK = 6, 8, 256
 
 
 def random_features(count: int, seed: int, split: str, dimensions: int = 256) -> Tensor:
-    """(count, dimensions) unit vectors drawn uniformly: retrieval by chance."""
+    """Draw (count, dimensions) unit vectors uniformly, for retrieval by chance."""
     draw = torch.randn(count, dimensions, generator=torch_generator(seed, split))
     return F.normalize(draw, dim=1)
 
 
 def colour_histogram(images: np.ndarray) -> Tensor:
-    """Square roots of the RGB histograms (8 bins a channel) of six horizontal stripes.
+    """Compute square roots of RGB histograms (8 bins per channel) of six horizontal stripes.
 
     The inner product of two such vectors is the mean Bhattacharyya coefficient of their
     histograms.

@@ -1,4 +1,4 @@
-"""The scores of one run: features of query and gallery, metrics, and examples for pictures."""
+"""The scores of one run: features of query and gallery, metrics, and examples for figures."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,7 +33,7 @@ STORED = {"global": "global_feature", "parts": "part_features", "visibility": "v
 
 
 class Side(NamedTuple):
-    """Query or gallery: what a run says of its N images, their identities and cameras, (N,)."""
+    """Query or gallery: the outputs for its N images, and their identities and cameras, (N,)."""
 
     embedding: Embedding
     ids: np.ndarray
@@ -41,7 +41,7 @@ class Side(NamedTuple):
 
 
 def restore_network(config: Config, state: dict[str, Tensor]) -> Network:
-    """The network of a run's config with the weights of a trained one.
+    """Build the network of a run's config and load trained weights.
 
     Raises:
         ScwmError: the config lacks a setting, or a weight is infinite or not a number.
@@ -54,10 +54,10 @@ def restore_network(config: Config, state: dict[str, Tensor]) -> Network:
 
 
 def load_network(path: Path) -> tuple[Network, Config]:
-    """The network and config in a run's model.pt; no code in the file is run.
+    """Load the network and config of a run's model.pt, without running code from the file.
 
     Raises:
-        ScwmError: no such file, or it is no model of this suite.
+        ScwmError: the file does not exist, or is not a model of this suite.
     """
     try:
         payload = torch.load(path, map_location="cpu", weights_only=True)
@@ -107,9 +107,9 @@ def evaluate(run: Path, store: ImageStore) -> None:
 
 
 def rank_features(sides: Mapping[str, Side]) -> dict[str, dict[str, float]]:
-    """Ranking measures of every test feature of `query` in `gallery`.
+    """Compute the ranking measures of every test feature of `query` in `gallery`.
 
-    The test features are made on the CPU, so that those of stored features are the same.
+    The CPU computes the test features, so stored features give the same ones.
     """
     query, gallery = sides["query"], sides["gallery"]
     found, searched = query.embedding.features(), gallery.embedding.features()
@@ -124,7 +124,7 @@ def rank_features(sides: Mapping[str, Side]) -> dict[str, dict[str, float]]:
 
 
 def write_features(sides: Mapping[str, Side], path: Path) -> None:
-    """Store what `read_features` reads, float32 as it is: packed it is hardly smaller."""
+    """Store the sides for `read_features`, as uncompressed float32; compression saves little."""
     arrays: dict[str, Any] = {}
     for name, (embedding, ids, cameras) in sides.items():
         tensors = {key: getattr(embedding, attribute) for key, attribute in STORED.items()}
@@ -135,10 +135,10 @@ def write_features(sides: Mapping[str, Side], path: Path) -> None:
 
 
 def read_features(path: Path) -> dict[str, Side]:
-    """The sides `query` and `gallery` of a run's features.npz, without part labels and pixels.
+    """Read the sides `query` and `gallery` of a run's features.npz, without labels and pixels.
 
     Raises:
-        ScwmError: no such file, or one that `scwm evaluate` did not write.
+        ScwmError: the file does not exist, or `scwm evaluate` did not write it.
     """
 
     def side(stored: Mapping[str, np.ndarray], name: str) -> Side:
@@ -157,7 +157,7 @@ def read_features(path: Path) -> dict[str, Side]:
 
 
 def describe_protocol(config: Config, note: str) -> str:
-    """What sets the run's data, use of labels and precision apart from the standard protocol."""
+    """Describe differences of data, use of labels and precision from the standard protocol."""
     training, scores = config["training"], config["evaluation"]["precision"]
     notes = [note]
     if training["sampler"] == "identities_and_cameras":
@@ -170,7 +170,7 @@ def describe_protocol(config: Config, note: str) -> str:
 
 
 def describe(config: Config, network: Network, split: StoreSplit, name: str) -> Embedding:
-    """Features of one split by the run's kind, a network's or a control's; on the CPU."""
+    """Compute features of one split by the run's network or control, returned on the CPU."""
     if config["kind"] == "random_features":
         return Embedding(random_features(len(split), config["seed"], name))
     if config["kind"] == "colour_histogram":
@@ -188,7 +188,7 @@ def describe(config: Config, network: Network, split: StoreSplit, name: str) -> 
 def score_masks(
     config: Config, embeddings: list[Embedding], splits: list[StoreSplit]
 ) -> dict[str, float] | None:
-    """Parsing scores over query and gallery; None without parsed parts or without true masks."""
+    """Score the parsing of query and gallery; None without parsed parts or without true masks."""
     labels = [e.part_labels for e in embeddings]
     if config["model"]["part_source"] != "parsed" or labels[0] is None or labels[1] is None:
         return None
@@ -202,7 +202,7 @@ def score_masks(
 
 
 def score_parts(embedding: Embedding) -> dict[str, float] | None:
-    """Use and likeness of the parts over the gallery; None without parts."""
+    """Score the use and the similarity of the parts over the gallery; None without parts."""
     features, seen = embedding.part_features, embedding.visibility
     if features is None or seen is None:
         return None
@@ -214,7 +214,7 @@ def score_parts(embedding: Embedding) -> dict[str, float] | None:
 
 
 def last_labels(history: Path) -> dict[str, int | float] | None:
-    """Pseudo-label scores of the last epoch, None for a run that was not trained."""
+    """Return the pseudo-label scores of the last epoch, None for a run without training."""
     rows = read_csv(history)
     if not rows:
         return None
@@ -227,7 +227,7 @@ def last_labels(history: Path) -> dict[str, int | float] | None:
 def rank_examples(
     query: StoreSplit, gallery: StoreSplit, query_features: Tensor, gallery_features: Tensor
 ) -> dict[str, np.ndarray]:
-    """Rank lists of queries spread evenly over the query split, by features (Q,D) and (G,D)."""
+    """Compute rank lists of evenly spread queries, by features (Q,D) and (G,D)."""
     rows = np.unique(np.linspace(0, len(query) - 1, EXAMPLE_QUERIES).astype(int))
     index, score, correct = ranked_lists(
         query_features[torch.from_numpy(rows).to(query_features.device)],
@@ -247,7 +247,7 @@ def rank_examples(
 
 
 def mask_examples(split: StoreSplit, embedding: Embedding) -> dict[str, np.ndarray]:
-    """Images with predicted part labels and true masks, spread evenly over the split."""
+    """Collect evenly spread images of a split with predicted part labels and true masks."""
     rows = np.unique(np.linspace(0, len(split) - 1, EXAMPLE_MASKS).astype(int))
     examples = {"mask_images": np.array(split.images[rows])}
     if embedding.part_labels is not None:

@@ -1,4 +1,4 @@
-"""Pseudo labels against true identities: reported for each epoch, never used in training."""
+"""Pseudo labels compared with true identities, for each epoch; training never uses them."""
 
 import numpy as np
 import torch
@@ -8,12 +8,12 @@ from scwm.core.errors import ScwmError
 
 
 def label_scores(labels: np.ndarray | Tensor, truth: np.ndarray | Tensor) -> dict[str, float]:
-    """Clusters, share of unclustered images, and agreement with the true identities.
+    """Count clusters and unclustered images, and score the agreement with true identities.
 
-    ARI and NMI (arithmetic mean) are taken over the clustered images, which are the ones that an
-    epoch trains on; unclustered images stand in no cluster and do not count as clusters of one.
-    A labelling that clusters only easy images therefore scores well: read both beside
-    `unclustered_share`. Without any cluster both are 0.
+    ARI and NMI (arithmetic mean) cover the clustered images, on which an epoch trains. Unclustered
+    images are in no cluster and do not count as clusters of one image. So a labelling that clusters
+    only easy images scores well: read both together with `unclustered_share`. Without any cluster
+    both are 0.
 
     Args:
         labels: (N,) pseudo labels, -1 = unclustered.
@@ -25,13 +25,13 @@ def label_scores(labels: np.ndarray | Tensor, truth: np.ndarray | Tensor) -> dic
     Raises:
         ScwmError: lengths differ or are 0.
     """
-    # Slow to import: an evaluation does without.
+    # Slow to import, and an evaluation does not need it.
     from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
     labels, truth = torch.as_tensor(labels).cpu().numpy(), torch.as_tensor(truth).cpu().numpy()
     if labels.ndim != 1 or labels.shape != truth.shape or not len(labels):
         raise ScwmError(
-            "one pseudo label and one identity for each image are needed",
+            "each image needs one pseudo label and one identity",
             f"labels {labels.shape}, identities {truth.shape}",
         )
     clustered = labels >= 0

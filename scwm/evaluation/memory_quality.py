@@ -1,14 +1,14 @@
-"""What the memory's weights do, against true identities and true masks: read for scoring only."""
+"""Effects of the memory's weights, scored by true identities and masks."""
 
 import numpy as np
 
 
 def wrong_members(labels: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Which images are not of the identity that most images of their cluster have.
+    """Mark images whose identity differs from the majority identity of their cluster.
 
     Args:
         labels: (N,) pseudo labels, -1 = unclustered.
-        truth: (N,) true identities; of equally frequent ones the lowest is the cluster's.
+        truth: (N,) true identities; the lowest of equally frequent ones is the majority.
 
     Returns:
         (N,) bool; an unclustered image is never wrong.
@@ -29,24 +29,24 @@ def weight_scores(
     difficulty: np.ndarray,
     hidden: np.ndarray | None = None,
 ) -> dict[str, float | None]:
-    """How a memory's weights treat wrong, hard and hidden samples.
+    """Score how a memory's weights treat wrong, hard and hidden samples.
 
-    A *group* holds the samples of one cluster in one batch, which share a weight of 1 (or of 0,
-    where none is visible: such groups do not count). A *ratio* is the weight that samples of a
-    kind get over what equal weights within the same groups would give them: below 1, they are
-    played down. `hard_rank` is Spearman's rank correlation of weight with true difficulty among
-    samples of the right identity: ranks (means of equals) within each group, pooled over the
-    groups, as a weight is only ever a choice between the samples of one group.
+    A *group* holds the samples of one cluster in one batch, whose weights sum to 1 (or to 0 if none
+    is visible; such groups do not count). A *ratio* is the weight of a kind of samples, divided by
+    their weight if all weights in the same groups were equal. Below 1 these samples have low
+    weights. `hard_rank` is Spearman's rank correlation of weight with true difficulty among samples
+    of the right identity. Ranks (means of equals) are computed within each group and pooled: a
+    weight only compares the samples of one group.
 
     Args:
-        weights: of the samples drawn, of any shape, as (B,K); the others broadcast to it.
+        weights: weights of the drawn samples, of any shape, as (B,K); the others broadcast to it.
         groups: integers.
-        wrong: bool, not of the cluster's majority identity.
+        wrong: bool, the identity differs from the cluster's majority identity.
         difficulty: 1 - cosine to the mean feature of the sample's true identity.
-        hidden: bool, little of the person can be seen.
+        hidden: bool, the image shows little of the person.
 
     Returns:
-        wrong_share (of equal weights), wrong_ratio, hard_rank (0 where nothing is preferred),
+        wrong_share (of equal weights), wrong_ratio, hard_rank (0 without a preference),
         hidden_ratio; a ratio of samples that do not occur is None.
     """
     wrong, difficulty = (np.broadcast_to(a, weights.shape).ravel() for a in (wrong, difficulty))
@@ -62,7 +62,7 @@ def weight_scores(
     }
 
     right = ~wrong & (equal > 0)
-    import pandas as pd  # slow to import: an evaluation does without
+    import pandas as pd  # slow to import, and an evaluation does not need it
 
     values = pd.DataFrame({"weight": weights[right], "difficulty": difficulty[right]})
     ranks = values.groupby(groups[right]).rank()

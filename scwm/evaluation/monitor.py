@@ -1,4 +1,4 @@
-"""What the memories and the parts do during an epoch's steps, against the truth."""
+"""Records of the memories and the parts during an epoch's steps, compared with the truth."""
 
 from typing import Any
 

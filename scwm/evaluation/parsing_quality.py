@@ -1,4 +1,4 @@
-"""Part masks against true masks and joints, what masks show of an image, and the use of parts."""
+"""Scores of part masks by true masks and joints, properties of masks, and the use of parts."""
 
 import numpy as np
 import torch.nn.functional as F
@@ -11,21 +11,21 @@ Array = np.ndarray | Tensor
 
 
 def parsing_scores(predicted: Array, truth: Array) -> dict[str, float]:
-    """Foreground IoU and mean part IoU over all cells of all images together.
+    """Compute foreground IoU and mean part IoU over all cells of all images together.
 
-    Predicted parts have no names, so they are matched one to one with the true parts so that the
-    sum of IoUs is greatest. A true part without a partner counts as 0.
+    Predicted parts have no names. So they are matched one to one with the true parts for the
+    largest sum of IoUs. A true part without a partner counts as 0.
 
     Args:
         predicted: (N,h,w) integers, 0 background, 1.. parts.
-        truth: (N,H,W) integers, H >= h and W >= w; brought to h x w by `to_grid`.
+        truth: (N,H,W) integers, H >= h and W >= w; reduced to h x w by `to_grid`.
 
     Returns:
-        foreground_iou: cells in any part against cells in any true part.
-        part_miou: mean over the true parts that occur; background is no part.
+        foreground_iou: IoU of the cells in any part and the cells in any true part.
+        part_miou: mean over the true parts that occur; background is not a part.
 
     Raises:
-        ScwmError: shapes that do not fit, negative labels, a truth without foreground.
+        ScwmError: the shapes do not fit, a label is negative, or the truth has no foreground.
     """
     cells, iou = _agreement(*_on_one_grid(predicted, truth))
     foreground = cells[1:, 1:].sum()
@@ -38,7 +38,7 @@ def parsing_scores(predicted: Array, truth: Array) -> dict[str, float]:
 
 
 def training_scores(truth: np.ndarray, labels: Array, predicted: Array) -> dict[str, float]:
-    """Part labels that an epoch trains on, and what the classifier says, for the history.
+    """Score an epoch's part labels and the classifier's labels, for the history.
 
     Args:
         truth: (N,H,W) true masks, as for `parsing_scores`.
@@ -54,14 +54,14 @@ def training_scores(truth: np.ndarray, labels: Array, predicted: Array) -> dict[
 
 
 def misplaced_share(predicted: Array, truth: Array) -> float:
-    """Share of foreground cells whose part lies out of its true vertical range.
+    """Compute the share of foreground cells outside the true vertical range of their part.
 
-    Predicted parts are matched with true parts as in `parsing_scores`. A cell is misplaced where
-    its row is above the first or below the last row of the true part in that image. Only cells
-    that are foreground in both count, and of these only such whose matched true part occurs in
-    the image, so that neither leakage nor an absent part decides.
+    Predicted parts are matched with true parts as in `parsing_scores`. A cell is misplaced if its
+    row is above the first or below the last row of the true part in that image. Only cells count
+    that are foreground in both and whose matched true part occurs in the image, so neither leakage
+    nor an absent part affects the result.
 
-    Args, raises: as for `parsing_scores`. 0 where no cell counts.
+    Arguments and errors are as in `parsing_scores`. The result is 0 if no cell counts.
     """
     predicted, truth = _on_one_grid(predicted, truth)
     iou = _agreement(predicted, truth)[1]
@@ -82,7 +82,7 @@ def misplaced_share(predicted: Array, truth: Array) -> float:
 
 
 def _on_one_grid(predicted: Array, truth: Array) -> tuple[np.ndarray, np.ndarray]:
-    """Both as checked label arrays (N,h,w) of the prediction's grid."""
+    """Check both label arrays and return them on the prediction's grid, (N,h,w)."""
     predicted, truth = _labels(predicted, "predicted"), _labels(truth, "truth")
     if len(predicted) != len(truth) or any(np.array(predicted.shape) > truth.shape):
         raise ScwmError(
@@ -96,7 +96,7 @@ def _on_one_grid(predicted: Array, truth: Array) -> tuple[np.ndarray, np.ndarray
 
 
 def _agreement(predicted: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Cells by predicted and true label, background first, and the IoUs (K,T) of the parts."""
+    """Count cells by predicted and true label, background first; compute part IoUs (K,T)."""
     columns = int(truth.max()) + 1
     pair = predicted.astype(np.int64).ravel() * columns + truth.ravel()
     cells = np.bincount(pair, minlength=(int(predicted.max()) + 1) * columns)
@@ -106,11 +106,11 @@ def _agreement(predicted: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np
 
 
 def to_grid(labels: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Labels (N,H,W) on a coarser grid (N,height,width), by majority in two steps.
+    """Reduce labels (N,H,W) to a coarser grid (N,height,width), by majority in two steps.
 
-    A cell is foreground when more than half of its pixels are; a foreground cell takes its most
-    frequent part, the lower label of equals. One vote over all labels would instead lose cells
-    that several parts share to the background.
+    A cell is foreground if more than half of its pixels are foreground. A foreground cell takes its
+    most frequent part, and the lower label of equals. One vote over all labels would instead assign
+    cells that several parts share to the background.
     """
     count, rows, columns = labels.shape
     if (rows, columns) == (height, width):
@@ -146,9 +146,9 @@ def _labels(labels: Array, name: str) -> np.ndarray:
 
 
 def effective_parts(visibility: Tensor) -> float:
-    """Effective number of part masks: exp of the entropy of their shares of the foreground.
+    """Compute the effective number of part masks: exp of the entropy of their foreground shares.
 
-    K where all parts win equally many cells, 1 where one swallows the body, 0 without any cell.
+    It is K if all parts win equally many cells, 1 if one covers the body, and 0 without any cell.
 
     Args:
         visibility: (N,K) share of each image's cells that each part wins, or any sums of it.
@@ -161,11 +161,11 @@ def effective_parts(visibility: Tensor) -> float:
 
 
 def part_similarity(features: Tensor, visibility: Tensor) -> tuple[Tensor, Tensor]:
-    """Cosines between the visible part features of each image, summed over all pairs.
+    """Sum the cosines between the visible part features of each image over all pairs.
 
     Args:
         features: (N,K,C).
-        visibility: (N,K); a part counts where it is above 0.
+        visibility: (N,K); a part is visible if its value is above 0.
 
     Returns:
         The sum and the number of pairs, scalar tensors that stay on the device.
@@ -178,20 +178,20 @@ def part_similarity(features: Tensor, visibility: Tensor) -> tuple[Tensor, Tenso
 
 
 def joint_scores(predicted: np.ndarray, points: np.ndarray, names: np.ndarray) -> dict[str, float]:
-    """Whether joints lie in the foreground, and whether a joint tells its part.
+    """Score whether joints are in the foreground, and whether joints determine parts.
 
-    Joints in the foreground alone would reward a foreground that covers everything, so the share
-    of border cells, the outermost ring of the map, is taken off.
+    The share of joints in the foreground alone would reward a foreground that covers everything. So
+    the share of border cells, the outermost ring of the map, is subtracted.
 
     Args:
         predicted: (N,h,w) part labels, 0 background.
         points: (N,J,2), x and y of each joint as fractions of the image's width and height.
-        names: (J,) integers, the same for joints of one name.
+        names: (J,) integers, equal for joints with the same name.
 
     Returns:
         joints_in_foreground and border_in_foreground (shares), joints_minus_border (their
-        difference), joint_part_nmi: normalised mutual information (arithmetic mean) between a
-        joint's name and its part's label, over the joints in the foreground; 0 without any.
+        difference), and joint_part_nmi: normalised mutual information (arithmetic mean) between
+        a joint's name and its part's label, over the joints in the foreground; 0 without any.
     """
     from sklearn.metrics import normalized_mutual_info_score  # slow to import, and seldom needed
 
@@ -217,16 +217,16 @@ def joint_scores(predicted: np.ndarray, points: np.ndarray, names: np.ndarray) -
 
 
 def cut_or_shifted(masks: np.ndarray) -> np.ndarray:
-    """Boxes that cut the person or have it off the middle.
+    """Mark boxes that cut the person or hold it off centre.
 
-    That is: the figure touches the top or the bottom border, or its centre of mass lies more than
-    an eighth of the width off the middle.
+    The figure touches the top or the bottom border, or its centre of mass is more than an eighth of
+    the width away from the middle.
 
     Args:
         masks: (N,H,W) part labels, 0 background.
 
     Returns:
-        (N,) bool; False where there is no figure.
+        (N,) bool; False without a figure.
     """
     figure = np.asarray(masks) > 0
     width = figure.shape[2]
@@ -239,7 +239,7 @@ def cut_or_shifted(masks: np.ndarray) -> np.ndarray:
 
 
 def mostly_hidden(masks: np.ndarray) -> np.ndarray:
-    """Images that show little of the person: less than three quarters of the median area.
+    """Mark images whose figure covers less than three quarters of the median area.
 
     Args:
         masks: (N,H,W) part labels, 0 background.

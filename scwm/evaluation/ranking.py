@@ -1,8 +1,9 @@
 """Ranking metrics of person re-identification: CMC, mAP, mINP.
 
 Protocol of Market-1501 (Zheng et al., ICCV 2015): for each query, gallery images of its identity
-from its own camera are left out; identity -1 is no image of a person and dropped; identity 0 are
-distractors and stay. Every metric follows from the ranks r_1 < ... < r_P of a query's P matches:
+from its own camera are left out. Identity -1 marks images without a person, which are dropped.
+Identity 0 marks distractors, which stay. Every metric follows from the ranks r_1 < ... < r_P of a
+query's P matches:
 
     AP            mean of n / r_n (step)
     AP_trapezoid  mean of (n / r_n + (n - 1) / (r_n - 1)) / 2, the second term 1 where r_n = 1
@@ -23,9 +24,9 @@ from scwm.method.pseudo_labels.neighbours import DOUBT, TIE
 
 Array = np.ndarray | Tensor
 
-CHUNK_ELEMENTS = 1 << 23  # similarities held at once: 32 MiB in float32
-GALLERY_BLOCK = 8192  # gallery rows brought to float64 at once
-CROWDED = 1 / 64  # share of a chunk in doubt from which all of it is taken again in float64
+CHUNK_ELEMENTS = 1 << 23  # similarities in memory at once: 32 MiB in float32
+GALLERY_BLOCK = 8192  # gallery rows converted to float64 at once
+CROWDED = 1 / 64  # share of uncertain products above which a chunk is computed again in float64
 PAIRS = 1 << 12  # pairs of features multiplied at once in float64
 RANKS = (1, 5, 10)
 
@@ -39,21 +40,22 @@ def evaluate_ranking(
     gallery_cameras: Array,
     chunk: int | None = None,
 ) -> dict[str, float]:
-    """Mean metrics over the queries that have a match; the others are skipped.
+    """Compute mean metrics over the queries that have a match; the others are skipped.
 
-    The gallery is ranked by inner product; equal ones keep gallery order. The ranks are those of
-    float64: on a CPU, products are taken in float32 and only those too close to order once more.
+    The gallery is ranked by inner product; equal products keep the gallery order. The ranks are
+    exact in float64: a CPU computes products in float32, and again in float64 only if they are too
+    close to order.
 
     Args:
         query_features: (Q,D), rows of length 1; gallery_features: (G,D).
         query_ids, query_cameras: (Q,) integers; gallery_ids, gallery_cameras: (G,).
-        chunk: queries at once; by default as many as give 8 million similarities.
+        chunk: queries at once; default: as many as give 8 million similarities.
 
     Returns:
-        fractions: mAP, mAP_trapezoid, mINP, rank1, rank5, rank10.
+        mAP, mAP_trapezoid, mINP, rank1, rank5, rank10 as fractions.
 
     Raises:
-        ScwmError: arrays that do not fit together or are not finite; no query has a match.
+        ScwmError: the arrays do not fit together or are not finite, or no query has a match.
     """
     scores = query_scores(
         query_features,
@@ -68,7 +70,7 @@ def evaluate_ranking(
         raise ScwmError(
             "no query has a match in the gallery from another camera",
             f"{len(scores['mAP'])} queries",
-            "check that query and gallery share identities and that cameras are read correctly",
+            "check that query and gallery share identities and that the cameras are right",
         )
     return {name: float(np.nanmean(values)) for name, values in scores.items()}
 
@@ -82,7 +84,7 @@ def query_scores(
     gallery_cameras: Array,
     chunk: int | None = None,
 ) -> dict[str, np.ndarray]:
-    """The metrics of `evaluate_ranking` for each query: (Q,) float64, NaN without a match."""
+    """Compute `evaluate_ranking`'s metrics of each query, (Q,) float64, NaN without a match."""
     query = _Side(query_features, query_ids, query_cameras, "query")
     gallery = _Side(gallery_features, gallery_ids, gallery_cameras, "gallery").of_persons()
     precision = torch.float64 if query.features.is_cuda else torch.float32
@@ -107,11 +109,11 @@ def ranked_lists(
     top: int = 10,
     chunk: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The head of each query's ranked gallery, under the rules of `evaluate_ranking`.
+    """Return the start of each query's ranked gallery, by the rules of `evaluate_ranking`.
 
     Returns:
         indices (Q,top) int64 into the gallery, similarities (Q,top) float64, correct (Q,top)
-        bool; where fewer images are admissible: -1, -inf, False.
+        bool; -1, -inf, False after the last admissible image.
     """
     query = _Side(query_features, query_ids, query_cameras, "query")
     gallery = _Side(gallery_features, gallery_ids, gallery_cameras, "gallery").of_persons()
@@ -148,10 +150,10 @@ class _Side:
             )
         self.lengths = torch.linalg.vector_norm(self.features, dim=1)
         if not bool(torch.isfinite(self.lengths).all()):
-            raise ScwmError("features hold infinities or NaN", name, "look for a diverged training")
+            raise ScwmError("features hold infinities or NaN", name, "check the training")
 
     def of_persons(self) -> "_Side":
-        """Without identity -1."""
+        """Drop images of identity -1."""
         keep = self.ids != -1
         if not bool(keep.any()):
             raise ScwmError("the gallery holds no image of a person", "gallery")
@@ -164,8 +166,11 @@ class _Side:
 def _chunks(
     query: _Side, gallery: _Side, chunk: int | None, precision: torch.dtype
 ) -> Iterator[tuple[int, Tensor, Tensor, Tensor]]:
-    """For some queries at a time: the first one's index, similarities (q,G) with -inf where
-    inadmissible, and the row and column of each match."""
+    """Yield chunks of queries with their similarities and matches.
+
+    Each chunk is the index of its first query, similarities (q,G) with -inf for inadmissible
+    images, and the row and column of each match.
+    """
     if query.features.shape[1] != gallery.features.shape[1]:
         raise ScwmError(
             "query and gallery features differ in length",
@@ -190,7 +195,7 @@ def _chunks(
 
 
 def _products(query: Tensor, gallery: Tensor, precision: torch.dtype) -> Tensor:
-    """Inner products of all rows, (q,G); the gallery is never held in float64 as a whole."""
+    """Compute inner products of all rows, (q,G), without a whole gallery in float64."""
     query = query.to(precision)
     products = query.new_empty(len(query), len(gallery))
     for first in range(0, len(gallery), GALLERY_BLOCK):
@@ -200,7 +205,7 @@ def _products(query: Tensor, gallery: Tensor, precision: torch.dtype) -> Tensor:
 
 
 def _grouped(sizes: Tensor) -> tuple[Tensor, Tensor]:
-    """Of all members of groups of these sizes: their group, and their place in it."""
+    """Return the group of each member of groups of these sizes, and its place in the group."""
     group = torch.repeat_interleave(sizes)
     return group, torch.arange(len(group), device=group.device) - (sizes.cumsum(0) - sizes)[group]
 
@@ -213,13 +218,13 @@ def _ranks(
     gallery: Tensor,
     doubt: Tensor,
 ) -> Tensor:
-    """Ranks from 1 of the matches (P,): one more than the images that stand before them.
+    """Compute ranks from 1 of the matches (P,): one more than the number of earlier images.
 
     Args:
-        similarities: (q,G), -inf where inadmissible, in float32 or float64.
-        row, column: (P,) of each match, by row.
-        query, gallery: (q,D), (G,D) the features.
-        doubt: (q,) float32 products this close may be in either order.
+        similarities: (q,G) in float32 or float64, -inf for inadmissible images.
+        row, column: (P,) place of each match, ordered by row.
+        query, gallery: features (q,D) and (G,D).
+        doubt: (q,) largest difference of float32 products whose order is uncertain.
     """
     exact = similarities.dtype == torch.float64
     value = similarities[row, column]
@@ -256,7 +261,7 @@ def _ranks(
 
 
 def _ascending(similarities: Tensor) -> Tensor:
-    """Each row sorted."""
+    """Sort each row."""
     if similarities.is_cuda:
         return similarities.sort(dim=1).values
     rows = similarities.numpy().copy()  # NumPy's sort is vectorised, and leaves other threads free
@@ -268,7 +273,7 @@ def _ascending(similarities: Tensor) -> Tensor:
 
 
 def _scores(query: np.ndarray, rank: np.ndarray, count: int) -> dict[str, np.ndarray]:
-    """Metrics of each of `count` queries from all matches' query and rank."""
+    """Compute the metrics of `count` queries from the query and rank of each match."""
     order = np.lexsort((rank, query))
     query, rank = query[order], rank[order]
     matches = np.bincount(query, minlength=count)

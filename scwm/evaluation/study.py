@@ -1,7 +1,7 @@
 """A study of one model: both corrections and all memory strategies at the same features.
 
-Runs of different methods differ in all that training makes of a change. Here the features of one
-model stand still, and parsing and memory weights are computed in every variant.
+Runs of different methods differ in every effect of a change on training. The study computes parsing
+and memory weights in every variant at the fixed features of one model.
 """
 
 from itertools import product
@@ -53,12 +53,12 @@ def study(run: Path, store: ImageStore, keypoints: Path | None = None) -> dict[s
     """Write `run`/study.json and return its content (see docs/method.md, §8).
 
     Args:
-        run: folder with model.pt, of a model with parsed parts.
-        store: its training images are parsed; true identities and masks are read for scores only.
+        run: folder with model.pt of a model with parsed parts.
+        store: the study parses its training images; only the scores use true identities and masks.
         keypoints: joints of the training images, see `read_keypoints`.
 
     Raises:
-        ScwmError: no such model, or key points of other images.
+        ScwmError: the model is missing, or the key points belong to other images.
     """
     split = store.split("train")
     points = None if keypoints is None else read_keypoints(keypoints, len(split))
@@ -76,10 +76,10 @@ def study(run: Path, store: ImageStore, keypoints: Path | None = None) -> dict[s
 
 
 def embed_parsed(run: Path, split: StoreSplit) -> tuple[Config, Embedding]:
-    """The config of a run's model, and the embedding of `split` with pixel features.
+    """Load the config of a run's model and embed `split` with pixel features.
 
     Raises:
-        ScwmError: no such model, or one without parsed parts.
+        ScwmError: the model is missing, or has no parsed parts.
     """
     network, config = load_network(run / "model.pt")
     device = default_device()
@@ -87,7 +87,7 @@ def embed_parsed(run: Path, split: StoreSplit) -> tuple[Config, Embedding]:
     model, settings = config["model"], config["evaluation"]
     if not (model["parts"] and model["part_source"] == "parsed"):
         raise ScwmError(
-            f"The model of {config['method']} parses no parts.", run, "take a run of `scwm`"
+            f"The model of {config['method']} parses no parts.", run, "use a run of `scwm`"
         )
     images = ImageBatches(split.images, device)
     precision, batch = settings["precision"], settings["batch"]
@@ -95,8 +95,10 @@ def embed_parsed(run: Path, split: StoreSplit) -> tuple[Config, Embedding]:
 
 
 def corrections(config: Config) -> dict[str, tuple[bool | str, bool | str]]:
-    """The foreground and the space correction of the four settings: none, one or both of those that
-    the config names, and the suite's own where it has none."""
+    """List the foreground and the space correction of the four settings: none, one or both.
+
+    The corrections are the config's, or the suite's own if the config names none.
+    """
     parsing = config["parsing"]
     foreground, space = (parsing[f"{kind}_correction"] or True for kind in ("foreground", "space"))
     return {
@@ -114,18 +116,17 @@ def study_parsing(
     split: StoreSplit,
     points: np.ndarray | None,
 ) -> dict[str, dict[str, float | None]]:
-    """`SCORES` of the cascaded clustering's labels with and without each correction; None where
-    there are no masks, no such boxes or no key points.
+    """Compute `SCORES` of the cascaded clustering's labels with and without each correction.
 
-    With true masks also of ISP's activation at the same foreground share (`same_share_…`): in
-    each pseudo identity as many cells of the highest activation as the setting's own foreground
-    has there; and of the boxes alone that cut the person or have it off the middle (`cut_…`). mAP
-    is of the pixel features pooled under the labels, by `pooled_features`; beside the four
-    settings also under horizontal stripes and under the true masks.
+    A score is None without masks, without such boxes or without key points. With true masks there
+    are two more groups. `same_share_…` scores ISP's activation at the same foreground share: each
+    pseudo identity has as many cells of the highest activation as the setting's foreground. `cut_…`
+    scores only boxes that cut the person or hold it off centre. The mAP belongs to pixel features
+    pooled under the labels, by `pooled_features`; it also covers horizontal stripes and true masks.
 
     Args:
         labels: (N,) pseudo identities of the split's images, -1 = unclustered.
-        points: (N,J,2), as of `read_keypoints`.
+        points: (N,J,2), as in `read_keypoints`.
     """
     pixels = embedding.pixels
     assert pixels is not None
@@ -169,13 +170,15 @@ def study_parsing(
 
 
 def pooled_map(maps: Tensor, cells: Tensor, split: StoreSplit, rows: np.ndarray) -> float | None:
-    """mAP of pixel features pooled under part labels, every image among all of other cameras.
+    """Compute the mAP of pixel features pooled under part labels.
+
+    Every image is searched among all images of other cameras.
 
     Args:
-        maps: (N,C,h,w); cells: (N,h,w); rows: of the N images in the split.
+        maps: (N,C,h,w); cells: (N,h,w); rows: rows of the N images in the split.
 
     Returns:
-        None where no identity has images of two cameras.
+        None if no identity has images of two cameras.
     """
     ids, cameras = split.ids[rows], split.cameras[rows]
     if len(np.unique(ids)) == len(np.unique(np.stack([ids, cameras]), axis=1).T):
@@ -185,14 +188,14 @@ def pooled_map(maps: Tensor, cells: Tensor, split: StoreSplit, rows: np.ndarray)
 
 
 def pooled_features(maps: Tensor, cells: Tensor) -> Tensor:
-    """Mean pixel feature of each part, standardised over the images that show it, side by side.
+    """Concatenate the mean pixel features of all parts, each standardised over its images.
 
     Args:
         maps: (N,C,h,w).
         cells: (N,h,w) integers, 0 = background.
 
     Returns:
-        (N,K·C), L2-normalised; zeros stand for parts that an image lacks.
+        (N,K·C), L2-normalised; zeros replace parts that an image lacks.
     """
     masks = F.one_hot(cells.long()).permute(0, 3, 1, 2)[:, 1:].to(maps)
     seen = (masks.sum((2, 3)) > 0).to(maps)[:, :, None]
@@ -203,7 +206,7 @@ def pooled_features(maps: Tensor, cells: Tensor) -> Tensor:
 
 
 def highest(values: Tensor, groups: Tensor, foreground: Tensor) -> Tensor:
-    """As many cells as `foreground` has in each group, those of the highest values.
+    """Mark as many cells of the highest values as `foreground` has in each group.
 
     Args:
         values: (N,h,w); groups: (N,) integers 0..G-1; foreground: (N,h,w) bool.
@@ -226,11 +229,10 @@ def highest(values: Tensor, groups: Tensor, foreground: Tensor) -> Tensor:
 def study_memory(
     config: Config, embedding: Embedding, labels: Tensor, split: StoreSplit
 ) -> dict[str, Any]:
-    """What every strategy's weights do, in the terms of `StepMonitor`: at the run's own
-    temperatures, and over a sweep of them.
+    """Score every strategy's weights with the measures of `StepMonitor`.
 
-    Batches are drawn as in training; the features are those of whole images, the prototypes those
-    of an epoch's start.
+    The temperatures are the run's own and a sweep. Batches are drawn as in training. The features
+    come from whole images, the prototypes from the start of an epoch.
 
     Args:
         labels: (N,) pseudo identities of the split's images, -1 = unclustered.

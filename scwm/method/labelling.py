@@ -1,4 +1,4 @@
-"""Labels of the training images from a network's features: pseudo identities and part labels."""
+"""Labels of training images from features of a network: pseudo identities and part labels."""
 
 import numpy as np
 import torch
@@ -15,13 +15,14 @@ from scwm.models.embedding import Embedding
 def label_images(
     config: Config, embedding: Embedding, ids: np.ndarray, feature: str | None = None
 ) -> Tensor:
-    """Pseudo identity of each image, (N,) on the embedding's device, -1 = unclustered.
+    """Cluster images into pseudo identities, (N,) on the embedding's device, -1 = unclustered.
 
     Args:
-        config: of the run.
-        embedding: of N images.
+        config: config of the run.
+        embedding: features of N images.
         ids: (N,) true identities, which only the control ``pseudo_labels.source: truth`` reads.
-        feature: what is clustered; default the config's. A model without parts has the global one.
+        feature: name of the clustered feature; default: the config's. A model without parts has
+            only the global feature.
 
     Raises:
         ScwmError: fewer than two clusters.
@@ -40,19 +41,19 @@ def label_images(
         raise ScwmError(
             f"{int(labels.max()) + 1} cluster(s) in {len(labels)} images: nothing to learn.",
             "pseudo_labels.eps, pseudo_labels.min_samples",
-            "lower eps when all images fall into one cluster, raise it when all are left out",
+            "lower eps if all images are in one cluster, raise it if all are unclustered",
         )
     return labels
 
 
 def parse_images(config: Config, embedding: Embedding, labels: Tensor, epoch: int) -> Tensor:
-    """Part labels (N,h,w) by cascaded clustering within the pseudo identities.
+    """Compute part labels (N,h,w) by cascaded clustering within the pseudo identities.
 
     Args:
-        config: of the run.
-        embedding: of N images, with pixel features.
+        config: config of the run.
+        embedding: features of N images, with pixel features.
         labels: (N,) pseudo identities; each unclustered image (-1) is a group of its own.
-        epoch: decides the seed of the clustering.
+        epoch: determines the seed of the clustering.
     """
     assert embedding.pixels is not None
     settings, alone = config["parsing"], labels < 0

@@ -11,24 +11,24 @@ Array = Tensor | np.ndarray
 
 
 def parsing_loss(logits: Array, labels: Array) -> Tensor:
-    """Pixel-wise cross-entropy of the part classifier (ISP, Zhu et al., ECCV 2020).
+    """Compute the pixel-wise cross-entropy of the part classifier (ISP, Zhu et al., ECCV 2020).
 
     Args:
         logits: (B,K+1,h,w).
         labels: (B,h,w) integers 0..K from the cascaded clustering.
 
     Returns:
-        Mean over the pixels, a scalar >= 0.
+        The mean over the pixels, a scalar >= 0.
     """
     return F.cross_entropy(torch.as_tensor(logits), torch.as_tensor(labels).long())
 
 
 def diversity_loss(masks: Array) -> Tensor:
-    """Overlap of an image's part masks plus collapse of their mean occupancy (formula ours).
+    """Penalise overlap of an image's part masks and unequal use of the masks (formula ours).
 
-    ``mean_{i, k<l} cos(P_ik, P_il) + (log K - H(q))`` where ``q_k`` is part k's share of the mass
-    of all parts over the batch and H its entropy in nats. It is 0 when the masks are disjoint and
-    equally used, and grows when one part swallows the body.
+    The loss is ``mean_{i, k<l} cos(P_ik, P_il) + (log K - H(q))``, where ``q_k`` is part k's share
+    of the mass of all parts in the batch and H its entropy in nats. It is 0 if the masks are
+    disjoint and equally used, and grows if one part covers the body.
 
     Args:
         masks: (B,K,h,w), the parts without background, non-negative.
@@ -43,15 +43,15 @@ def diversity_loss(masks: Array) -> Tensor:
 
 
 def separation_loss(parts: Array, visibility: Array, margin: float = 0.3) -> Tensor:
-    """Similarity of one image's visible part features above a margin (formula ours).
+    """Penalise similar visible part features of an image (formula ours).
 
-    ``mean max(0, cos(f_ik, f_il) - margin)`` over images i and pairs k<l of parts that are both
-    visible; 0 when there is no such pair.
+    The loss is the mean of ``max(0, cos(f_ik, f_il) - margin)`` over images i and pairs k<l of
+    parts that are both visible, and 0 without such a pair.
 
     Args:
         parts: (B,K,C).
-        visibility: (B,K); a part counts where it is above 0.
-        margin: cosine up to which parts may be alike.
+        visibility: (B,K); a part is visible if its value is above 0.
+        margin: largest cosine without a penalty.
     """
     parts, visibility = torch.as_tensor(parts), torch.as_tensor(visibility)
     above = F.relu(_pairwise_cosine(parts) - margin)
@@ -61,7 +61,7 @@ def separation_loss(parts: Array, visibility: Array, margin: float = 0.3) -> Ten
 
 
 def _pairwise_cosine(vectors: Tensor) -> Tensor:
-    """(B,K,D) -> (B, K·(K-1)/2) cosines of all pairs."""
+    """Compute the cosines of all pairs: (B,K,D) -> (B, K·(K-1)/2)."""
     unit = F.normalize(vectors, dim=2)
     first, second = _pairs(vectors.shape[1], vectors.device)
     return (unit @ unit.transpose(1, 2))[:, first, second]

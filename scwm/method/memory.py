@@ -1,7 +1,7 @@
-"""The weighted memory: one prototype for each pseudo identity, moved by weighted samples.
+"""The weighted memory: one prototype for each pseudo identity, updated by weighted samples.
 
-Prototypes and loss are Cluster Contrast's (Dai et al., ACCV 2022); the weights are for SCWM's
-purposes (Hong et al., 2024), by formulas of ours.
+Prototypes and loss follow Cluster Contrast (Dai et al., ACCV 2022). The weights have the purposes
+of SCWM (Hong et al., 2024) and formulas of ours.
 """
 
 import numpy as np
@@ -19,30 +19,31 @@ Array = Tensor | np.ndarray
 class WeightedMemory(nn.Module):
     """M prototypes of D dimensions, a contrastive loss against them, and their weighted update.
 
-    A memory of K parts holds K prototypes of each cluster, (M,K,D). It is K memories that share
-    their labels and move in one operation: features are then (B,K,D), visibility and weights (B,K).
+    A memory of K parts holds K prototypes of each cluster, (M,K,D). It consists of K memories that
+    share their labels and are updated in one operation. Features are then (B,K,D), visibility and
+    weights (B,K).
 
-    The loss is Cluster Contrast's (Dai et al., ACCV 2022): cross-entropy over similarities to all
-    prototypes at a temperature. The update (purpose after SCWM, formula ours, docs/method.md) moves
-    the prototype of cluster c by all samples of c in the batch at once::
+    The loss follows Cluster Contrast (Dai et al., ACCV 2022): cross-entropy over similarities to
+    all prototypes at a temperature. The update (purpose after SCWM, formula ours, docs/method.md)
+    moves the prototype of cluster c by all samples of c in the batch at once::
 
         m_c <- normalise(momentum * m_c + (1 - momentum) * sum_i w_i f_i),   sum_i w_i = 1
 
-    The weights ``w_i``, of the difficulty ``alpha_i = 1 - <f_i, m_c>`` and the visibility ``s_i``,
-    are the strategy's, a module of scwm/method/strategies.
+    The strategy, a module of scwm/method/strategies, computes the weights ``w_i`` from the
+    difficulty ``alpha_i = 1 - <f_i, m_c>`` and the visibility ``s_i``.
 
-    A cluster whose samples are all invisible does not move. Where the difficulty is judged
-    elsewhere (of parts together, `mean_difficulty`), it is given.
+    A cluster without visible samples does not move. The caller may give another difficulty, such as
+    `mean_difficulty` over all parts.
 
     Args:
         centroids: (M,D) or (M,K,D), normalised here.
-        momentum: share of the old prototype that stays, 0 to 1.
-        temperature: of the loss.
+        momentum: weight of the old prototype, 0 to 1.
+        temperature: temperature of the loss.
         strategy: name of a module of scwm/method/strategies.
         tau: temperature of the weights, in units of the difficulty.
 
     Raises:
-        ScwmError: unknown strategy, or centroids of another shape.
+        ScwmError: the strategy is unknown, or the centroids have another shape.
     """
 
     centroids: Tensor
@@ -66,15 +67,15 @@ class WeightedMemory(nn.Module):
         self.weigh = STRATEGIES.load(strategy).weights
 
     def forward(self, features: Array, labels: Array, visibility: Array | None = None) -> Tensor:
-        """Contrastive loss of a batch.
+        """Compute the contrastive loss of a batch.
 
         Args:
             features: (B,D) or (B,K,D), L2-normalised.
             labels: (B,) integers in [0, M).
-            visibility: (B,) or (B,K), non-negative weights of the samples; None: all equal.
+            visibility: (B,) or (B,K), non-negative weights of the samples; None: equal weights.
 
         Returns:
-            The (weighted) mean cross-entropy, 0 where nothing is visible; of K parts the mean. A
+            The weighted mean cross-entropy, 0 if nothing is visible; the mean over K parts. A
             scalar.
         """
         features, labels = self._prepared(features, labels)
@@ -95,9 +96,11 @@ class WeightedMemory(nn.Module):
         visibility: Array | None = None,
         difficulty: Array | None = None,
     ) -> Tensor:
-        """Weight of each sample, (B,) or (B,K); over a cluster's samples they sum to 1, or to 0
-        where none is visible. Arguments as for `forward`; difficulty (B,) or (B,K), None: of
-        these features."""
+        """Compute the weight of each sample, (B,) or (B,K).
+
+        The weights of a cluster's samples sum to 1, or to 0 if none is visible. The
+        arguments are as in `forward`. The difficulty is (B,) or (B,K); None: from these features.
+        """
         features, labels = self._prepared(features, labels)
         if difficulty is None:
             difficulty = 1 - torch.linalg.vecdot(features, self.prototypes(labels))
@@ -118,11 +121,11 @@ class WeightedMemory(nn.Module):
         visibility: Array | None = None,
         difficulty: Array | None = None,
     ) -> None:
-        """Move the prototypes of the clusters in the batch; arguments as for `weights`."""
+        """Update the prototypes of the clusters in the batch, with the arguments of `weights`."""
         features, labels = self._prepared(features, labels)
         weight = self.weights(features, labels, visibility, difficulty)
-        # Only the batch's clusters are touched. How many they are, a GPU would have to be asked:
-        # there each sample stands for its cluster, and equal rows are written more than once.
+        # Only the batch's clusters change. Their number would need a synchronisation with a GPU:
+        # there each sample represents its cluster, and equal rows are written more than once.
         clusters = labels if labels.is_cuda else labels.unique()
         pull = (labels == clusters[:, None]) * weight.movedim(0, -1)[..., None, :]  # (·,U,B)
         drawn = (pull @ features.movedim(0, -2)).movedim(-2, 0)
@@ -133,22 +136,22 @@ class WeightedMemory(nn.Module):
         self.centroids[clusters] = new.div_(length.clamp(min=1e-12)[..., None])
 
     def prototypes(self, labels: Tensor) -> Tensor:
-        """Of each sample's cluster, (B,D) or (B,K,D)."""
+        """Return the prototypes of each sample's cluster, (B,D) or (B,K,D)."""
         return self.centroids.index_select(0, labels)  # indexing by a tensor takes far longer
 
     def _prepared(self, features: Array, labels: Array) -> tuple[Tensor, Tensor]:
-        """Both as tensors of the memory's type and device."""
+        """Convert both to tensors of the memory's type and device."""
         index = torch.as_tensor(labels).long().to(self.centroids.device)
         return torch.as_tensor(features).to(self.centroids), index
 
 
 def cluster_means(features: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Unit mean feature of each cluster.
+    """Compute the unit mean feature of each cluster.
 
     Args:
         features: (N,D) or (N,K,D).
         labels: (N,) integers, -1 = unclustered and left out.
-        weights: (N,) or (N,K), non-negative; a cluster of weights 0 gets its plain mean.
+        weights: (N,) or (N,K), non-negative; a cluster with only zero weights gets its plain mean.
 
     Returns:
         (M,D) or (M,K,D) with M = largest label + 1.
@@ -164,17 +167,17 @@ def cluster_means(features: Tensor, labels: Tensor, weights: Tensor | None = Non
 
 
 def mean_difficulty(features: Tensor, visibility: Tensor, prototypes: Tensor) -> Tensor:
-    """Difficulty of samples over their visible parts: ``mean_k (1 - <f_ik, m_k>)`` (ours).
+    """Compute the difficulty of samples over visible parts: ``mean_k (1 - <f_ik, m_k>)`` (ours).
 
-    An image of another identity disagrees in all its parts, a part's own feature is noisy.
+    An image of another identity differs in all its parts, while a single part's feature is noisy.
 
     Args:
         features: (B,K,C), each L2-normalised.
-        visibility: (B,K); a part counts where it is above 0.
-        prototypes: (B,K,C), of each sample's cluster.
+        visibility: (B,K); a part is visible if its value is above 0.
+        prototypes: (B,K,C), prototypes of each sample's cluster.
 
     Returns:
-        (B,); 0 where no part is visible.
+        (B,); 0 if no part is visible.
     """
     seen = (visibility > 0).to(features)
     apart = 1 - (features * prototypes).sum(2)

@@ -1,6 +1,6 @@
-"""What a training step minimises: the memories of one epoch and the weighted sum of all losses.
+"""The objective of a training step: the memories of one epoch and the weighted sum of all losses.
 
-The terms are SCWM's (Hong et al., 2024), their weights ours; docs/method.md, §5 and §9.
+The terms are SCWM's (Hong et al., 2024), the weights are ours; docs/method.md, §5 and §9.
 """
 
 from typing import Any

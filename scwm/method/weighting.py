@@ -1,4 +1,4 @@
-"""The samples of a batch as a memory strategy sees them (formulas ours, docs/method.md, §4)."""
+"""The input of a memory strategy: samples of a batch (formulas ours, docs/method.md, §4)."""
 
 from dataclasses import dataclass
 
@@ -8,13 +8,13 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Samples:
-    """The samples of a batch, each of one cluster; of K parts side by side.
+    """The samples of a batch, each with its cluster, for one memory or for K parts at once.
 
     Attributes:
         difficulty: (B,) or (B,K), ``alpha_i = 1 - <f_i, m_c>``, 0 to 2.
-        visibility: ``s_i`` >= 0, of the same shape; a sample of 0 must get the weight 0.
+        visibility: ``s_i`` >= 0, of the same shape; a sample with 0 must get the weight 0.
         labels: (B,) integers in [0, M), the samples' clusters.
-        clusters: M.
+        clusters: M, the number of clusters.
     """
 
     difficulty: Tensor
@@ -23,7 +23,7 @@ class Samples:
     clusters: int
 
     def of_cluster(self, values: Tensor, how: str) -> Tensor:
-        """For each sample, `values` (of `difficulty`'s shape) reduced over its cluster's samples.
+        """Reduce `values` (of `difficulty`'s shape) over the samples of each sample's cluster.
 
         Args:
             how: a reduction of torch's `scatter_reduce`: sum, mean, amax, amin or prod.
@@ -33,7 +33,7 @@ class Samples:
         return empty.scatter_reduce(0, index, values, how, include_self=False)[self.labels]
 
     def tempered(self, score: Tensor, tau: float) -> Tensor:
-        """``s_i * exp(score_i / tau)``, over its largest exponential in each cluster and part.
+        """``s_i * exp(score_i / tau)``, divided by its largest value in each cluster and part.
 
         Args:
             score: of `difficulty`'s shape, in its units, -2 to 2.

@@ -1,4 +1,4 @@
-"""What every backbone is: stages that run one after the other, and their weights."""
+"""Backbones: stages that run one after the other, and their weights."""
 
 import torch
 import torchvision
@@ -24,7 +24,7 @@ class Backbone(nn.Module):
         self.channels, self.strides = channels, strides
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Images (B,3,H,W) -> one map (B,C_s,H/stride_s,W/stride_s) for each stage."""
+        """Map images (B,3,H,W) to one map (B,C_s,H/stride_s,W/stride_s) for each stage."""
         maps = []
         for stage in self.stages:
             images = stage(images)
@@ -35,9 +35,9 @@ class Backbone(nn.Module):
 def fold_batch_norm(module: nn.Module) -> None:
     """Fold every batch normalisation, with its running statistics, into the convolution before it.
 
-    The network in evaluation mode computes the same; in training its statistics no longer move
-    (frozen batch normalisation, as He et al., ICCV 2017, fine-tune with small batches), and each
-    step saves the passes over all activations that normalisation takes.
+    The network in evaluation mode computes the same. In training its statistics stay fixed (frozen
+    batch normalisation, as in the fine-tuning of He et al., ICCV 2017, with small batches), and
+    each step saves the passes of the normalisation over all activations.
     """
     before = ""
     for name, child in list(module.named_children()):
@@ -50,7 +50,7 @@ def fold_batch_norm(module: nn.Module) -> None:
 
 
 def resnet_stages(net: torchvision.models.ResNet) -> Backbone:
-    """A ResNet of torchvision in four stages, of strides 4, 8, 16 and 16 (last stride 1)."""
+    """Split a ResNet of torchvision into stages of strides 4, 8, 16 and 16 (last stride 1)."""
     first = net.layer4[0]
     for conv in (first.conv1, first.conv2, first.downsample[0]):
         conv.stride = (1, 1)
@@ -64,23 +64,23 @@ def resnet_stages(net: torchvision.models.ResNet) -> Backbone:
 
 
 def build_backbone(name: str) -> Backbone:
-    """A module of scwm/models/backbones, its parameters freshly drawn from torch's generator."""
+    """Build a network of scwm/models/backbones with new parameters from torch's generator."""
     backbone: Backbone = BACKBONES.load(name).build()
     for module in backbone.modules():
         if isinstance(module, nn.ReLU6):
-            module.inplace = False  # in place, autograd keeps a copy of the input
+            module.inplace = False  # an in-place operation makes autograd keep a copy of the input
     return backbone
 
 
 def load_weights(backbone: Backbone, state: dict[str, Tensor]) -> None:
     """Copy ImageNet weights into `backbone`.
 
-    The stages keep torchvision's order of parameters and buffers, so values are matched in that
-    order and checked by shape: a file need not carry torchvision's names. A classifier at the end
-    of `state` and BN's step counters are left out.
+    The stages keep torchvision's order of parameters and buffers. So values are matched in that
+    order and checked by shape, and the names in the file do not matter. A classifier at the end of
+    `state` and the step counters of batch normalisation are left out.
 
     Raises:
-        ScwmError: the weights are of another network.
+        ScwmError: the weights belong to another network.
     """
     own = {k: v for k, v in backbone.state_dict().items() if not k.endswith("num_batches_tracked")}
     given = [v for k, v in state.items() if not k.endswith("num_batches_tracked")]

@@ -1,4 +1,4 @@
-"""Batch normalisation: sizes of groups, and running statistics of all that passes."""
+"""Batch normalisation: sizes of groups, and running statistics over whole data sets."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,8 +7,10 @@ from torch import nn
 
 
 def group_size(count: int, wanted: int) -> int:
-    """The least size from `wanted` on, and from 2, that leaves no single one of `count` over:
-    batch normalisation has no statistics of one image."""
+    """Return the smallest group size from `wanted` and 2 on that leaves no group of one image.
+
+    Batch normalisation has no statistics of one image.
+    """
     size = max(wanted, 2)
     while count % size == 1 < count:
         size += 1
@@ -17,7 +19,7 @@ def group_size(count: int, wanted: int) -> int:
 
 @contextmanager
 def calibrating(*necks: nn.BatchNorm1d) -> Iterator[None]:
-    """Batch normalisations whose running statistics become those of all that passes inside."""
+    """Set running statistics of batch normalisations to the statistics of all batches inside."""
     momenta = [neck.momentum for neck in necks]
     for neck in necks:
         neck.reset_running_stats()

@@ -11,9 +11,9 @@ aten, onednn = torch.ops.aten, torch.ops.mkldnn
 
 
 def fuse_relu6(module: nn.Module) -> None:
-    """Replace each convolution that only an identity parts from a ReLU6 by `ConvReLU6`, in place.
+    """Replace each sequence of convolution, identity and ReLU6 with `ConvReLU6`.
 
-    Names of parameters stay as they are.
+    The change is in place and keeps the names of parameters.
     """
     for name, child in module.named_children():
         layers = list(child.children())
@@ -31,18 +31,18 @@ def fuse_relu6(module: nn.Module) -> None:
 
 
 class ConvReLU6(nn.Sequential):
-    """``min(max(conv(x), 0), 6)``, the same function and gradient as by two layers.
+    """``min(max(conv(x), 0), 6)``, with the function and the gradient of two layers.
 
-    On a CPU, maps of the first stages are tens of megabytes, and a ReLU6 of its own reads and
-    writes them once more. Here oneDNN clips while it writes the convolution's output,
-    and the gradient needs that output only: it passes where the output is neither 0 nor 6.
+    On a CPU, maps of the first stages have tens of megabytes, and a separate ReLU6 reads and writes
+    them again. Here oneDNN clips while it writes the convolution's output. The gradient needs only
+    that output: it passes where the output is neither 0 nor 6.
 
-    Under autocast one gradient is computed in float32: that of the input of a depthwise convolution
-    with a stride. oneDNN has no fast kernel for it in bfloat16: the three of MobileNetV2 take about
-    10 to 100 times as long as in float32, more than half of a training step.
+    Under autocast the input gradient of a depthwise convolution with a stride is computed in
+    float32. oneDNN has no fast kernel for it in bfloat16: the three such convolutions of
+    MobileNetV2 take about 10 to 100 times as long as in float32, more than half of a training step.
     `python -m benchmarks backbone` measures them, and whole steps in both types.
 
-    One thing differs from two layers: NaN becomes 0 (`Network.check_finite` finds it in weights).
+    Unlike two layers, the operator turns NaN into 0 (`Network.check_finite` finds NaN in weights).
 
     Args:
         conv: a convolution with a bias.
@@ -52,7 +52,7 @@ class ConvReLU6(nn.Sequential):
         super().__init__(conv)
 
     def forward(self, maps: Tensor) -> Tensor:
-        """(B,C,H,W) -> (B,D,h,w)."""
+        """Map (B,C,H,W) to (B,D,h,w)."""
         conv: Any = self[0]
         kind = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else maps.dtype
         if not _fusible(maps, kind):

@@ -24,14 +24,14 @@ HALF_MAX = torch.finfo(torch.float16).max
 
 @dataclass(frozen=True, eq=False)
 class Embedding:
-    """What the network says of N images.
+    """Outputs of the network for N images.
 
     Attributes:
         global_feature: (N,D), L2-normalised.
         part_features: (N,K,C) or None.
         visibility: (N,K) or None.
         part_labels: (N,h,w) uint8, arg-max of the masks, 0 = background, or None.
-        pixels: (N,C,h,w) float16 pixel features, where asked for.
+        pixels: (N,C,h,w) float16 pixel features, or None.
     """
 
     global_feature: Tensor
@@ -41,8 +41,10 @@ class Embedding:
     pixels: Tensor | None = None
 
     def features(self) -> dict[str, Tensor]:
-        """Test features, each (N,·) and L2-normalised: global, and where there are parts, the
-        visible parts side by side, and both at equal weight."""
+        """Return test features, each (N,·) and L2-normalised: global and, with parts, two more.
+
+        `parts` concatenates the visible parts; `both` joins global and parts at equal weight.
+        """
         named = {"global": self.global_feature}
         if self.part_features is not None and self.visibility is not None:
             seen = (self.visibility > 0).to(self.part_features)[:, :, None]
@@ -53,15 +55,15 @@ class Embedding:
 
 
 def fits(size: int, free: int) -> bool:
-    """Whether images of `size` bytes may live on a GPU with `free` bytes; half is for training."""
+    """Whether images of `size` bytes fit on a GPU with `free` bytes; training keeps half."""
     return size <= free // 2
 
 
 class ImageBatches:
     """Random access to (N,H,W,3) uint8 images as batches on a device.
 
-    On a GPU they live there where they fit; else each batch is copied, out of pinned memory and
-    read ahead in `along`.
+    A GPU holds all images if they fit. Otherwise each batch is copied from pinned memory, and
+    `along` reads it in advance.
     """
 
     def __init__(self, images: np.ndarray, device: torch.device) -> None:
@@ -85,8 +87,10 @@ class ImageBatches:
     def along(
         self, items: Iterable[T], rows: Callable[[T], np.ndarray | slice]
     ) -> Iterator[tuple[T, Tensor]]:
-        """Each item with the images of its rows, read while the item before is worked on where
-        they have to come to a GPU."""
+        """Yield each item with the images of its rows.
+
+        If images are copied to a GPU, they are read while the caller processes the previous item.
+        """
         if not self.reads_ahead:
             for item in items:
                 yield item, self[rows(item)]
@@ -120,11 +124,11 @@ def embed(
 ) -> Embedding:
     """Run `network` in evaluation mode over all images.
 
-    Of several processes each does a share of the batches; only the first has the whole then.
+    Each of several processes computes a share of the batches; only the first returns the whole.
 
     Args:
         images: N images.
-        batch: images at a time.
+        batch: number of images per batch.
         precision: float32 | tf32 | bfloat16.
         pixels: keep the pixel features too (N·C·h·w half floats).
 
@@ -157,7 +161,7 @@ def embed(
 
 
 def collect(outputs: Iterable[Output], pixels: bool = False) -> Embedding:
-    """The outputs of batches of images as one embedding, with pixel features where wanted."""
+    """Join the outputs of batches into one embedding, optionally with pixel features."""
     kept = [_keep(output, pixels) for output in outputs]
     return Embedding(
         torch.cat([e.global_feature for e in kept]),

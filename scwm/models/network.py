@@ -13,18 +13,18 @@ from scwm.models.backbone import Backbone, build_backbone, fold_batch_norm, load
 from scwm.models.conv_relu6 import fuse_relu6
 from scwm.models.part_head import PartHead, Stripes, pool_parts, visibility
 
-MIN_CELLS = (16, 8)  # the part map must tell head from shoulders
+MIN_CELLS = (16, 8)  # the part map must separate the head from the shoulders
 
 
 class Output(NamedTuple):
-    """What the network says of B images; K parts, a part map of h×w cells.
+    """Outputs of the network for B images, with K parts and a part map of h×w cells.
 
     Attributes:
         global_feature: (B,D), L2-normalised.
         part_features: (B,K,C), each L2-normalised.
-        visibility: (B,K), share of the map's cells whose arg-max is this part.
+        visibility: (B,K), share of the cells of the map whose arg-max is this part.
         masks: (B,K+1,h,w), softmax over background and parts; index 0 is background.
-        logits: (B,K+1,h,w) behind the masks, or None for stripes.
+        logits: (B,K+1,h,w) of the masks, or None for stripes.
         pixels: (B,C,h,w), the pixel features F.
     """
 
@@ -44,12 +44,12 @@ class GeM(nn.Module):
         self.exponent = nn.Parameter(torch.tensor(exponent))
 
     def forward(self, maps: Tensor) -> Tensor:
-        """(B,C,h,w) -> (B,C)."""
-        # A power with a learned exponent, and still more its gradient, takes twice this time.
+        """Pool (B,C,h,w) to (B,C)."""
+        # A power with a learned exponent takes twice this time, and its gradient even more.
         positive = F.threshold(maps, 1e-6, 1e-6)
         if torch.is_grad_enabled():
             powers = (self.exponent * positive.log()).exp()
-        else:  # the same in place: new memory for each operation takes a third of the time
+        else:  # in place: new memory for each operation takes a third of the time
             powers = positive.log_().mul_(self.exponent).exp_()
         return powers.mean((2, 3)).pow(1 / self.exponent)
 
@@ -58,30 +58,30 @@ class Average(nn.Module):
     """Average pooling."""
 
     def forward(self, maps: Tensor) -> Tensor:
-        """(B,C,h,w) -> (B,C)."""
+        """Pool (B,C,h,w) to (B,C)."""
         return maps.mean((2, 3))
 
 
 def bn_neck(channels: int, kind: type[nn.BatchNorm1d] = nn.BatchNorm1d) -> nn.BatchNorm1d:
-    """Batch normalisation with its bias frozen at 0 (BoT, Luo et al., CVPRW 2019)."""
+    """Build a batch normalisation with its bias frozen at 0 (BoT, Luo et al., CVPRW 2019)."""
     neck = kind(channels)
     neck.bias.requires_grad_(False)
     return neck
 
 
 class PixelFeatures(nn.Module):
-    """Pixel features F on a part map of at least 16×8 cells, whatever the input's size.
+    """Pixel features F on a part map of at least 16×8 cells, for any input size.
 
-    One half of the channels is a projection of the last stage's map, brought to the grid of the
-    deepest stage that has enough cells. The other half is detail (ours): the direction of the
-    deepest stage of stride 8 or finer, projected, at half the image's mean norm, so that the norm
-    of F still ranks the pixels as the deep stage's activation does. What a shallow stage shows of
-    colour and texture is worth little over a whole image and much within a part. Each cell's own
-    colour, mean and deviation of its pixels, stands beside it: it tells a body from what is behind
-    it. The projections start as random orthonormal ones, which keep the features' angles.
+    One half of the channels is a projection of the last stage's map, interpolated to the grid of
+    the deepest stage with enough cells. The other half is detail (ours): the projected direction of
+    the deepest stage of stride 8 or finer, at half the image's mean norm, so that the norm of F
+    still ranks the pixels like the deep stage's activation. The colour and texture of a shallow
+    stage help within a part but not over a whole image. The detail also contains each cell's own
+    colour, as mean and deviation of its pixels, which separates a body from its background. The
+    projections start as random orthonormal ones, which keep the features' angles.
     """
 
-    COLOUR = 0.35  # its scale beside the unit direction of the shallow stage
+    COLOUR = 0.35  # its scale relative to the unit direction of the shallow stage
 
     def __init__(self, backbone: Backbone, image_size: list[int], channels: int) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ class PixelFeatures(nn.Module):
         self.detail = _projection(backbone.channels[self.shallow] + 6, channels // 2)
 
     def forward(self, maps: list[Tensor], images: Tensor) -> Tensor:
-        """Maps of all stages and the normalised images (B,3,H,W) -> (B,C,h,w)."""
+        """Map all stages' maps and the normalised images (B,3,H,W) to (B,C,h,w)."""
         size = [max(s, m) for s, m in zip(maps[self.grid].shape[2:], MIN_CELLS, strict=True)]
         deep = self.deep(maps[-1])
         if list(deep.shape[2:]) != size:
@@ -112,7 +112,7 @@ class PixelFeatures(nn.Module):
 
 
 def _block_means(images: Tensor, size: list[int]) -> Tensor:
-    """Means of the (h,w) blocks of images, (B,C,H,W) -> (B,C,h,w)."""
+    """Compute the means of (h,w) blocks of images, (B,C,H,W) -> (B,C,h,w)."""
     channels, height, width = images.shape[1:]
     if height % size[0] or width % size[1]:
         return F.interpolate(images, size=size, mode="area")
@@ -123,8 +123,11 @@ def _block_means(images: Tensor, size: list[int]) -> Tensor:
 
 
 def _channels_last(gradient: Tensor) -> Tensor:
-    """The gradient that `cat` returns is a part of a larger one, on which bilinear interpolation's
-    own gradient takes 30 times as long on a CPU."""
+    """Copy a gradient to channels-last memory.
+
+    The gradient of `cat` is a view of a larger one, on which the gradient of bilinear interpolation
+    takes 30 times as long on a CPU.
+    """
     return gradient.contiguous(memory_format=torch.channels_last)
 
 
@@ -138,7 +141,7 @@ class Network(nn.Module):
     """Backbone, global branch and part branch of one run's config (`model` section).
 
     Args:
-        weights: pretrained weights of the backbone; None: as drawn, or to be loaded as a whole.
+        weights: pretrained weights of the backbone; None: random, or loaded later with the whole.
     """
 
     def __init__(self, config: Config, weights: dict[str, Tensor] | None = None) -> None:
@@ -162,7 +165,7 @@ class Network(nn.Module):
             self.part_necks = nn.ModuleList(bn_neck(channels) for _ in range(self.parts))
 
     def forward(self, images: Tensor) -> Output:
-        """Normalised images (B,3,H,W) -> Output; under autocast the backbone alone is cast."""
+        """Map normalised images (B,3,H,W) to Output; autocast affects only the backbone."""
         maps = self.backbone(images)
         with torch.autocast(images.device.type, enabled=False):
             maps = [stage.float() for stage in maps]
@@ -172,25 +175,24 @@ class Network(nn.Module):
             return self.part_branch(feature, self.pixel_features(maps, images.float()))
 
     def check_finite(self, what: str) -> None:
-        """Raise where a weight is infinite or not a number.
+        """Raise an error if a weight is infinite or not a number.
 
-        A network's output may be finite all the same: ReLU6 on a CPU makes 0 of NaN.
+        The output of such a network may still be finite: ReLU6 on a CPU turns NaN into 0.
 
         Args:
             what: beginning of the message.
 
         Raises:
-            ScwmError: it names the first such tensor.
+            ScwmError: a tensor is not finite; the message names the first one.
         """
         for name, values in self.state_dict().items():
             if not torch.isfinite(values).all():
                 raise ScwmError(f"{what}: {name} is not finite.", "training")
 
     def part_branch(self, feature: Tensor, pixels: Tensor) -> Output:
-        """Part masks and features from pixel features (B,C,h,w) computed before.
+        """Compute part masks and features from pixel features (B,C,h,w).
 
-        Where a part is, is learned from the part labels alone: no gradient of the part features
-        reaches the masks.
+        Only the part labels train the masks: no gradient of the part features reaches them.
         """
         masks, logits = self.head(pixels)
         pooled = pool_parts(pixels, masks[:, 1:].detach())

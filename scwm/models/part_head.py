@@ -16,13 +16,13 @@ class PartHead(nn.Module):
 
     @torch.no_grad()
     def start_from(self, weights: Tensor, biases: Tensor) -> None:
-        """Take over a linear classifier of pixels: weights (K+1,C), biases (K+1,)."""
+        """Copy a linear classifier of pixels: weights (K+1,C), biases (K+1,)."""
         assert self.classifier.bias is not None
         self.classifier.weight.copy_(weights[:, :, None, None])
         self.classifier.bias.copy_(biases)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor | None]:
-        """(B,C,h,w) -> masks and logits, both (B,K+1,h,w)."""
+        """Map (B,C,h,w) to masks and logits, both (B,K+1,h,w)."""
         logits = self.classifier(pixels)
         return logits.softmax(1), logits
 
@@ -35,7 +35,7 @@ class Stripes(nn.Module):
         self.parts = parts
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor | None]:
-        """(B,C,h,w) -> masks (B,K+1,h,w) of zeros and ones; no logits."""
+        """Map (B,C,h,w) to masks (B,K+1,h,w) of zeros and ones; no logits."""
         batch, _, height, width = pixels.shape
         stripe = torch.arange(height, device=pixels.device) * self.parts // height + 1
         masks = stripe == torch.arange(self.parts + 1, device=pixels.device)[:, None]
@@ -43,10 +43,10 @@ class Stripes(nn.Module):
 
 
 def pool_parts(pixels: Tensor, masks: Tensor) -> Tensor:
-    """Mask-weighted mean of the pixel features.
+    """Compute the mask-weighted mean of the pixel features.
 
-    ISP takes the mean over all pixels of ``mask · F``; dividing by the mask's mass instead
-    (ours) makes a part's feature independent of how large the part is in the image.
+    ISP takes the mean over all pixels of ``mask · F``. Division by the mask's mass instead (ours)
+    makes a part's feature independent of the size of the part in the image.
 
     Args:
         pixels: (B,C,h,w).
@@ -61,7 +61,7 @@ def pool_parts(pixels: Tensor, masks: Tensor) -> Tensor:
 
 
 def visibility(masks: Tensor) -> Tensor:
-    """Share of cells whose arg-max is each part: (B,K+1,h,w) -> (B,K)."""
+    """Compute the share of cells whose arg-max is each part: (B,K+1,h,w) -> (B,K)."""
     classes = masks.shape[1]
     winner = masks.argmax(1).flatten(1)
     one_hot = winner[:, None] == torch.arange(1, classes, device=masks.device)[:, None]

@@ -19,11 +19,11 @@ def get_weights(backbone: str, source: str, out: Path) -> None:
     """Fetch ImageNet weights and write them to `out` as a state dict.
 
     Args:
-        backbone: a module of scwm/models/backbones; its ``WEIGHTS`` names what can be fetched.
-        source: one of these names, as ``imagenet``, or a local file.
+        backbone: a module of scwm/models/backbones; its ``WEIGHTS`` lists the sources.
+        source: one of these sources, such as ``imagenet``, or a local file.
 
     Raises:
-        ScwmError: unknown source, no network, or a file that is not what it should be.
+        ScwmError: the source is unknown, the network fails, or the file has another content.
     """
     fetched = BACKBONES.load(backbone).WEIGHTS
     if source not in fetched and not Path(source).exists():
@@ -40,15 +40,15 @@ def get_weights(backbone: str, source: str, out: Path) -> None:
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """A state dict from `path`, without running code from the file (``weights_only``).
+    """Read a state dict from `path` without running code from the file (``weights_only``).
 
     Raises:
-        ScwmError: no such file, or it holds something else.
+        ScwmError: the file does not exist or holds something else.
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        remedy = "give a state dict of tensors, as torch.save writes it"
+        remedy = "give a state dict of tensors, written by torch.save"
         raise ScwmError(f"Cannot read the weights: {error}", path, remedy) from error
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise ScwmError("Expected a state dict of tensors.", path, "save only model.state_dict()")

@@ -103,7 +103,7 @@ def test_pool_is_what_cuda_may_see(monkeypatch):
 
 
 def test_too_few_gpus_is_an_error(tmp_path):
-    with pytest.raises(ScwmError, match=r"2 GPU\(s\) are asked for, and there are 1"):
+    with pytest.raises(ScwmError, match=r"2 GPU\(s\) are requested, and there are 1"):
         lease(2, ["0"], tmp_path)
 
 
@@ -112,12 +112,12 @@ def test_folder_of_the_locks_is_nobody_elses(tmp_path, monkeypatch):
     folder = private_folder()
     assert folder.stat().st_mode & 0o777 == 0o700 and private_folder() == folder
     folder.chmod(0o777)
-    with pytest.raises(ScwmError, match="not this user's alone"):
+    with pytest.raises(ScwmError, match="is not private"):
         private_folder()
     folder.rmdir()
     (tmp_path / "elsewhere").mkdir(mode=0o700)
     folder.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(ScwmError, match="not this user's alone"):
+    with pytest.raises(ScwmError, match="is not private"):
         private_folder()
 
 

@@ -1,4 +1,4 @@
-"""Part labels from pixel features: foreground, parts, and the cascade of both."""
+"""Part labels from pixel features: foreground, parts, and their cascade."""
 
 from scwm.method.parsing.cascade import cascaded_clustering
 from scwm.method.parsing.foreground import activation, keep_body, two_means

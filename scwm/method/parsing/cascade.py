@@ -20,25 +20,26 @@ def cascaded_clustering(
     space_correction: bool | str = True,
     seed: int = 0,
 ) -> Tensor:
-    """Part labels of every pixel of every grouped image (ISP, Zhu et al., ECCV 2020; corrections
-    after SCWM, formulas ours, docs/method.md).
+    """Compute part labels of every pixel of every grouped image (ISP, Zhu et al., ECCV 2020).
+
+    The corrections follow SCWM's purposes with formulas of ours (docs/method.md).
 
     Args:
         feature_maps: (N,C,H,W) pixel features.
         groups: (N,) integers, the pseudo identity of each image; -1 = none.
         parts: K, 1 to 255.
         foreground_correction: the module of scwm/method/parsing/foreground_corrections that decides
-            ISP's foreground once more; True: log_odds.
+            ISP's foreground again; True: log_odds.
         space_correction: the module of scwm/method/parsing/space_corrections that finds the parts;
             True: body_rows; False: ISP's K-means.
-        seed: of the random starts of ISP's K-means.
+        seed: seed of the random starts of ISP's K-means.
 
     Returns:
         (N,H,W) uint8 tensor: 0 background, 1..K parts from top to bottom; all 0 in images of
         group -1.
 
     Raises:
-        ScwmError: shapes that do not fit, values that are not finite, or no such correction.
+        ScwmError: the shapes do not fit, a value is not finite, or a correction is unknown.
     """
     maps, owner = torch.as_tensor(feature_maps), torch.as_tensor(groups).long()
     if maps.ndim != 4 or owner.shape != maps.shape[:1] or not 1 <= parts <= 255:

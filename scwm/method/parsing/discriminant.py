@@ -10,11 +10,11 @@ class LinearDiscriminant:
     """The linear classifier of Gaussians with a shared covariance (Fisher, 1936).
 
     Logits ``w_c · f + b_c`` with ``w_c = S⁻¹ m_c`` and ``b_c = log p_c - m_c · w_c / 2``; the
-    pooled covariance S within classes is shrunk by a tenth of its mean variance. What does not
-    depend on the labels is computed once.
+    pooled covariance S within classes is shrunk by a tenth of its mean variance. Quantities that do
+    not depend on the labels are computed once.
 
     Args:
-        maps: (N,C,H,W) pixel features of any float type, taken as they are; or `Pixels`.
+        maps: (N,C,H,W) pixel features of any float type, used without scaling; or `Pixels`.
     """
 
     def __init__(self, maps: Tensor | Pixels) -> None:
@@ -25,7 +25,7 @@ class LinearDiscriminant:
         self.scatter = self.pixels.scatter(self.centre)
 
     def fit(self, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
-        """Weights (classes,C) and biases (classes,) for pixel labels (N,H,W) in 0..classes-1.
+        """Fit weights (classes,C) and biases (classes,) to pixel labels (N,H,W) in 0..classes-1.
 
         A class without pixels has a prior of 1e-6 and the mean of all pixels.
         """
@@ -41,13 +41,12 @@ class LinearDiscriminant:
         return weights, biases
 
     def direction(self, foreground: Tensor) -> tuple[Tensor, Tensor]:
-        """Weights (C,) and bias of the log-odds of a two-class fit by each pixel's feature alone,
-        without priors."""
+        """Return weights (C,) and bias of the log-odds of a two-class fit without priors."""
         weights, biases = self.fit(foreground.long(), 2)
         prior = torch.logit(foreground.float().mean())
         return weights[1] - weights[0], biases[1] - biases[0] - prior
 
     def log_odds(self, foreground: Tensor) -> Tensor:
-        """The log-odds (N,H,W) of `direction`."""
+        """Compute the log-odds (N,H,W) of `direction`."""
         weights, bias = self.direction(foreground)
         return self.pixels.products(weights) + bias

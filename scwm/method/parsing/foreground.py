@@ -1,5 +1,4 @@
-"""Which pixels show the person: 2-means on activations (ISP, Zhu et al., ECCV 2020), and what
-holds together (ours)."""
+"""The foreground: 2-means on activations (ISP, Zhu et al., ECCV 2020), connected bodies (ours)."""
 
 import numpy as np
 import torch
@@ -10,24 +9,24 @@ from scwm.method.parsing.pixels import Pixels, as_pixels
 
 
 def activation(maps: Tensor | Pixels) -> Tensor:
-    """Norm of each pixel feature over its image's largest: (N,C,H,W) -> (N,H,W) in [0,1]."""
+    """Divide each pixel feature's norm by its image's largest: (N,C,H,W) -> (N,H,W) in [0,1]."""
     pixels = as_pixels(maps)
     largest = pixels.norm.amax(1, keepdim=True).clamp(min=1e-12)
     return (pixels.norm / largest).view(pixels.shape)
 
 
 def two_means(values: Tensor, groups: Tensor) -> Tensor:
-    """The exact 2-means of each group's scalars (ISP's first step, Zhu et al., ECCV 2020).
+    """Compute the exact 2-means of each group's scalars (ISP's first step, Zhu et al., ECCV 2020).
 
-    In one dimension the best two clusters are split by a threshold, so all thresholds of a group
-    are tried at once on its sorted values; no start, no iterations.
+    In one dimension a threshold separates the best two clusters. So the function tries all
+    thresholds of a group at once on its sorted values, without a start and without iterations.
 
     Args:
         values: (N,H,W), any scalars.
         groups: (N,) integers 0..G-1.
 
     Returns:
-        (N,H,W) bool, the cluster of the higher mean; a group of equal values is all False.
+        (N,H,W) bool, the cluster with the higher mean; a group of equal values is all False.
     """
     known, owner = values.cpu().numpy(), groups.cpu().numpy()
     stops = np.cumsum(np.bincount(owner))[:-1]
@@ -37,7 +36,7 @@ def two_means(values: Tensor, groups: Tensor) -> Tensor:
 
 
 def _best_threshold(values: np.ndarray) -> float:
-    """The largest value of the lower of the two clusters of least squares within."""
+    """Return the largest value of the lower cluster, for least squares within both clusters."""
     ranked = np.sort(values, axis=None)
     low_sum = np.cumsum(ranked, dtype=np.float64)
     low = np.arange(1, len(ranked))
@@ -49,10 +48,10 @@ def _best_threshold(values: np.ndarray) -> float:
 
 
 def keep_body(foreground: Tensor, smallest: float = 0.15) -> Tensor:
-    """Drop islands and fill holes: (N,H,W) bool -> the same.
+    """Drop islands and fill holes of a foreground (N,H,W) bool.
 
-    Kept are 8-connected components of at least `smallest` of the image's foreground; holes are
-    background cells that no 4-connected way joins to the border.
+    The result keeps 8-connected components of at least `smallest` of the image's foreground. Holes
+    are background cells without a 4-connected path to the border.
     """
     mask = foreground.cpu().numpy()
     labels, count = ndimage.label(mask, _neighbours(8))
@@ -66,7 +65,7 @@ def keep_body(foreground: Tensor, smallest: float = 0.15) -> Tensor:
 
 
 def _neighbours(count: int) -> np.ndarray:
-    """Structure of cells joined in the same image, for stacks of images."""
+    """Return the structure of connected cells in the same image, for stacks of images."""
     structure = np.zeros((3, 3, 3), dtype=bool)
     structure[1] = ndimage.generate_binary_structure(2, 2 if count == 8 else 1)
     return structure

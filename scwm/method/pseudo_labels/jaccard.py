@@ -1,11 +1,11 @@
 """k-reciprocal Jaccard distance as one chain of sparse products.
 
 Zhong et al., Re-ranking Person Re-identification with k-reciprocal Encoding (CVPR 2017), in the
-form that SpCL and Cluster Contrast cluster on.
+form that SpCL and Cluster Contrast use for clustering.
 
-Notation: L_i the k1 nearest neighbours of i, itself included; R_i = {j in L_i : i in L_j};
-H_i the same within lists of round(k1/2) + 1. A candidate c in R_i brings in its H_c when
-|H_c ∩ R_i| > 2/3 |H_c|; E_i is R_i with all that was brought in.
+Notation: L_i are the k1 nearest neighbours of i, itself included; R_i = {j in L_i : i in L_j};
+H_i is the same within lists of round(k1/2) + 1. A candidate c in R_i adds its H_c if
+|H_c ∩ R_i| > 2/3 |H_c|; E_i is R_i with all additions.
 
     V_ij  = softmax over j in E_i of -(2 - 2 cos(i, j))
     V'_i  = mean of V_j over the first k2 of L_i
@@ -43,22 +43,22 @@ def jaccard_distance(
     neighbours: tuple[np.ndarray, np.ndarray] | None = None,
     max_distance: float = 1.0,
 ) -> sparse.csr_array:
-    """Jaccard distance of the k-reciprocal encodings of all pairs.
+    """Compute the Jaccard distance of the k-reciprocal encodings of all pairs.
 
     Args:
         features: (N,D), rows of length 1.
-        k1: length of the neighbour lists, the image itself included; at most N is used.
-        k2: images averaged in the query expansion, the image itself included.
-        neighbours: what `nearest_neighbours(features, k)` gave, k >= k1, where it is at hand.
-        max_distance: greater distances are left out.
+        k1: length of the neighbour lists, the image itself included; limited to N.
+        k2: number of images in the query expansion, the image itself included.
+        neighbours: result of `nearest_neighbours(features, k)`, k >= k1; None: computed here.
+        max_distance: larger distances are left out.
 
     Returns:
-        (N,N) float64; stored are the distances < 1 (zeros too), an absent entry is 1.
+        (N,N) float64, sparse; it stores distances < 1, also zeros; an absent entry is 1.
 
     Raises:
-        ScwmError: unusable features, neighbours or numbers.
+        ScwmError: features, neighbours or a number are not usable.
 
-    Memory: O(N·k1) before the last product; that one is done in blocks of rows.
+    Memory: O(N·k1) before the last product, which is computed in blocks of rows.
     """
     x = unit_rows(features)
     if k1 < 1 or k2 < 1:
@@ -77,9 +77,9 @@ def jaccard_distance(
 
 
 def _in_blocks(block: Callable[[slice], sparse.csr_array], count: int) -> sparse.csr_array:
-    """The rows block(0:a), block(a:b), ... below each other, computed in threads.
+    """Stack the rows block(0:a), block(a:b), ..., computed in threads.
 
-    The number of blocks is fixed: a sparse product clears a buffer as wide as its result.
+    The number of blocks is fixed, because a sparse product clears a buffer as wide as its result.
     """
     cuts = np.linspace(0, count, min(count, BLOCKS) + 1).astype(int).tolist()
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
@@ -87,7 +87,7 @@ def _in_blocks(block: Callable[[slice], sparse.csr_array], count: int) -> sparse
 
 
 def _lists(indices: np.ndarray, values: np.ndarray | np.floating | float) -> sparse.csr_array:
-    """Neighbour lists (N,k) as a sparse (N,N) matrix with `values` in their places."""
+    """Convert neighbour lists (N,k) to a sparse (N,N) matrix that holds `values`."""
     count, k = indices.shape
     data = np.array(np.broadcast_to(values, indices.shape)).ravel()
     indptr = np.arange(0, count * k + 1, k)
@@ -104,15 +104,15 @@ def _reciprocal(indices: np.ndarray) -> sparse.csr_array:
 def _encode(
     indices: np.ndarray, similarities: np.ndarray, k1: int, x: torch.Tensor
 ) -> sparse.csr_array:
-    """V (N,N): softmax of -(2 - 2 cos) over each set E.
+    """Compute V (N,N): softmax of -(2 - 2 cos) over each set E.
 
-    Most pairs of a set stand in one of the two neighbour lists; only the others are multiplied.
+    Most pairs of a set are in one of the two neighbour lists; only the others are multiplied.
     """
     full = _reciprocal(indices)
     half = _reciprocal(indices[:, : round(k1 / 2) + 1])
     holders = half.T.tocsr()
     size = np.diff(half.indptr)
-    # A known cosine is kept as cos + 3 >= 2, so that 1 + 0 marks an unknown one in the sum.
+    # A known cosine is stored as cos + 3 >= 2, so that 1 + 0 marks an unknown one in the sum.
     known = _lists(indices, similarities.astype(np.float64) + 3)
     known = known.maximum(known.T.tocsr())
 
@@ -137,15 +137,16 @@ def _encode(
 
 
 def _mean_over_lists(weights: sparse.csr_array, indices: np.ndarray) -> sparse.csr_array:
-    """V' (N,N): each row the mean of its neighbours' rows."""
+    """Compute V' (N,N): each row is the mean of its neighbours' rows."""
     lists = _lists(indices, 1 / indices.shape[1])
     return _in_blocks(lambda rows: lists[rows] @ weights, len(indices))
 
 
 def _distances(weights: sparse.csr_array, max_distance: float) -> sparse.csr_array:
-    """d (N,N) from V': of each image to the later ones, slab by slab, then mirrored.
+    """Compute d (N,N) from V': from each image to the later ones, slab by slab, then mirrored.
 
-    A slab meets the rows from its own first one on: of every pair of slabs one order is computed.
+    A slab is compared with the rows from its own first row on, so each pair of slabs is computed
+    once.
     """
     count = weights.shape[0]
     chunk = max(CHUNK_TERMS, 8 * count)  # far more work than clearing a buffer `count` wide
@@ -169,20 +170,20 @@ def _distances(weights: sparse.csr_array, max_distance: float) -> sparse.csr_arr
 def _block(
     slab: sparse.csr_array, by_column: sparse.csr_array, max_distance: float, start: int, stop: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pairs (i, j > i) and their distances for the rows i of a slab from `start` to `stop`.
+    """Compute the distances of pairs (i, j > i) for the rows i of a slab from `start` to `stop`.
 
-    For every stored V'_ik the column k of V' is laid out and cut to V'_ik. All that belongs to i
-    is one row then, in which a column j stands once for every k that i and j share.
+    For every stored V'_ik the column k of V' is copied and limited to V'_ik. These entries form one
+    row of i, in which a column j occurs once for every k that i and j share.
     """
     rows = slab[start:stop]
     minima = by_column[rows.indices]
     np.minimum(minima.data, np.repeat(rows.data, np.diff(minima.indptr)), out=minima.data)
     shape = (stop - start, minima.shape[1])
     minima = sparse.csr_array((minima.data, minima.indices, minima.indptr[rows.indptr]), shape)
-    # Adding an empty matrix sums what stands in one place, in linear time, as nothing is sorted.
+    # Adding an empty matrix sums duplicate entries in linear time, because nothing is sorted.
     shared = minima + sparse.csr_array(shape)
     i = np.repeat(np.arange(start, stop, dtype=np.int32), np.diff(shared.indptr))
-    # Rounding takes the noise of summation from distances that are exactly 0 or exactly eps:
+    # Rounding removes errors of summation from distances that are exactly 0 or exactly eps:
     # lists of 6 that share 4 images are 1/2 apart.
     distance = np.maximum(1 - shared.data / (2 - shared.data), 0).round(9)
     keep = (shared.indices > i) & (distance < 1) & (distance <= max_distance)

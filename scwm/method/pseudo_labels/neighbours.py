@@ -1,5 +1,7 @@
-"""Exact k nearest neighbours by cosine similarity: faiss or torch, the same answer from both
-(ours, docs/method.md, §2)."""
+"""Exact k nearest neighbours by cosine similarity (ours, docs/method.md, §2).
+
+The search uses faiss or torch, with the same result.
+"""
 
 import warnings
 from collections.abc import Iterator
@@ -23,15 +25,16 @@ TIE = 1e-12  # float64 products this close are equal
 def unit_rows(features: Array) -> Tensor:
     """Check features (N,D) and return them as float32 unit rows on their own device.
 
-    Rows that are unit already are left bit for bit as they are.
+    Unit rows keep their exact values.
 
     Raises:
-        ScwmError: not 2-D, fewer than two rows, not finite, or a row without direction.
+        ScwmError: the features are not 2-D, have fewer than two rows, are not finite, or have a row
+            of zeros.
     """
     x = torch.as_tensor(features).detach().float()
     if x.ndim != 2 or x.shape[0] < 2 or x.shape[1] < 1:
         raise ScwmError(
-            "features must be a matrix of at least two rows, one row an image",
+            "features must be a matrix of at least two rows, one row per image",
             f"shape {tuple(x.shape)}",
         )
     norm = torch.linalg.vector_norm(x, dim=1)
@@ -41,7 +44,7 @@ def unit_rows(features: Array) -> Tensor:
         raise ScwmError(
             f"{len(rows)} of {x.shape[0]} feature rows are zero, infinite or not a number",
             f"row {rows[0]}",
-            "look for a diverged training (lower the learning rate) or broken images",
+            "check for a diverged training (lower the learning rate) or broken images",
         )
     if bool(((norm - 1).abs() > 1e-3).any()):
         x = x / norm[:, None]
@@ -51,26 +54,26 @@ def unit_rows(features: Array) -> Tensor:
 def nearest_neighbours(
     features: Array, k: int, backend: str = "auto"
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The k most similar rows of each row.
+    """Find the k most similar rows of each row.
 
-    The row itself comes first, also among duplicates; equal similarities are ordered by lower
-    index. Float32 products that lie too close to be ordered are decided in float64, so that the
-    order depends on neither backend, device nor chunking.
+    The row itself comes first, also among duplicates; the lower index comes first among equal
+    similarities. Float32 products that are too close to order are compared in float64, so the order
+    does not depend on backend, device or chunks.
 
     Args:
         features: (N,D), rows of length 1.
-        k: neighbours wanted, the row itself included; more than N gives N.
-        backend: "faiss" (CPU only), "torch", or "auto": faiss where installed and on a CPU.
+        k: number of neighbours, the row itself included; limited to N.
+        backend: "faiss" (CPU only), "torch", or "auto": faiss if it is installed and on a CPU.
 
     Returns:
         indices (N,k) int64 and cosine similarities (N,k) float32.
 
     Raises:
-        ScwmError: unusable features, k < 1, or a backend that is not there.
+        ScwmError: the features are not usable, k < 1, or the backend is not installed.
     """
     x = unit_rows(features)
     if k < 1:
-        raise ScwmError("at least one neighbour must be asked for", f"k = {k}")
+        raise ScwmError("k must be at least 1", f"k = {k}")
     count = x.shape[0]
     k = min(k, count)
     wanted = min(k + MARGIN, count)
@@ -79,8 +82,8 @@ def nearest_neighbours(
         raise ScwmError("unknown neighbour search", backend, "use auto, faiss or torch")
     indices, similarities = search(x, wanted)
 
-    # Doubtful rows: two neighbours too close to order. Cut rows: the tie may reach past what the
-    # search returned, so that only the whole row can tell.
+    # Doubtful rows have two neighbours too close to order. In cut rows the tie may extend past the
+    # result of the search, so the whole row is needed.
     gaps = similarities[:, :-1] - similarities[:, 1:]
     doubtful = (gaps[:, :k] < DOUBT).any(axis=1) | (indices[:, 0] != np.arange(count))
     cut = np.zeros(count, dtype=bool)
@@ -98,9 +101,9 @@ def nearest_neighbours(
 
 
 def pair_similarities(x: Tensor, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Cosine similarities of the pairs (rows[n], columns[n]) of unit rows x (N,D): (n,) float32.
+    """Compute cosine similarities (n,) float32 of the pairs (rows[n], columns[n]) of unit rows x.
 
-    `rows` ascend. Computed on the host, without a copy of the rows of each pair.
+    `rows` ascend. The host computes them without a copy of the rows of each pair. x is (N,D).
     """
     host = x.cpu()
     indptr = torch.from_numpy(np.searchsorted(rows, np.arange(len(x) + 1)))
@@ -146,7 +149,7 @@ def _search_torch(x: Tensor, k: int) -> tuple[np.ndarray, np.ndarray]:
 
 @contextmanager
 def _full_precision(device_type: str) -> Iterator[None]:
-    """Float32 products in float32, whatever training has set (TF32, bfloat16, autocast)."""
+    """Compute float32 products in float32, despite the settings of training (TF32, autocast)."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:
@@ -161,8 +164,8 @@ def _exact(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Order candidates (n,c), or all rows, by float64 similarity; itself first, then lower index.
 
-    Equality is to TIE: float64 products of equal rows differ in the last bits with their place
-    in the matrix.
+    Similarities within TIE are equal: float64 products of equal rows differ in the last bits with
+    their place in the matrix.
     """
     place = torch.as_tensor(rows, device=x.device)
     own = x[place].double()

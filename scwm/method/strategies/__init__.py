@@ -1,1 +1,1 @@
-"""Memory strategies, one a file: how much each sample of a cluster moves its prototype."""
+"""Memory strategies, one per file: the weight of each sample in its prototype's update."""

@@ -1,4 +1,4 @@
-"""The hardest sample alone: the "hard" memory of Cluster Contrast (Dai et al., ACCV 2022)."""
+"""Only the hardest sample: the "hard" memory of Cluster Contrast (Dai et al., ACCV 2022)."""
 
 import torch
 from torch import Tensor
@@ -7,8 +7,10 @@ from scwm.method.weighting import Samples
 
 
 def weights(samples: Samples, tau: float) -> Tensor:
-    """``w_i = 1`` of the visible sample with the largest difficulty, else 0, (B,) or (B,K); of
-    equally hard samples the first one counts."""
+    """``w_i = 1`` for the visible sample with the largest difficulty, else 0, (B,) or (B,K).
+
+    The first of equally hard samples counts.
+    """
     hidden = samples.visibility <= 0
     score = samples.difficulty.masked_fill(hidden, -torch.inf)
     place = torch.arange(len(score), device=score.device)

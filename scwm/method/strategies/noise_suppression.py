@@ -1,4 +1,4 @@
-"""Samples that disagree with their cluster are played down (purpose after SCWM, formula ours)."""
+"""Low weights for samples that differ from their cluster (purpose after SCWM, formula ours)."""
 
 import torch
 from torch import Tensor
@@ -12,6 +12,8 @@ def weights(samples: Samples, tau: float) -> Tensor:
 
 
 def start(difficulty: Tensor, visibility: Tensor, tau: float) -> Tensor:
-    """Weights (N,K) of all images in the part prototypes that an epoch starts from: it plays down
-    what the updates will play down. Arguments as of `Samples`."""
+    """Weights (N,K) of all images in the part prototypes at the start of an epoch.
+
+    They lower the weight of the same samples as the updates. The arguments are as in `Samples`.
+    """
     return visibility * torch.exp(-difficulty / tau)

@@ -1,4 +1,4 @@
-"""The mean of the batch's samples (ours; Cluster Contrast moves by one after the other)."""
+"""The mean of the batch's samples (ours; Cluster Contrast updates by one after the other)."""
 
 from torch import Tensor
 

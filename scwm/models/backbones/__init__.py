@@ -1,1 +1,1 @@
-"""Backbones, one a file: the network in stages, and its pretrained weights by name."""
+"""Backbones, one per file: the network in stages, and its pretrained weights by name."""

@@ -20,7 +20,7 @@ WEIGHTS = {
 
 
 def build() -> Backbone:
-    """torchvision's network in four stages, of strides 4, 8, 16 and 16."""
+    """Build torchvision's network in four stages, of strides 4, 8, 16 and 16."""
     blocks = mobilenet_v2(weights=None).features
     for module in blocks[14].modules():
         if isinstance(module, nn.Conv2d):

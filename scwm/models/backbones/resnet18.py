@@ -11,5 +11,5 @@ WEIGHTS = {"imagenet": partial(torchvision_weights, "ResNet18_Weights.IMAGENET1K
 
 
 def build() -> Backbone:
-    """torchvision's network in four stages, of strides 4, 8, 16 and 16."""
+    """Build torchvision's network in four stages, of strides 4, 8, 16 and 16."""
     return resnet_stages(resnet18(weights=None))

@@ -1,1 +1,1 @@
-"""Foreground corrections, one a file: which pixels show the person, decided once more."""
+"""Foreground corrections, one per file: they decide again which pixels show the person."""

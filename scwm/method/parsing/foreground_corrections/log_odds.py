@@ -1,4 +1,4 @@
-"""Log-odds of each pixel's feature and place, and what hangs together with the body."""
+"""Log-odds of each pixel's feature and place, and connected bodies."""
 
 import torch
 from torch import Tensor
@@ -17,33 +17,33 @@ def correct_foreground(
     prior_weight: float = 0.5,
     halo: float = 0.3,
 ) -> Tensor:
-    """Re-decide each pixel by log-odds of its feature and of its place (formula ours).
+    """Decide each pixel again by log-odds of its feature and of its place (formula ours).
 
-    The activation misses body regions that the backbone does not respond to, image by image. What
-    the body looks like is the same all over the data set, so noisy labels of pixels are taken to
-    fit a linear discriminant between the directions of foreground and background features, whose
-    log-odds ``l(f)`` hold for every pixel alike. First, two kinds of evidence add up: ``l`` fitted
-    to the given foreground, and ``l`` fitted to the middle of the image against its margin, as
-    boxes are drawn around people; it is the feature that is judged, not the place, so it holds on
-    shifted boxes too. Then for `rounds` rounds ``l`` is fitted again to the outcome and joined with
-    the place's own odds, ``o = l(f) + prior_weight · logit(share of images that are foreground
-    there)``. Deep features are blurred, so the cells around a body look like body, only less: after
-    two rounds a foreground cell needs `halo` times the median of the positive odds. Last comes
-    `keep_body`. All of it is fitted to at most FIT_PIXELS pixels, drawn evenly, always the same
-    ones; what they say is then asked of every pixel.
+    The activation misses body regions to which the backbone does not respond in an image. Bodies
+    look alike over the whole data set. So noisy pixel labels fit a linear discriminant between the
+    directions of foreground and background features, with log-odds ``l(f)`` for every pixel.
+
+    First, the function adds two kinds of evidence: ``l`` fitted to the given foreground, and ``l``
+    fitted to the middle of the image against its margin, because boxes are drawn around people. The
+    discriminant judges the feature, not the place, so it also works on shifted boxes. Then, for
+    `rounds` rounds, it fits ``l`` again to the result and adds the odds of the place, ``o = l(f) +
+    prior_weight · logit(share of images with foreground there)``. Deep features are blurred, so the
+    cells around a body resemble the body: after two rounds a foreground cell needs `halo` times the
+    median of the positive odds. `keep_body` is the last step. All fits use at most FIT_PIXELS
+    pixels, drawn evenly and the same in every call; the decision covers every pixel.
 
     Args:
         maps: (N,C,H,W) pixel features.
         foreground: (N,H,W) bool, a first decision.
 
     Returns:
-        (N,H,W) bool. Where a decision has no foreground or no background at all, the first one.
+        (N,H,W) bool; the first decision if a later one has no foreground or no background.
     """
     index = _spread_out(foreground.numel(), FIT_PIXELS).to(foreground.device)
     cell, given = index % foreground[0].numel(), foreground.flatten()[index]
     if not _mixed(given):
         return foreground
-    # Of directions: the norm is the activation itself, which would only be repeated.
+    # Only directions: the norm is the activation itself and would add nothing.
     pixels = as_pixels(maps)
     sample = pixels.pick(index)
     discriminant = LinearDiscriminant(sample)
@@ -69,8 +69,10 @@ def correct_foreground(
 
 
 def _spread_out(count: int, wanted: int) -> Tensor:
-    """About `wanted` of `count` indices, in order, one drawn from each stretch of equal length;
-    always the same ones, and all where there are not more."""
+    """Draw about `wanted` of `count` indices in order, one from each interval of equal length.
+
+    The draw is the same in every call; it returns all indices if there are not more.
+    """
     if count <= wanted:
         return torch.arange(count)
     draw = torch.rand(wanted, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -78,7 +80,7 @@ def _spread_out(count: int, wanted: int) -> Tensor:
 
 
 def _share(decided: Tensor, cell: Tensor, grid: Tensor) -> Tensor:
-    """Share of the pixels (m,) at each cell of an image that are decided on, shaped as `grid`."""
+    """Compute the share of foreground among the pixels (m,) at each cell, with shape `grid`."""
     seen = torch.bincount(cell, minlength=grid.numel()).clamp(min=1)
     return (torch.bincount(cell[decided], minlength=grid.numel()) / seen).view_as(grid)
 
@@ -88,7 +90,7 @@ def _mixed(foreground: Tensor) -> bool:
 
 
 def _middle(grid: Tensor) -> Tensor:
-    """The middle half of the columns without the outermost sixteenth of the rows, of (H,W)."""
+    """Mark the middle half of the columns of (H,W) without the outermost sixteenth of the rows."""
     height, width = grid.shape
     row, column = (torch.arange(n, device=grid.device) for n in (height, width))
     margin = max(height // 16, 1)

@@ -1,1 +1,1 @@
-"""Space corrections, one a file: the foreground into parts that are each one region of the body."""
+"""Space corrections, one per file: they split the foreground into regions of the body."""

@@ -1,4 +1,4 @@
-"""K-means with each pixel's row inside the person's own extent as a further term (formula ours)."""
+"""K-means with an additional term for the row inside the person's own extent (formula ours)."""
 
 from torch import Tensor
 
@@ -9,7 +9,7 @@ WEIGHT = 0.5
 
 
 def cluster_parts(pixels: Pixels, foreground: Tensor, groups: Tensor, count: int) -> Tensor:
-    """`scwm.parsing.parts.cluster_parts` with the spatial term.
+    """Split the foreground into parts by `parts.cluster_parts` with the spatial term.
 
     Args:
         pixels: features of N images.

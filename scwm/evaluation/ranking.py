@@ -150,7 +150,7 @@ class _Side:
             )
         self.lengths = torch.linalg.vector_norm(self.features, dim=1)
         if not bool(torch.isfinite(self.lengths).all()):
-            raise ScwmError("features hold infinities or NaN", name, "check the training")
+            raise ScwmError("features hold infinities or NaN", name, "the training diverged")
 
     def of_persons(self) -> "_Side":
         """Drop images of identity -1."""

@@ -1,7 +1,7 @@
-"""The files of a data set, which verify any mirror.
+r"""The files of a data set, which verify any mirror.
 
 A manifest lists the images, masks and lists that a protocol uses. Its hash is the sha256 over
-the lines `<relative path> <sha256>\\n` in the order of the paths. It does not depend on archives,
+the lines `<relative path> <sha256>\n` in the order of the paths. It does not depend on archives,
 readmes, other files and the images that the protocol drops.
 """
 

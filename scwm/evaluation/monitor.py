@@ -82,8 +82,10 @@ class StepMonitor:
         self.steps.append((rows, weights, 1 - torch.stack(cosines)))
 
     def read(self) -> dict[str, float | None]:
-        """The epoch's measures by their names in the history; what does not apply is None or
-        left out."""
+        """Compute the epoch's measures by their names in the history.
+
+        A measure that does not apply is None or absent.
+        """
         rows = torch.stack([step[0] for step in self.steps]).cpu().numpy()
         weights, difficulty = (  # (memories, steps, batch)
             torch.stack([step[i] for step in self.steps], 1).double().cpu().numpy() for i in (1, 2)

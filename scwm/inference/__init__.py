@@ -1,1 +1,1 @@
-"""A trained model on crops of one's own, and as a file for other programs."""
+"""A trained model on the user's own crops, and as a file for other programs."""

@@ -42,13 +42,13 @@ class Model:
 
 
 def load_model(path: str | Path) -> Model:
-    """A trained model, on the GPU where there is one; runs no code from the file.
+    """Load a trained model, on a GPU if there is one, without running code from the file.
 
     Args:
-        path: a run's folder or its model.pt, or what `scwm export` wrote as .safetensors.
+        path: a run's folder or its model.pt, or a .safetensors file of `scwm export`.
 
     Raises:
-        ScwmError: no such file, or not a model of this suite.
+        ScwmError: the file does not exist, or is not a model of this suite.
     """
     path = Path(path)
     if path.suffix == ".safetensors":
@@ -59,11 +59,11 @@ def load_model(path: str | Path) -> Model:
 
 
 def extract(model: Model, images: Images, feature: str | None = None) -> np.ndarray:
-    """Unit features of pedestrian crops.
+    """Extract unit features of pedestrian crops.
 
     Args:
         images: N files, PIL images or RGB arrays of any size, or one (N,H,W,3) uint8 array.
-        feature: global | parts | both; default the run's own, global for a model without parts.
+        feature: global | parts | both; default: the run's own, global for a model without parts.
 
     Returns:
         (N,D) float32; cosine similarity is their inner product.
@@ -73,9 +73,9 @@ def extract(model: Model, images: Images, feature: str | None = None) -> np.ndar
 
 
 def parse(model: Model, images: Images) -> np.ndarray:
-    """Part labels of pedestrian crops: (N,h,w) uint8, 0 background, 1..K from top to bottom.
+    """Label the parts of pedestrian crops: (N,h,w) uint8, 0 background, 1..K from top to bottom.
 
-    Arguments as for `extract`. The grid is the part map's, at least 16×8 cells.
+    The arguments are as in `extract`. The grid is the part map, with at least 16×8 cells.
 
     Raises:
         ScwmError: the model has no parsed parts.
@@ -87,10 +87,10 @@ def parse(model: Model, images: Images) -> np.ndarray:
 
 
 def rank(model: Model, queries: Images, gallery: Images) -> tuple[np.ndarray, np.ndarray]:
-    """The gallery in order of similarity to each query.
+    """Order the gallery by similarity to each query.
 
     Returns:
-        indices (Q,G) into the gallery, best first, ties by lower index; similarities (Q,G) in
+        Indices (Q,G) into the gallery, best first, ties by lower index; similarities (Q,G) in
         that order.
     """
     similarity = extract(model, queries) @ extract(model, gallery).T
@@ -99,14 +99,14 @@ def rank(model: Model, queries: Images, gallery: Images) -> tuple[np.ndarray, np
 
 
 def read_crops(images: Images, size: Sequence[int]) -> np.ndarray:
-    """Pedestrian crops as one (N,H,W,3) uint8 array, resized as the store does it.
+    """Read pedestrian crops as one (N,H,W,3) uint8 array, resized as in a store.
 
     Args:
-        images: as for `extract`.
+        images: as in `extract`.
         size: H and W.
 
     Raises:
-        ScwmError: no images, or one that cannot be read.
+        ScwmError: there are no images, or one cannot be read.
     """
     if not len(images):
         raise ScwmError("No images were given.")
@@ -114,7 +114,7 @@ def read_crops(images: Images, size: Sequence[int]) -> np.ndarray:
 
 
 def default_feature(model: Model, feature: str | None = None) -> str:
-    """`feature`, or the run's own where it is None, and global where the model has no parts.
+    """Return `feature`, or the run's own if it is None, or global if the model has no parts.
 
     Raises:
         ScwmError: the model has no such feature.
@@ -130,16 +130,18 @@ def default_feature(model: Model, feature: str | None = None) -> str:
 def described(
     model: Model, images: Images, unreadable: dict[int, ScwmError] | None = None
 ) -> Iterator[Embedding]:
-    """What the network says of the images, a batch at a time; while it computes, the next batch is
-    decoded.
+    """Yield the network's outputs for the images, one batch at a time.
+
+    The next batch is decoded during the computation.
 
     Args:
-        images: as for `extract`.
-        unreadable: takes the errors of images that cannot be read, by their index; without it the
-            first of them is raised.
+        model: the model.
+        images: as in `extract`.
+        unreadable: receives the errors of images that cannot be read, by their index; without it
+            the first of them is raised.
 
     Raises:
-        ScwmError: no images, or one that cannot be read.
+        ScwmError: there are no images, or one cannot be read.
     """
     if not len(images):
         raise ScwmError("No images were given.")
@@ -176,13 +178,13 @@ def described(
 def extracted(
     model: Model, images: Images, feature: str, unreadable: dict[int, ScwmError] | None = None
 ) -> Iterator[np.ndarray]:
-    """A feature of the images, (B,D) float32 for each batch; arguments as for `described`."""
+    """Yield a feature of the images, (B,D) float32 for each batch; arguments as in `described`."""
     for embedding in described(model, images, unreadable):
         yield embedding.features()[feature].float().cpu().numpy()
 
 
 def stacked(batches: Iterable[np.ndarray], most: int) -> np.ndarray:
-    """Batches (B,…) of at most `most` rows in all as one (N,…), never held twice; (0,) for none."""
+    """Join batches (B,…) of at most `most` rows in total to one (N,…) without a second copy."""
     rows, filled = np.empty(0), 0
     for batch in batches:
         if not filled:
@@ -193,10 +195,10 @@ def stacked(batches: Iterable[np.ndarray], most: int) -> np.ndarray:
 
 
 def read_safetensors(path: Path) -> tuple[Network, Config]:
-    """The network and config in a file that `export` wrote.
+    """Read the network and config of a file of `export`.
 
     Raises:
-        ScwmError: the package is not there, or not such a file.
+        ScwmError: the package is not installed, or the file is not such a file.
     """
     module = optional_module("safetensors", "safetensors")
     try:
@@ -213,7 +215,7 @@ def read_safetensors(path: Path) -> tuple[Network, Config]:
 
 
 def _read(image: str | Path | Image.Image | np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """One crop as (H,W,3) uint8; `size` is width and height."""
+    """Read one crop as (H,W,3) uint8; `size` is width and height."""
     try:
         if isinstance(image, str | Path):
             image = Image.open(image)

@@ -1,4 +1,4 @@
-"""The user's unlabelled crops as identities, by the clustering that training uses."""
+"""Identities of the user's unlabelled crops, by the clustering of training."""
 
 import csv
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ class Clusters:
     Attributes:
         files: N image files.
         labels: (N,) from 0, -1 = unclustered.
-        message: what was changed of the settings; "" for nothing.
+        message: changes of the settings; "" for none.
     """
 
     files: Sequence[Path]
@@ -35,7 +35,7 @@ class Clusters:
 
     @property
     def count(self) -> int:
-        """Number of identities."""
+        """The number of identities."""
         return len(np.unique(self.labels[self.labels >= 0]))
 
 
@@ -47,12 +47,13 @@ def cluster_crops(
     k1: int | None = None,
     k2: int | None = None,
 ) -> Clusters:
-    """Identities of crops by `scwm.pseudo_labels.pseudo_labels`; None: as the model was trained.
+    """Cluster crops by `scwm.pseudo_labels.pseudo_labels`.
 
-    The neighbour lists shrink with the folder, so that they cannot hold most of it.
+    A setting of None means the setting of the model's training. The neighbour lists shrink with
+    the folder, so that they do not hold most of it.
 
     Raises:
-        ScwmError: fewer than two crops, or numbers that cannot be.
+        ScwmError: there are fewer than two crops, or a number is out of range.
     """
     count = len(found.files)
     if count < 2:

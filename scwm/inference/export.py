@@ -1,7 +1,7 @@
 """A trained model as one file for other programs, checked against the model, with a model card.
 
-The exported graph takes crops (B,3,H,W) float32, RGB in 0..1, of the model's image size, and gives
-their unit features (B,D): normalisation and the choice of the feature are inside it.
+The exported graph takes crops (B,3,H,W) float32, RGB in 0..1, of the model's image size, and
+returns their unit features (B,D). It includes the normalisation and the choice of the feature.
 """
 
 import copy
@@ -24,11 +24,11 @@ from scwm.models import Network
 from scwm.models.embedding import collect
 
 TOLERANCE = 1e-4  # of a feature's entries, which are below 1
-BATCHES = (3, 1, 5)  # crops of the checks: a graph must not hold on to one batch's size
+BATCHES = (3, 1, 5)  # crops of the checks: a graph must not fix the batch size
 
 
 class Crops(nn.Module):
-    """Crops (B,3,H,W), RGB in 0..1, to the unit feature (B,D) of one name."""
+    """Map crops (B,3,H,W), RGB in 0..1, to one unit feature (B,D)."""
 
     mean: Tensor
     std: Tensor
@@ -41,24 +41,25 @@ class Crops(nn.Module):
         self.register_buffer("std", torch.tensor(constants.std)[:, None, None])
 
     def forward(self, crops: Tensor) -> Tensor:
-        """(B,3,H,W) -> (B,D)."""
+        """Map (B,3,H,W) to (B,D)."""
         return collect([self.network((crops - self.mean) / self.std)]).features()[self.feature]
 
 
 def export(model: Model, run: Path, out: Path, feature: str | None = None) -> float:
-    """Write a model as TorchScript (.pt), ONNX (.onnx) or weights (.safetensors), and beside it its
-    model card (.md).
+    """Write a model as TorchScript (.pt), ONNX (.onnx) or weights (.safetensors), with its card.
 
     Args:
-        run: the folder that it comes from, whose metrics and provenance the card tells.
-        feature: of .pt and .onnx: global | parts | both; default the model's own.
+        model: the model.
+        run: folder of its run; the card lists its metrics and provenance.
+        out: the file; the card gets its name with the suffix .md.
+        feature: feature of .pt and .onnx: global | parts | both; default: the model's own.
 
     Returns:
         The largest difference between an entry of a feature by the file and by the model, on random
         crops of several batch sizes.
 
     Raises:
-        ScwmError: another kind of file, a package that is not there, or outputs that differ.
+        ScwmError: the kind of file is unknown, a package is not installed, or the outputs differ.
     """
     if out.suffix not in WRITERS:
         raise ScwmError(f"Unknown kind of file '{out.suffix}'.", out, f"use {', '.join(WRITERS)}")
@@ -93,7 +94,7 @@ def _difference(model: Features, again: Features, config: Config, count: int) ->
 
 def _torchscript(crops: Crops, config: Config, path: Path) -> Features:
     with warnings.catch_warnings():
-        # It is no longer developed, but what reads it is everywhere; and whether the trace holds
+        # It is no longer developed, but many programs read it. Whether the trace is valid
         # for other crops and batches is checked on them.
         warnings.simplefilter("ignore")
         traced = torch.jit.trace(crops, _random_crops(config, 2), check_trace=False)

@@ -1,4 +1,4 @@
-"""The user's own crops: found in folders, and embedded a batch at a time, however many they are."""
+"""The user's own crops: searched in folders, and embedded one batch at a time."""
 
 import os
 from collections.abc import Sequence
@@ -32,12 +32,12 @@ class CropFeatures:
 
 
 def find_crops(paths: Sequence[Path]) -> list[Path]:
-    """The files among `paths`, and the images in the folders among them and below these.
+    """List the files among `paths`, and the images in folders among them and in subfolders.
 
-    Files of a folder come sorted, each folder before those inside it; hidden ones are passed over.
+    The files of a folder are sorted and precede those of its subfolders. Hidden files are skipped.
 
     Raises:
-        ScwmError: no such path, or a folder without images.
+        ScwmError: a path does not exist, or a folder has no images.
     """
     files: list[Path] = []
     for path in paths:
@@ -62,14 +62,16 @@ def _images_below(folder: Path) -> list[Path]:
 def crop_features(
     model: Model, files: Sequence[Path], feature: str | None = None, strict: bool = False
 ) -> CropFeatures:
-    """Features of image files, as `scwm.extract` gives them, and what could not be read.
+    """Extract features of image files as `scwm.extract`, and collect unreadable files.
 
     Args:
-        feature: global | parts | both; default the run's own.
-        strict: an unreadable file is an error.
+        model: the model.
+        files: N image files.
+        feature: global | parts | both; default: the run's own.
+        strict: raise an error for an unreadable file.
 
     Raises:
-        ScwmError: no file could be read, or one could not where `strict`.
+        ScwmError: no file can be read, or with `strict` one cannot.
     """
     feature = default_feature(model, feature)
     unreadable: dict[int, ScwmError] = {}
@@ -88,7 +90,7 @@ def save_features(found: CropFeatures, path: Path) -> None:
     """Write `names`, `features` and `feature` as .npz, or as .parquet with a row for each crop.
 
     Raises:
-        ScwmError: another kind of file, or one that needs a package which is not there.
+        ScwmError: the kind of file is unknown, or its package is not installed.
     """
     names = [str(file) for file in found.files]
     if path.suffix == ".npz":

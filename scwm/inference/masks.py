@@ -1,4 +1,4 @@
-"""Part labels of the user's crops as pictures, one for each."""
+"""Part labels of the user's crops as images, one for each crop."""
 
 import os
 from collections.abc import Sequence
@@ -16,27 +16,27 @@ from scwm.reporting.figures.galleries import part_colours
 
 
 def write_masks(run: Path, paths: Sequence[Path], out: Path) -> Path:
-    """Write `out`/<name>.png for each crop: of its size, value = part, 0 = background.
+    """Write `out`/<name>.png of each crop's size: value = part, 0 = background.
 
-    Files of different folders keep these folders below `out`. The palette shows the parts in
-    their colours.
+    Files of different folders keep these folders below `out`. A palette colours the parts.
 
     Args:
-        run: folder with model.pt, of a model with parsed parts.
-        paths: image files and folders of them.
+        run: folder with model.pt of a model with parsed parts.
+        paths: image files and folders of images.
+        out: folder of the masks.
 
     Returns:
         `out`.
 
     Raises:
-        ScwmError: no such model or files, an image that cannot be read, or two of one name.
+        ScwmError: the model or a file is missing, an image cannot be read, or two share a name.
     """
     files = find_crops(paths)
     root = os.path.commonpath([file.resolve().parent for file in files])
     targets = [out / file.resolve().relative_to(root).with_suffix(".png") for file in files]
     if len(set(targets)) < len(targets):
         double = max(targets, key=targets.count)
-        raise ScwmError("Two images would get one mask.", double, "give them one at a time")
+        raise ScwmError("Two images would get the same mask.", double, "give them one at a time")
     model = load_model(run)
     colours = np.vstack([np.ones(3), part_colours(model.config["model"]["parts"])])
     made = zip(files, targets, parse(model, files), strict=True)

@@ -1,4 +1,4 @@
-"""A model's card: data, method, metrics, provenance, intended use and limits, in Markdown."""
+"""The card of a model: data, method, metrics, provenance, use and limits, in Markdown."""
 
 from pathlib import Path
 from typing import Any
@@ -31,11 +31,14 @@ person cannot tell that it is done, and cannot object.
 
 
 def model_card(model: Model, run: Path, file: Path, feature: str, difference: float) -> str:
-    """The card of an exported model, as Markdown.
+    """Write the card of an exported model, as Markdown.
 
     Args:
-        run: folder whose metrics.json and provenance.json it tells, where they are there.
-        file: the exported one; feature: that it gives; difference: from the model's own output.
+        model: the model.
+        run: folder of its run; the card shows metrics.json and provenance.json if they exist.
+        file: the exported file.
+        feature: its feature.
+        difference: largest difference from the model's own output.
     """
     config = model.config
     height, width = config["model"]["image_size"]
@@ -97,7 +100,7 @@ def _data(name: str) -> dict[str, str]:
 
 
 def _metrics(metrics: dict[str, Any]) -> list[str]:
-    """A table of the test features' scores, in percent."""
+    """Write a table of the test features' scores, in percent."""
     if not metrics:
         return []
     shown = measures("mAP", "rank1", "rank5", "rank10", "mINP")

@@ -1,4 +1,4 @@
-"""Every stage of the parsing of single images at one model's features, to be looked at.
+"""Every stage of the parsing of single images at one model's features, for figures.
 
 Stages are arrays of N images by name, in the order of the parsing: "image" (N,H,W,3) uint8, and on
 the part map's cells (N,h,w) the activation, float in [0,1], foregrounds, bool, and parts, integers
@@ -32,21 +32,22 @@ Stages = dict[str, np.ndarray]
 def store_stages(
     run: Path, store: ImageStore, count: int = 10, seed: int = 0
 ) -> tuple[list[str], Stages]:
-    """File names and stages of training images of `count` pseudo identities.
+    """Compute file names and stages of training images of `count` pseudo identities.
 
     All training images are embedded, grouped by the model's own pseudo labels and parsed together.
 
     Args:
-        run: folder with model.pt, of a model with parsed parts.
-        count: images shown, one of each pseudo identity; all where there are fewer.
-        seed: of the draw of these images.
+        run: folder with model.pt of a model with parsed parts.
+        store: the store of its data set.
+        count: number of images, one of each pseudo identity; limited to their number.
+        seed: seed of the draw of these images.
 
     Raises:
-        ScwmError: no such model, a count out of 1..`MOST`, or a negative seed.
+        ScwmError: the model is missing, the count is not in 1..`MOST`, or the seed is negative.
     """
     if not 1 <= count <= MOST or seed < 0:
         raise ScwmError(
-            f"{count} images, seed {seed}", remedy=f"ask for 1 to {MOST} images and a seed from 0"
+            f"{count} images, seed {seed}", remedy=f"give 1 to {MOST} images and a seed from 0"
         )
     split = store.split("train")
     config, embedding = embed_parsed(run, split)
@@ -57,16 +58,16 @@ def store_stages(
 
 
 def crop_stages(run: Path, paths: Sequence[Path]) -> tuple[list[str], Stages]:
-    """File names and stages of the user's own crops, which are parsed as one pseudo identity.
+    """Compute file names and stages of the user's own crops, parsed as one pseudo identity.
 
-    Both steps of the clustering learn from these crops alone: a few show less than a data set does.
+    Both steps of the clustering learn only from these crops, which show less than a data set.
 
     Args:
-        run: folder with config.yaml and model.pt, of a model with parsed parts.
-        paths: image files, and folders that images lie in, also in folders of theirs.
+        run: folder with config.yaml and model.pt of a model with parsed parts.
+        paths: image files, and folders of images with their subfolders.
 
     Raises:
-        ScwmError: no such model, no such file, no images or more than `MOST`.
+        ScwmError: the model or a file is missing, or there are no images or more than `MOST`.
     """
     files = find_crops(paths)
     if len(files) > MOST:
@@ -82,12 +83,14 @@ def crop_stages(run: Path, paths: Sequence[Path]) -> tuple[list[str], Stages]:
 def parsing_stages(
     config: Config, split: StoreSplit, embedding: Embedding, labels: Tensor, rows: np.ndarray
 ) -> Stages:
-    """Stages of the images `rows` of a split, of which all are clustered.
+    """Compute the stages of the images `rows` of a split, while all images are clustered.
 
     Args:
-        config: of the model.
-        embedding: of the split, with pixel features.
+        config: config of the model.
+        split: the N images.
+        embedding: features of the split, with pixel features.
         labels: (N,) pseudo identities, -1 = none.
+        rows: the images to return.
     """
     pixels, masks = embedding.pixels, embedding.part_labels
     assert pixels is not None and masks is not None
@@ -114,10 +117,12 @@ def parsing_stages(
 
 
 def one_of_each(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """Rows, in order, of one image each of `count` pseudo identities, all drawn at random.
+    """Draw one image each of `count` random pseudo identities; the rows are in order.
 
     Args:
-        labels: (N,) pseudo identities; -1, none, is not drawn.
+        labels: (N,) pseudo identities; -1 is not drawn.
+        count: number of pseudo identities.
+        seed: seed of the draw.
     """
     draws = numpy_generator(seed, "parse")
     drawn = draws.permutation(np.unique(labels[labels >= 0]))[:count]

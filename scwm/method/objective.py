@@ -63,8 +63,10 @@ class Objective(nn.Module):
         return objective
 
     def part_difficulty(self, features: Tensor, seen: Tensor, labels: Tensor) -> Tensor:
-        """Difficulty (B,K) of samples (B,K,C) for the part memory: one for all parts of an image,
-        over those that are visible."""
+        """Compute the difficulty (B,K) of samples (B,K,C) for the part memory.
+
+        All parts of an image share one difficulty over its visible parts.
+        """
         assert self.parts is not None
         shared = mean_difficulty(features, seen, self.parts.prototypes(labels))
         return shared[:, None].expand_as(seen)

@@ -1,4 +1,4 @@
-"""Names of the tables and figures in the order in which they are shown; nothing is imported."""
+"""Names of the tables and figures in the order of display, without imports."""
 
 from collections.abc import Iterable
 
@@ -51,8 +51,10 @@ PLOTS = tuple(CAPTIONS)
 
 
 def methods_of(name: str, methods: Iterable[str]) -> list[str]:
-    """The methods that a table or figure reads: for `sweeps` the reference and its variants, else
-    all but variants."""
+    """List the methods of a table or figure.
+
+    `sweeps` needs the reference and its variants; all others need the methods without variants.
+    """
     if name == "sweeps":
         return [method for method in methods if method.partition("@")[0] == REFERENCE]
     return [method for method in methods if "@" not in method]

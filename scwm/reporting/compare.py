@@ -1,8 +1,8 @@
-"""Two runs, or two groups of them over seeds, side by side, and whether a difference is decided.
+"""Comparison of two runs, or of two groups of runs over seeds, with intervals of differences.
 
-With several seeds on both sides the differences are paired by seed; with one, those of rank metrics
-are paired by query. The second sort of interval speaks of these two models alone: another seed may
-turn the difference round.
+With several seeds on both sides the differences are paired by seed. With one seed, the differences
+of rank metrics are paired by query. The second kind of interval holds only for these two models:
+another seed may reverse the difference.
 """
 
 from collections.abc import Iterator, Sequence
@@ -32,8 +32,8 @@ class Difference:
     """One measure of both sides, in the unit that tables show.
 
     Attributes:
-        first, second: means over what is compared.
-        interval: 95 %, of the mean of second − first; None where there is only one seed.
+        first, second: means of both sides.
+        interval: 95 % interval of the mean of second − first; None with only one seed.
     """
 
     measure: Measure
@@ -43,7 +43,7 @@ class Difference:
 
     @property
     def decided(self) -> bool | None:
-        """Whether the interval leaves 0 out; None without one."""
+        """Whether the interval excludes 0; None without an interval."""
         return None if self.interval is None else not self.interval[0] <= 0 <= self.interval[1]
 
 
@@ -52,9 +52,9 @@ class Comparison:
     """The differences of two sides.
 
     Attributes:
-        names: of the sides: data set and method.
-        seeds: that both have.
-        basis: what the intervals rest on.
+        names: names of the sides: data set and method.
+        seeds: common seeds.
+        basis: basis of the intervals.
     """
 
     names: tuple[str, str]
@@ -67,7 +67,7 @@ def compare(first: Path, second: Path) -> Comparison:
     """Compare two runs, or all runs of two methods' folders, by all measures that both have.
 
     Raises:
-        ScwmError: no run there, none of the same seed, or one that cannot be read.
+        ScwmError: there is no run or no common seed, or a run cannot be read.
     """
     sides = _runs(first), _runs(second)
     names = tuple(f"{one.dataset} / {one.method}" for one in (side[0] for side in sides))
@@ -90,7 +90,7 @@ def compare(first: Path, second: Path) -> Comparison:
 
 
 def _runs(path: Path) -> list[Run]:
-    """The run in a folder, or the runs in its folders seed0, seed1, …"""
+    """Read the run in a folder, or the runs in its folders seed0, seed1 and so on."""
     single = (path / "metrics.json").is_file()
     folders = [path] if single else sorted(one.parent for one in path.glob("seed*/metrics.json"))
     if not folders:
@@ -117,7 +117,7 @@ def _difference(
     pairs: Sequence[tuple[Run, Run]],
     intervals: dict[str, tuple[float, float]],
 ) -> Difference | None:
-    """None where a run lacks the measure."""
+    """Compare one measure; None if a run lacks it."""
     values = [tuple(read_measure(run, measure) for run in pair) for pair in pairs]
     known = np.array([pair for pair in values if None not in pair], dtype=float)
     if len(known) < len(pairs):
@@ -133,7 +133,7 @@ def _difference(
 
 
 def _over_queries(first: Run, second: Run) -> tuple[dict[str, tuple[float, float]], str]:
-    """Intervals of the rank metrics' differences over the queries of both, and their basis."""
+    """Compute intervals of the rank metrics' differences over common queries, and their basis."""
     try:
         sides = [read_features(run.folder / "features.npz") for run in (first, second)]
     except ScwmError as error:
@@ -165,7 +165,7 @@ def _query_scores(sides: dict[str, Side], feature: str) -> dict[str, np.ndarray]
 
 
 def cells(comparison: Comparison) -> Iterator[tuple[str, ...]]:
-    """The rows of the table as it is printed, its header first."""
+    """Yield the rows of the printed table, its header first."""
     yield "measure", "first", "second", "difference", "95 % interval", "decided"
     for one in comparison.differences:
         digits = one.measure.decimals + 1
@@ -183,7 +183,7 @@ def cells(comparison: Comparison) -> Iterator[tuple[str, ...]]:
 
 
 def as_json(comparison: Comparison) -> dict[str, Any]:
-    """The comparison for other programs, in the units of the table."""
+    """Convert the comparison for other programs, in the units of the table."""
     found = {
         one.measure.key: {
             "first": one.first,

@@ -1,5 +1,4 @@
-"""Whether results follow from what they were made of: metrics from stored features, the config
-from its hash, the main table from the runs' metrics."""
+"""Verification of results: metrics by features, configs by hashes, the main table by runs."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +26,7 @@ HEADER = ("data set", "method", "seed", "measure", "stored", "recomputed", "verd
 
 @dataclass(frozen=True)
 class Check:
-    """One stored value beside the recomputed one; the seed of a table's row is ``mean of 3``."""
+    """A stored value and the recomputed value; the seed of a table's row is ``mean of 3``."""
 
     dataset: str
     method: str
@@ -38,7 +37,7 @@ class Check:
 
     @property
     def matches(self) -> bool:
-        """Equal but for rounding, or both unknown."""
+        """Whether both are equal up to rounding, or both unknown."""
         if isinstance(self.stored, str) or isinstance(self.recomputed, str):
             return self.stored == self.recomputed
         if math.isnan(self.stored):
@@ -46,20 +45,20 @@ class Check:
         return abs(self.stored - self.recomputed) <= TOLERANCE
 
     def cells(self) -> tuple[str, ...]:
-        """As text, but for the verdict."""
+        """Format the check as text, without the verdict."""
         values = (v if isinstance(v, str) else f"{v:.6f}" for v in (self.stored, self.recomputed))
         return self.dataset, self.method, self.seed, self.measure, *values
 
 
 @dataclass
 class Findings:
-    """Every check, and what could not be checked."""
+    """All checks, and problems that prevented checks."""
 
     checks: list[Check] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
     def table(self, each: bool) -> str:
-        """A line for each check, or for each run and row: its first mismatch, else its mAP."""
+        """Write a line for each check, or for each run and row its first mismatch or its mAP."""
         rows: list[tuple[str, ...]] = [HEADER]
         for _, group in groupby(self.checks, lambda check: check.cells()[:3]):
             own = list(group)
@@ -73,10 +72,10 @@ class Findings:
         return "\n".join(lines)
 
     def confirm(self, results: Path) -> str:
-        """How much was checked.
+        """Describe the number of checks.
 
         Raises:
-            ScwmError: naming each mismatch and each run that could not be checked.
+            ScwmError: a value differs, or a run cannot be checked; the message lists all.
         """
         wrong = [
             "{} / {} / {}: {} is {}, recomputed {}".format(*check.cells())
@@ -103,10 +102,10 @@ def verify(
     """Check the runs in `results`/runs and, unless a seed is chosen, `results`/tables/main.csv.
 
     Args:
-        dataset, method, seed, measure: check these alone; `measure` is one of `RANKING`.
+        dataset, method, seed, measure: check only these; `measure` is one of `RANKING`.
 
     Raises:
-        ScwmError: there is no such run or measure.
+        ScwmError: the run or the measure does not exist.
     """
     if measure not in (None, *RANKING):
         raise ScwmError(f"No measure '{measure}'.", "--measure", f"one of {', '.join(RANKING)}")
@@ -124,7 +123,7 @@ def verify(
         raise ScwmError(
             "There is no evaluated run of this choice.",
             root,
-            "give the folder of results, which holds runs/, and a choice that is there",
+            "give the folder of results, which holds runs/, and an existing choice",
         )
     found = Findings()
     runs: list[Run] = []
@@ -147,7 +146,7 @@ def verify(
 
 
 def _of_run(run: Run, measures: Sequence[str]) -> Iterator[Check]:
-    """Metrics against the features beside them, and the config against its hash."""
+    """Check metrics by the features next to them, and the config by its hash."""
     name = run.dataset, run.method, str(run.seed)
     ranking = rank_features(read_features(run.folder / "features.npz"))
     stored = run.metrics.get("features", {})
@@ -170,9 +169,9 @@ def _number(values: Mapping[Any, object], key: str) -> float:
 def _of_table(
     path: Path, runs: Sequence[Run], dataset: str | None, method: str | None, measure: str | None
 ) -> Iterator[Check]:
-    """Mean, standard deviation and count of each measure in rows of the table, from the runs.
+    """Check mean, standard deviation and count of each measure in rows of the table by the runs.
 
-    The table tells the number of its seeds, not which: they are taken to be the first ones.
+    The table lists only the number of its seeds, which are assumed to be the first ones.
     """
     for row in pd.read_csv(path).to_dict("records"):
         if dataset not in (None, row["dataset"]) or method not in (None, row["method"]):

@@ -36,13 +36,20 @@ class Camera:
 def make_camera(
     index: int, count: int, seed: int, strength: float = 1.0, contrast: float = 1.0
 ) -> Camera:
-    """Camera `index` of `count`; `strength` scales colour cast, gamma, blur and noise, `contrast`
-    how far its backdrop departs from the grey that all cameras share."""
+    """Draw camera `index` of `count`.
+
+    Args:
+        index: number of the camera, from 0.
+        count: number of cameras.
+        seed: seed of the data set.
+        strength: scale of colour cast, gamma, blur and noise.
+        contrast: difference of its backdrop from the grey that all cameras share.
+    """
     rng = np.random.default_rng(np.random.SeedSequence([seed, 2, index]))
     order = np.random.default_rng(np.random.SeedSequence([seed, 3]))
 
     def spread_out() -> float:
-        """A number in [0, 1) that the cameras share out evenly among themselves."""
+        """Draw a number in [0, 1), evenly spread over the cameras."""
         return float((order.permutation(count)[index] + rng.random()) / count)
 
     warm, green = 2 * spread_out() - 1, 2 * spread_out() - 1

@@ -25,7 +25,7 @@ ACROSS = 3
 
 
 def sweep_scores(runs: Runs) -> pd.DataFrame:
-    """mAP in percent of every run of `REFERENCE` and its variants, once for each setting it is in.
+    """Collect mAP in percent of each run of `REFERENCE` and its variants, once for each setting.
 
     Returns:
         columns dataset, setting, value, seed, mAP, default (bool: the plain method, which is in
@@ -51,8 +51,10 @@ def sweep_scores(runs: Runs) -> pd.DataFrame:
 
 
 def sweep_curves(runs: Runs) -> Figure:
-    """A panel for each setting: mean over the seeds, band of one standard deviation, each seed's
-    point, and a mark at the value of the plain method."""
+    """Draw a panel for each setting: the mean over the seeds with a band, and each seed's point.
+
+    The band has one standard deviation; a mark shows the value of the plain method.
+    """
     scores = sweep_scores(runs)
     settings = list(dict.fromkeys(scores.setting[~scores.default]))
     down = ceil(len(settings) / ACROSS)

@@ -13,14 +13,16 @@ from scwm.reporting.runs import Run, Runs
 METHODS = ("pretrained", "global_only", "scwm")
 IDENTITIES = 12
 PERPLEXITY = 30.0
-FEWEST = 4  # images; of fewer a plane tells nothing
+FEWEST = 4  # images; fewer make no useful plane
 SIDE = 2.9  # inches of a panel
 MARKERS = "o^sDvPX<>"  # as many as have no divisor in common with the colours: 72 pairs
 
 
 def tsne_panels(runs: Runs, partial: bool = False) -> Figure:
-    """Gallery images of the identities that have most, for `METHODS`, first seed: a row coloured
-    by identity, a row by camera. The feature is the one of the tables."""
+    """Draw gallery images of the largest identities for `METHODS`, first seed.
+
+    One row is coloured by identity, one by camera. The feature is the feature of the tables.
+    """
     methods = [method for method in METHODS if method in runs.methods]
     gaps, found = list(runs.gaps), []
     for dataset in runs.datasets:
@@ -65,7 +67,7 @@ def _read(run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def largest(ids: np.ndarray) -> np.ndarray:
-    """Of identities (N,) those with most images, at most `IDENTITIES`, no distractors: (I,)."""
+    """Select at most `IDENTITIES` identities (I,) with the most images, without distractors."""
     names, counts = np.unique(ids[ids > 0], return_counts=True)
     return names[np.argsort(-counts, kind="stable")][:IDENTITIES]
 

@@ -1,4 +1,4 @@
-"""What the weights of the memories do, against their temperature, from the runs' study.json."""
+"""Scores of the memories' weights by temperature, from the runs' study.json."""
 
 import json
 from typing import Any
@@ -50,8 +50,11 @@ def study_weights(runs: Runs) -> tuple[pd.DataFrame, list[Gap]]:
 
 
 def weight_curves(runs: Runs) -> Figure:
-    """Weight of wrong samples over what equal weights give, and rank of hard samples, against the
-    temperature: mean over the seeds and each seed's point; lines across: no temperature."""
+    """Draw the weight of wrong samples and the rank of hard samples against the temperature.
+
+    The weight is divided by its value under equal weights. Each panel shows the mean over the
+    seeds and each seed's point; horizontal lines belong to strategies without a temperature.
+    """
     studies, gaps = study_weights(runs)
     gaps = [*(gap for gap in runs.gaps if gap.method == REFERENCE), *gaps]
     known = set(studies.dataset)

@@ -29,7 +29,7 @@ SIGNS = {
 
 
 def to_latex(table: Table) -> str:
-    """One `table*` environment per data set, to be set by \\input.
+    r"""Write one `table*` environment per data set, for \input.
 
     The first line names the packages that it needs; captions and labels hold the data set.
     """

@@ -77,7 +77,7 @@ test: $(DEV_STAMP)  ## run the tests
 lint: $(DEV_STAMP)  ## check style, types and workflow
 	ruff check .
 	ruff format --check .
-	mypy scwm
+	mypy scwm tests
 	snakefmt --check workflow
 	snakemake --lint
 

@@ -148,6 +148,6 @@ def test_launch_becomes_the_command(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("counts", [(0, 0), (-1, 1), (0, 2)])
-def test_only_a_training_is_shared(counts):
+def test_only_a_training_is_shared(counts: tuple[int, int]) -> None:
     with pytest.raises(ScwmError, match=r"(?s)Cannot launch 'evaluate RUN'.*--processes"):
         module.launch(*counts, ["evaluate", "RUN"])

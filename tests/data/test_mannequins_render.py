@@ -141,7 +141,7 @@ def test_a_dead_process_is_one_clear_error_and_the_call_can_be_repeated(
         def __init__(self, arguments: list[str], **options: object) -> None:
             code = "import os, sys; sys.stdin.buffer.read(1); os.kill(os.getpid(), 9)"
             arguments = [sys.executable, "-c", code] if started else arguments
-            super().__init__(arguments, **options)  # type: ignore[call-overload]
+            super().__init__(arguments, **options)
             started.append(self)
 
     with monkeypatch.context() as patch:
@@ -284,6 +284,6 @@ def test_a_neutral_camera_shows_the_picture_as_it_is() -> None:
     np.testing.assert_allclose(shown, 255 * picture, atol=0.501)
     grey = np.asarray(develop(_neutral(saturation=0.0), picture, rng)).astype(int)
     assert np.ptp(grey, axis=-1).max() == 0
-    cast = develop(_neutral(gains=np.array([0.5, 1, 1])), picture, rng)  # type: ignore[arg-type]
+    cast = develop(_neutral(gains=np.array([0.5, 1, 1])), picture, rng)
     np.testing.assert_allclose(np.asarray(cast)[..., 0], 127.5 * picture[..., 0], atol=1)
     np.testing.assert_array_equal(np.asarray(cast)[..., 1:], shown[..., 1:])

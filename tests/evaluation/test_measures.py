@@ -143,10 +143,10 @@ def test_misplaced_share_equals_a_plain_loop(seed):
     for image, row, column in np.ndindex(truth.shape):
         part = predicted[image, row, column]
         if part and truth[image, row, column]:
-            rows = np.nonzero((truth[image] == partner[part - 1] + 1).any(1))[0]
-            if len(rows):
+            true = np.nonzero((truth[image] == partner[part - 1] + 1).any(1))[0]
+            if len(true):
                 counted += 1
-                misplaced += not rows.min() <= row <= rows.max()
+                misplaced += not true.min() <= row <= true.max()
     assert misplaced > 0
     assert misplaced_share(predicted, truth) == misplaced / counted
     assert misplaced_share(truth, truth) == 0

@@ -94,7 +94,8 @@ def test_duplicates_keep_gallery_order_whatever_the_chunk() -> None:
     for i in range(0, 40, 8):
         one = tuple(part[i : i + 1] for part in case[:3])
         ranked = -np.tile(order[:, i], 5)[:, None].astype(float)
-        expected = query_scores(np.ones((1, 1)), *one[1:], ranked, *exact[4:])
+        side = np.ones((1, 1)), *one[1:]
+        expected = query_scores(*side, ranked, *exact[4:])  # type: ignore[call-arg]
         for chunk in (1, 3, 40):
             found = query_scores(*case, chunk=chunk)
             for name in NAMES:

@@ -146,7 +146,8 @@ def test_weights_show_the_means_of_the_studies(studied: Path) -> None:
 def test_times_show_the_means_of_each_stage(root: Path) -> None:
     figure = drawn("time", load_runs(root, ONE, METHODS, SEEDS))
     (panel,) = figure.axes
-    bars = np.array([bar.get_width() for bar in panel.patches]).reshape(len(METHODS), len(STAGES))
+    widths = [bar.get_width() for bar in panel.patches]  # type: ignore[attr-defined]
+    bars = np.array(widths).reshape(len(METHODS), len(STAGES))
     shown = pd.DataFrame(bars, columns=list(STAGES))
     shown.index = [label.get_text() for label in panel.get_yticklabels()]
     for method in METHODS:

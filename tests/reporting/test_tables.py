@@ -257,7 +257,7 @@ def test_latex_signs_are_escaped() -> None:
 def test_latex_compiles(root: Path, swept: Path, tmp_path: Path) -> None:
     for name in reporting.TABLES:
         source = (swept, DATASETS[:1], SWEEP, SEEDS) if name == "sweeps" else (root, *NAMES)
-        reporting.table(name, *source, tmp_path / name)
+        reporting.table(name, *source, tmp_path / name)  # type: ignore[call-arg]
     inputs = "\n".join(rf"\input{{{name}}}" for name in reporting.TABLES)
     document = rf"\documentclass{{article}}{PACKAGES}\begin{{document}}{inputs}\end{{document}}"
     (tmp_path / "all.tex").write_text(document)

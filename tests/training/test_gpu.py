@@ -46,7 +46,8 @@ def test_images_live_on_the_gpu_or_come_pinned(toy_store, monkeypatch):
 def test_augmentation_is_that_of_the_cpu(toy_store):
     images = torch.from_numpy(np.array(toy_store.split("train").images[:8]))
     augment = Augment()
-    draws = augment.draw(8, *images.shape[1:3], torch.Generator().manual_seed(0))
+    height, width = images.shape[1:3]
+    draws = augment.draw(8, height, width, torch.Generator().manual_seed(0))
     ours, _ = augment.apply(images.to(GPU), None, draws)
     expected, _ = augment.apply(images, None, draws)
     torch.testing.assert_close(ours.cpu(), expected, atol=1e-5, rtol=1e-5)

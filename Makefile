@@ -24,7 +24,7 @@ COMPONENT_TESTS := \
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(DEMO_STAMP)  ## install, run the embedded benchmark, say where its results are
+demo: $(DEMO_STAMP)  ## install, run the embedded benchmark, list its results
 	snakemake --cores all
 	@echo
 	@echo "tables  results/tables/{claims,main,ablation}.md (also .csv, .html, .json)"
@@ -41,34 +41,34 @@ $(WORKFLOW_REPORT): $(wildcard results/tables/*.html results/plots/*.png) | $(DE
 	@test -d results/tables || { echo "no tables yet: run make demo first" >&2; exit 1; }
 	snakemake --report $@
 
-record: $(DEMO_STAMP)  ## keep tables and figures of a finished benchmark in results/recorded, to be committed
+record: $(DEMO_STAMP)  ## copy tables and figures of a finished benchmark to results/recorded, for a commit
 	python tools/record.py
 
 partial: $(DEMO_STAMP)  ## tables and plots of the runs that exist, in results/partial
 	snakemake --cores 1 partial
 
-ablation-check: component-tests  ## say in minutes whether every component does its work, else fail
+ablation-check: component-tests  ## check in minutes that every component does its work
 	snakemake --cores all --configfile config/ci.yaml
 	python -m scwm check results/ci/tables/claims.csv
 
-component-tests: $(DEV_STAMP)  ## run its tests alone: of what ablations take away and of the scores
+component-tests: $(DEV_STAMP)  ## run only its tests, of the components and of the scores
 	OMP_NUM_THREADS=1 pytest -q $(COMPONENT_TESTS)
 
-gpu-check:  ## with what $(PYTHON) has: tests, speed and Market-1501 on a GPU; installs nothing
+gpu-check:  ## run tests, speed and Market-1501 on a GPU with $(PYTHON); install nothing
 	$(PYTHON) -m pytest -q tests/training/test_gpu.py
 	$(PYTHON) -m benchmarks.gpu --out results/gpu
 	$(PYTHON) -m scwm benchmark config/market1501.yaml --results results/market1501 $(OPTIONS)
 
-slurm-check: $(DEV_STAMP)  ## run the workflow through SLURM, on a cluster of this machine alone
+slurm-check: $(DEV_STAMP)  ## run the workflow through SLURM, on a cluster of only this machine
 	python tests/slurm/check.py
 
 dag: $(DEMO_STAMP)  ## print the graph of rules in Graphviz's dot language
 	@snakemake --quiet all --rulegraph
 
-dry-run: $(DEMO_STAMP)  ## build the paper's graph, run nothing, name the data that are missing
+dry-run: $(DEMO_STAMP)  ## build the paper's graph, run nothing, list missing data
 	snakemake --dry-run --quiet rules --configfile config/paper.yaml
 
-bench: $(DEMO_STAMP)  ## measure every stage beside a plain reference, in about half an hour
+bench: $(DEMO_STAMP)  ## measure every stage and a plain reference, in about half an hour
 	python -m benchmarks
 
 test: $(DEV_STAMP)  ## run the tests
@@ -89,7 +89,7 @@ format: $(DEV_STAMP)  ## rewrite the code in the project's style
 	ruff format .
 	snakefmt workflow
 
-pins: $(DEV_STAMP)  ## write constraints.txt again from what is installed
+pins: $(DEV_STAMP)  ## write constraints.txt again from the installed packages
 	$(BIN)/python -m pip freeze --exclude-editable | LC_ALL=C sort -f > constraints.txt
 
 clean:  ## remove results, training state, the workflow's records and the site; keep data

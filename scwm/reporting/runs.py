@@ -1,4 +1,4 @@
-"""Finished runs read back from disk, and the gaps where one is missing."""
+"""Finished runs read from disk, and gaps for missing runs."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -40,7 +40,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Gap:
-    """A run that was asked for and cannot be shown, with the reason."""
+    """A requested run that cannot be shown, with the reason."""
 
     dataset: str
     method: str
@@ -53,7 +53,7 @@ class Gap:
 
 @dataclass(frozen=True)
 class Runs:
-    """The runs asked for: their names in the order of display, those found and the gaps."""
+    """The requested runs: their names in the order of display, the found runs and the gaps."""
 
     datasets: tuple[str, ...]
     methods: tuple[str, ...]
@@ -62,7 +62,7 @@ class Runs:
     gaps: tuple[Gap, ...] = ()
 
     def of(self, dataset: str, method: str | None = None) -> list[Run]:
-        """The found runs of a data set, of one method or of all, by method and seed."""
+        """List the found runs of a data set, of one method or of all, by method and seed."""
         return [r for r in self.found if r.dataset == dataset and method in (None, r.method)]
 
     def of_methods(self, methods: Iterable[str]) -> "Runs":
@@ -74,12 +74,16 @@ class Runs:
 
 
 def run_folder(root: Path, dataset: str, method: str, seed: int) -> Path:
-    """Where a run lies below the folder of all runs."""
+    """Return the folder of a run below the folder of all runs."""
     return Path(root) / dataset / method / f"seed{seed}"
 
 
 def read_run(folder: Path, dataset: str, method: str, seed: int) -> Run:
-    """The run in a folder; a ValueError says what is missing or cannot be read."""
+    """Read the run in a folder.
+
+    Raises:
+        ValueError: a file is missing or cannot be read.
+    """
     absent = [name for name in FILES if not (folder / name).is_file()]
     if absent:
         raise ValueError(f"no {', '.join(absent)}")
@@ -106,7 +110,7 @@ def load_runs(
         partial: keep a missing or unreadable run as a `Gap` instead of failing.
 
     Raises:
-        ScwmError: naming the files, where runs are missing and `partial` is false.
+        ScwmError: runs are missing and `partial` is false; the message lists them.
     """
     datasets, methods, seeds = tuple(datasets), tuple(methods), tuple(seeds)
     found: list[Run] = []
@@ -129,12 +133,12 @@ def _missing(root: Path, gaps: Sequence[Gap]) -> ScwmError:
         f"{len(gaps)} runs are missing or incomplete:\n"
         + "\n".join(f"  {run_folder(root, g.dataset, g.method, g.seed)}: {g.reason}" for g in gaps),
         where=root,
-        remedy="train and evaluate them first, or ask for partial results (--partial)",
+        remedy="train and evaluate them first, or use --partial",
     )
 
 
 def beside(out: Path, ending: str) -> Path:
-    """`out` with `ending` added to its name (dots in the name are kept); makes its folder."""
+    """Add `ending` to the name of `out`, which may have dots, and make its folder."""
     out = Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     return out.with_name(out.name + ending)

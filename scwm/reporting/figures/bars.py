@@ -15,9 +15,9 @@ REFERENCE = "#0072B2"
 
 
 def ablation_bars(runs: Runs) -> Figure:
-    """Mean mAP per method, an error bar of one standard deviation, and a point for each seed.
+    """Draw mean mAP per method, an error bar of one standard deviation, and a point per seed.
 
-    The dashed line marks the full method; controls are grey; a method without a run says so.
+    The dashed line marks the full method; controls are grey; a method without a run is labelled.
     """
     order = sorted(runs.methods, key=lambda m: (m in CONTROLS, m != "scwm"))
     scores = pd.DataFrame(

@@ -1,4 +1,4 @@
-"""Which function draws which figure."""
+"""The drawing function of each figure."""
 
 from collections.abc import Callable
 

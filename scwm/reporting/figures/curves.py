@@ -29,12 +29,12 @@ LEGEND_COLUMNS = 5
 
 
 def training_curves(runs: Runs) -> Figure:
-    """Loss terms and learning rate per epoch; mean over seeds, band of one standard deviation."""
+    """Draw loss terms and learning rate per epoch: mean over seeds with a band."""
     return _curves(runs, TRAINING)
 
 
 def pseudo_label_curves(runs: Runs) -> Figure:
-    """Clusters and label quality per epoch; mean over seeds, band of one standard deviation."""
+    """Draw clusters and label quality per epoch: mean over seeds with a band."""
     return _curves(runs, PSEUDO_LABELS)
 
 
@@ -85,7 +85,7 @@ def _curves(runs: Runs, columns: Sequence[str]) -> Figure:
 
 
 def _band(panel: Axes, values: "SeriesGroupBy[Any, Any]", look: dict[str, Any]) -> None:
-    """Mean over the seeds as a line (a dot where there is one epoch), deviation as a band."""
+    """Draw the mean over the seeds as a line (or a dot) and one standard deviation as a band."""
     mean, spread = values.mean(), values.std().fillna(0)
     front = look["color"] == "#000000"
     marker = "o" if len(mean) == 1 else ""

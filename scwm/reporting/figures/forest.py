@@ -1,4 +1,4 @@
-"""The claims as a forest plot: effect and interval, one row a claim."""
+"""The claims as a forest plot: effect and interval, one row per claim."""
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -16,10 +16,10 @@ MARGIN = 0.85  # inches for an axis and its label
 
 
 def forest_plot(outcomes: list[Outcome], runs: Runs) -> Figure:
-    """Mean effect over the seeds and its 95 % interval; a tick marks what the claim asks for.
+    """Draw the mean effect over the seeds with its 95 % interval; a tick marks the required value.
 
-    Claims in points and in other units have an axis of their own. Bold: required. An interval
-    that leaves the axis ends in an arrow; a claim without a run says so.
+    Claims in points and claims in other units have separate axes. Required claims are bold. An
+    interval that exceeds the axis ends in an arrow; a claim without a run is labelled.
     """
     panels = {
         (dataset, scale): [o for o in outcomes if (o.dataset, o.claim.scale) == (dataset, scale)]

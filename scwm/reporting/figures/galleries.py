@@ -1,4 +1,4 @@
-"""Pictures of what the methods predict: part masks and rank lists."""
+"""Images of the methods' predictions: part masks and rank lists."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -36,10 +36,10 @@ def _visuals(run: Run) -> Visuals:
 def first_found(
     runs: Runs, dataset: str, methods: Sequence[str], read: Callable[[Run], T], partial: bool
 ) -> tuple[dict[str, T], list[Gap]]:
-    """What `read` gives of each method's first seed, and the gaps where it finds nothing.
+    """Call `read` for each method's first seed, and collect gaps for missing results.
 
     Raises:
-        ScwmError: that of `read`, where `partial` is false.
+        ScwmError: `read` fails and `partial` is false.
     """
     found: dict[str, T] = {}
     gaps = []
@@ -55,24 +55,24 @@ def first_found(
 
 
 def resized(image: np.ndarray) -> np.ndarray:
-    """An image (H,W,3) uint8 at the size of a picture."""
+    """Resize an image (H,W,3) uint8 to the size of a picture."""
     picture = Image.fromarray(image).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
     return np.asarray(picture)
 
 
 def part_colours(count: int) -> np.ndarray:
-    """Colours of the parts 1..count, RGB in 0..1, shape (count, 3)."""
+    """Return colours of the parts 1..count, RGB in 0..1, shape (count, 3)."""
     return np.array([to_rgb(PARTS[i % len(PARTS)]) for i in range(count)])
 
 
 def enlarged(cells: np.ndarray) -> np.ndarray:
-    """Cells (h,w) or (h,w,3), uint8, at the size of a picture, with sharp borders."""
+    """Enlarge cells (h,w) or (h,w,3), uint8, to the size of a picture, with sharp borders."""
     picture = Image.fromarray(cells).resize((WIDTH, HEIGHT), Image.Resampling.NEAREST)
     return np.asarray(picture)
 
 
 def outlined(picture: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """A picture (H,W,3) in 0..1 with dark lines where its labels (H,W) change, as uint8."""
+    """Draw dark lines on a picture (H,W,3) in 0..1 where its labels (H,W) change, as uint8."""
     edges = np.zeros(labels.shape, dtype=bool)
     edges[1:] |= labels[1:] != labels[:-1]
     edges[:, 1:] |= labels[:, 1:] != labels[:, :-1]
@@ -81,7 +81,7 @@ def outlined(picture: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def overlay(image: np.ndarray, parts: np.ndarray) -> np.ndarray:
-    """Image (H,W,3) uint8 faded to grey, with its parts (h,w), 0 background, in their colours."""
+    """Fade an image (H,W,3) uint8 to grey and colour its parts (h,w), 0 background."""
     picture = resized(image) / 255
     labels = enlarged(parts.astype(np.uint8)).astype(int)
     grey = picture.mean(axis=2, keepdims=True).repeat(3, axis=2)
@@ -91,7 +91,7 @@ def overlay(image: np.ndarray, parts: np.ndarray) -> np.ndarray:
 
 
 def part_legend(figure: Figure | SubFigure, parts: int) -> None:
-    """The colours of the parts 1..parts, below the figure."""
+    """Draw the colours of the parts 1..parts below the figure."""
     colours = part_colours(parts)
     handles = [Patch(color=tuple(c), label=f"part {i}") for i, c in enumerate(colours, start=1)]
     figure.legend(handles=handles, loc="outside lower center", ncols=8, columnspacing=1.2)
@@ -118,9 +118,9 @@ def sheet(panel: Axes, rows: Sequence[Sequence[np.ndarray]], columns: int, head:
 
 
 def mask_gallery(runs: Runs, partial: bool = False) -> Figure:
-    """Rows: images, true parts where known, each method's predicted parts (first seed found).
+    """Draw images, true parts if known, and each method's predicted parts (first seed found).
 
-    Methods that predict no parts have no row.
+    Methods without predicted parts have no row.
     """
     sheets: list[tuple[list[str], list[list[np.ndarray]]]] = []
     gaps, parts = list(runs.gaps), 1
@@ -161,9 +161,9 @@ def mask_gallery(runs: Runs, partial: bool = False) -> Figure:
 
 
 def rank_lists(runs: Runs, partial: bool = False) -> Figure:
-    """Queries with their first gallery images, scores, and frames and signs for right and wrong.
+    """Draw queries with their first gallery images, scores, and marks for right and wrong.
 
-    Shown for `scwm` and a baseline: `pretrained`, else `global_only`, else what there is.
+    The figure shows `scwm` and a baseline: `pretrained`, else `global_only`, else any method.
     """
     baselines = [m for m in ("pretrained", "global_only") if m in runs.methods][:1]
     methods = [m for m in ("scwm", *baselines) if m in runs.methods] or list(runs.methods[:2])

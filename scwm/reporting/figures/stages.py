@@ -1,4 +1,4 @@
-"""A picture of the parsing's stages: one row an image, one column a stage."""
+"""A figure of the stages of the parsing: one row per image, one column per stage."""
 
 from collections.abc import Mapping, Sequence
 from math import floor
@@ -32,9 +32,9 @@ def draw_stages(names: Sequence[str], stages: Mapping[str, np.ndarray], out: Pat
     """Draw stages of parsing to `out`, .png or .svg.
 
     Args:
-        names: of N images.
+        names: names of N images.
         stages: titled columns: "image" (N,H,W,3) uint8, first; others (N,h,w): float in [0,1] is
-            shown as a map, bool as what it leaves of the image, integers as parts.
+            shown as a map, bool as a cut-out of the image, integers as parts.
     """
     shades = Normalize(min(floor(10 * stages["activation"].min()) / 10, 0.9), 1)
     columns = [
@@ -69,7 +69,7 @@ def draw_stages(names: Sequence[str], stages: Mapping[str, np.ndarray], out: Pat
 
 
 def picture(image: np.ndarray, cells: np.ndarray, shades: Normalize) -> np.ndarray:
-    """One image at one stage, (H,W,3) uint8; `shades` brings floats to 0..1."""
+    """Draw one image at one stage, (H,W,3) uint8; `shades` maps floats to 0..1."""
     if cells.ndim == 3:
         return resized(cells)
     if cells.dtype.kind == "f":
@@ -80,12 +80,12 @@ def picture(image: np.ndarray, cells: np.ndarray, shades: Normalize) -> np.ndarr
 
 
 def cut_out(image: np.ndarray, foreground: np.ndarray) -> np.ndarray:
-    """Image (H,W,3) uint8 in its own colours where foreground (h,w), else faded to white."""
+    """Fade an image (H,W,3) uint8 to white outside the foreground (h,w)."""
     labels = enlarged(foreground.astype(np.uint8))
     strength = np.where(labels > 0, 1, 0.2)[..., None]
     return outlined(strength * (resized(image) / 255) + 1 - strength, labels)
 
 
 def shortened(name: str) -> str:
-    """A file name of at most `LETTERS` letters: its end, which tells files of a folder apart."""
+    """Shorten a file name to its last `LETTERS` letters, which differ between files."""
     return name if len(name) <= LETTERS else "…" + name[1 - LETTERS :]

@@ -1,4 +1,4 @@
-"""One look for all figures: colours by family of methods, and files with stable bytes."""
+"""The style of all figures: colours by family of methods, and files with stable bytes."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,14 +14,14 @@ from matplotlib.figure import Figure, SubFigure
 from scwm.reporting.runs import CONTROLS, Gap, beside
 
 LineStyle = Literal["-"] | tuple[float, tuple[float, ...]]
-# Dashes tell the members of a family apart, so that the figures survive a black-and-white print.
+# Dashes distinguish the members of a family, also in a black-and-white print.
 LINES: tuple[LineStyle, ...] = (
     "-",
     (0, (5, 1.6)),
     (0, (1.2, 1.2)),
     (0, (6, 1.5, 1.2, 1.5)),
 )
-# Colours of Okabe and Ito (2008), which readers with any common colour blindness tell apart.
+# Colours of Okabe and Ito (2008), distinct for readers with common colour blindness.
 FAMILIES = {
     "#000000": ("scwm",),
     "#0072B2": ("no_foreground", "no_space", "no_corrections"),
@@ -41,7 +41,7 @@ METADATA: dict[str, dict[str, Any]] = {
 
 
 def method_looks(methods: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Line properties of each method: the same in every figure, whichever are shown."""
+    """Return line properties of each method, the same in every figure."""
     pairs: dict[str, tuple[str, LineStyle]] = {}
     for colour, family in FAMILIES.items():
         pairs |= {m: (colour, line) for m, line in zip(family, LINES, strict=False)}
@@ -60,7 +60,7 @@ def method_looks(methods: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 @contextmanager
 def figure_style() -> Iterator[None]:
-    """The style of all figures; a fixed salt makes the identifiers in an SVG reproducible."""
+    """Return the style of all figures; a fixed salt makes identifiers in an SVG reproducible."""
     settings = {
         **sns.axes_style("whitegrid"),
         **sns.plotting_context("paper", font_scale=1.1),
@@ -79,11 +79,13 @@ def figure_style() -> Iterator[None]:
 def dataset_panels(
     datasets: Sequence[str], width: float, heights: Sequence[float], gaps: Sequence[Gap]
 ) -> tuple[Figure, list[SubFigure]]:
-    """A figure with a titled strip per data set; the gaps are listed below them.
+    """Make a figure with a titled strip per data set and a list of the gaps below.
 
     Args:
-        width: of the figure, in inches.
-        heights: of each strip, in inches.
+        datasets: names of the data sets.
+        width: width of the figure, in inches.
+        heights: height of each strip, in inches.
+        gaps: missing runs.
     """
     foot = 0.25 + 0.16 * min(len(gaps), 9) if gaps else 0.0
     figure = Figure(figsize=(width, sum(heights) + foot), layout="constrained")
@@ -99,7 +101,7 @@ def dataset_panels(
 
 
 def say(panel: Axes, text: str) -> None:
-    """Words in place of a panel that has nothing to show."""
+    """Write a text into a panel without data."""
     panel.text(0.5, 0.5, text, ha="center", va="center", color="#606060", transform=panel.transAxes)
     panel.set_axis_off()
 

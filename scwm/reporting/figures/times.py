@@ -21,7 +21,7 @@ UNITS = (("h", 3600, 4 * 3600), ("min", 60, 600), ("s", 1, 0))
 
 
 def stage_seconds(runs: Runs) -> pd.DataFrame:
-    """Seconds of each run by stage: columns dataset, method, seed and those of `STAGES`."""
+    """Collect seconds of each run by stage: columns dataset, method, seed and `STAGES`."""
     rows = [{"dataset": r.dataset, "method": r.method, "seed": r.seed, **_seconds(r)}
             for r in runs.found]  # fmt: skip
     return pd.DataFrame(rows, columns=["dataset", "method", "seed", *STAGES])
@@ -40,7 +40,7 @@ def _seconds(run: Run) -> dict[str, float]:
 
 
 def time_bars(runs: Runs) -> Figure:
-    """A bar for each method, stacked by stage: mean over the seeds, with its total at the end."""
+    """Draw a bar per method, stacked by stage: mean over the seeds, with the total at the end."""
     order = sorted(runs.methods, key=lambda method: method in CONTROLS)
     means = stage_seconds(runs).groupby(["dataset", "method"])[[*STAGES]].mean().to_dict("index")
     longest = max((sum(stages.values()) for stages in means.values()), default=0.0)

@@ -27,7 +27,7 @@ LISTED = ("required", "informative")
 
 
 def claim_frame(outcomes: list[Outcome]) -> pd.DataFrame:
-    """One row per data set and claim; effects in the metric's own unit, unknown ones NaN."""
+    """Build one row per data set and claim; effects in the metric's own unit, NaN if unknown."""
     rows = []
     for one in outcomes:
         low, high = one.interval or (None, None)
@@ -55,10 +55,10 @@ def claim_frame(outcomes: list[Outcome]) -> pd.DataFrame:
 
 
 def check_claims(table: Path) -> str:
-    """How many required claims have which verdict, from a table's CSV.
+    """Count the verdicts of required claims in a table's CSV.
 
     Raises:
-        ScwmError: not such a table; or a required claim is not held.
+        ScwmError: the file is not such a table, or a required claim is not held.
     """
     try:
         claims = pd.read_csv(table).query("kind == 'required'")
@@ -76,14 +76,14 @@ def check_claims(table: Path) -> str:
         raise ScwmError(
             "Required claims are not held:\n" + "\n".join(lines),
             table,
-            "find out which change did it (docs/discussion.md says how each was measured)",
+            "find the change that caused it (docs/discussion.md explains each measurement)",
         )
     counts = claims["verdict"].value_counts()
     return "required claims: " + ", ".join(f"{n} {verdict}" for verdict, n in counts.items())
 
 
 def claim_table(outcomes: list[Outcome], runs: Runs) -> Table:
-    """The claims as text cells, a block for each data set, required ones first."""
+    """Format the claims as text cells, a block per data set, required ones first."""
     blocks = []
     for dataset in runs.datasets:
         groups: dict[str, list[list[Cell]]] = {}
@@ -99,7 +99,7 @@ def claim_table(outcomes: list[Outcome], runs: Runs) -> Table:
 
 
 def nested_effects(outcomes: list[Outcome]) -> dict[str, dict[str, dict[str, float]]]:
-    """{dataset: {claim: {effect, low, high}}} rounded; unknown values are left out."""
+    """Build {dataset: {claim: {effect, low, high}}}, rounded, without unknown values."""
     nested: dict[str, dict[str, dict[str, float]]] = {}
     for one in outcomes:
         low, high = one.interval or (None, None)

@@ -33,7 +33,7 @@ AGAINST = {"method": str, "metric": str, "value": (int, float), "times": (int, f
 
 @dataclass(frozen=True)
 class Side:
-    """A metric of a method; `value` stands in for both where the rival is a number."""
+    """A metric of a method; `value` replaces both if the rival is a number."""
 
     method: str
     metric: str
@@ -42,7 +42,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Claim:
-    """One file of config/claims; docs/contributing.md says what each key means."""
+    """One file of config/claims; docs/contributing.md explains each key."""
 
     name: str
     statement: str
@@ -74,11 +74,11 @@ class Claim:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the runs of one data set say of a claim.
+    """The result of a claim in the runs of one data set.
 
     Attributes:
         effects: (n,) one for each seed with both values, in the metric's own unit.
-        missing: why other seeds have none.
+        missing: reasons why other seeds have no effect.
     """
 
     claim: Claim
@@ -88,21 +88,21 @@ class Outcome:
 
     @property
     def effect(self) -> float | None:
-        """The mean over the seeds."""
+        """The mean effect over the seeds."""
         return float(np.mean(self.effects)) if self.effects else None
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """Of `t_interval`; None below two seeds."""
+        """The interval of `t_interval`; None below two seeds."""
         return t_interval(self.effects) if len(self.effects) > 1 else None
 
     @property
     def verdict(self) -> str:
-        """held, not held, undecided, one seed or not run.
+        """The verdict: held, not held, undecided, one seed or not run.
 
-        Held: the mean effect is what the claim asks for and the interval lies above 0, or above
-        `at_least` where that is negative. Not held: the interval reaches no higher than
-        `at_least`; so it is where nothing is asked for but "more" and both sides are equal.
+        Held: the mean effect reaches `at_least` and the interval lies above 0, or above a negative
+        `at_least`. Not held: the interval does not exceed `at_least`; this includes equal sides of
+        a claim that only requires "more".
         """
         if self.effect is None:
             return "not run"
@@ -115,20 +115,20 @@ class Outcome:
 
 
 def t_interval(effects: Sequence[float]) -> tuple[float, float]:
-    """Student's 95 % interval of the mean of n >= 2 paired differences; verdicts rest on it.
+    """Compute Student's 95 % interval of the mean of n >= 2 paired differences, for verdicts.
 
-    With the two to five seeds that training affords, the bootstrap is no choice: it resamples the
-    few values there are, so its intervals are too narrow. On normal differences, 1,000 draws, the
-    percentile bootstrap covered the mean in 48 %, 74 % and 83 % of cases for n = 2, 3 and 5 (BCa:
-    83 % for n = 5), Student's interval in 94 to 96 %. It assumes that the differences between seeds
-    are about normal, which a mean over all queries of a run makes plausible.
+    With two to five seeds the bootstrap is not suitable: it resamples few values, so its intervals
+    are too narrow. On normal differences, 1,000 draws, the percentile bootstrap covered the mean in
+    48 %, 74 % and 83 % of cases for n = 2, 3 and 5 (BCa: 83 % for n = 5), and Student's interval in
+    94 to 96 %. Student's interval assumes that the differences between seeds are about normal,
+    which a mean over all queries of a run makes plausible.
     """
     half = stats.t.ppf((1 + LEVEL) / 2, len(effects) - 1) * stats.sem(effects)
     return float(np.mean(effects) - half), float(np.mean(effects) + half)
 
 
 def bootstrap_interval(effects: Sequence[float], draws: int = 9999) -> tuple[float, float]:
-    """Percentile bootstrap 95 % interval of the mean, shown beside `t_interval`; see there."""
+    """Compute the percentile bootstrap 95 % interval of the mean; see `t_interval`."""
     values = np.asarray(effects)
     chosen = np.random.default_rng(0).integers(0, len(values), (draws, len(values)))
     low, high = np.quantile(values[chosen].mean(axis=1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
@@ -136,10 +136,10 @@ def bootstrap_interval(effects: Sequence[float], draws: int = 9999) -> tuple[flo
 
 
 def load_claims(folder: Path = CLAIMS) -> tuple[Claim, ...]:
-    """Read and check the claims, one a file, in the order of their names.
+    """Read and check the claims, one per file, in the order of their names.
 
     Raises:
-        ScwmError: naming the claim and its unknown, missing or wrong key, method or value.
+        ScwmError: a key, method or value of a claim is unknown, missing or wrong.
     """
     return tuple(_claim(path) for path in sorted(folder.glob("*.yaml")))
 
@@ -153,7 +153,7 @@ def _claim(path: Path) -> Claim:
     _check(against, AGAINST, f"{where}, against")
     if not against or ("value" in against and len(against) > 1):
         raise ScwmError(
-            "`against` must name another method, another metric or both, or a value alone.", where
+            "`against` must name another method, another metric or both, or only a value.", where
         )
     side = Side(entry["method"], entry["metric"])
     rival = Side(
@@ -200,10 +200,10 @@ def _check(entry: dict[str, Any], keys: dict[str, Any], where: str) -> None:
 
 
 def evaluate_claims(claims: Sequence[Claim], runs: Runs) -> list[Outcome]:
-    """Outcomes for each data set, in the claims' order; claims of other data sets are left out.
+    """Compute the outcomes for each data set, in the claims' order.
 
     Raises:
-        ScwmError: a claim's metric is none that its runs have.
+        ScwmError: the runs do not have a claim's metric.
     """
     return [
         _evaluate(claim, dataset, runs)
@@ -227,7 +227,7 @@ def _evaluate(claim: Claim, dataset: str, runs: Runs) -> Outcome:
 
 
 def _value(claim: Claim, side: Side, found: dict[tuple[str, int], Run], seed: int) -> float:
-    """The value of one side for a seed; LookupError with the reason where it has none."""
+    """Return the value of one side for a seed; a LookupError gives the reason if there is none."""
     if side.value is not None:
         return side.value
     if (run := found.get((side.method, seed))) is None:

@@ -1,4 +1,4 @@
-"""Published results beside ours: rows of config/published_results.csv, then our own runs."""
+"""Published results and ours: rows of config/published_results.csv, then our own runs."""
 
 from pathlib import Path
 from typing import Any
@@ -34,10 +34,10 @@ CAPTION = (
 
 
 def read_published(path: Path = PUBLISHED) -> pd.DataFrame:
-    """Published results, all cells as text; an unknown value is empty.
+    """Read published results, all cells as text; an unknown value is empty.
 
     Raises:
-        ScwmError: a column is missing, a row has no source, or a score is no percentage.
+        ScwmError: a column is missing, a row has no source, or a score is not a percentage.
     """
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
@@ -48,7 +48,7 @@ def read_published(path: Path = PUBLISHED) -> pd.DataFrame:
     for row in table.to_dict("records"):
         where = f"{path}: {row['method']} on {row['dataset']}"
         if not row["source"]:
-            raise ScwmError("A published result without a source.", where, "name where it stands")
+            raise ScwmError("A published result without a source.", where, "name its source")
         for score in SCORES:
             text = row[score.key]
             if text and not (text.replace(".", "", 1).isdecimal() and float(text) <= 100):
@@ -57,7 +57,7 @@ def read_published(path: Path = PUBLISHED) -> pd.DataFrame:
 
 
 def published_frame(runs: Runs) -> pd.DataFrame:
-    """One row per published result and per method of ours, scores in percent; ours are means."""
+    """Build one row per published result and per method of ours, scores in percent."""
     published = read_published()
     published = published[published.dataset.isin(runs.datasets)].assign(group="published")
     own = [
@@ -70,7 +70,7 @@ def published_frame(runs: Runs) -> pd.DataFrame:
 
 
 def published_table(runs: Runs) -> Table:
-    """Published results and ours as text cells, a block for each data set."""
+    """Format published results and ours as text cells, a block per data set."""
     published, blocks = read_published(), []
     header = (*FACTS.values(), *(score.heading for score in SCORES), "Source")
     for dataset in runs.datasets:
@@ -93,7 +93,7 @@ def published_table(runs: Runs) -> Table:
 
 
 def nested_scores(runs: Runs) -> dict[str, dict[str, dict[str, float]]]:
-    """{dataset: {method of ours: {score: mean}}}, fractions rounded to 6 decimals."""
+    """Build {dataset: {method of ours: {score: mean}}}, fractions rounded to 6 decimals."""
     nested: dict[str, dict[str, dict[str, float]]] = {}
     for row in _own(runs):
         means = {score.key: round(float(row[f"{score.key}_mean"]), 6) for score in SCORES}
@@ -102,13 +102,13 @@ def nested_scores(runs: Runs) -> dict[str, dict[str, dict[str, float]]]:
 
 
 def _own(runs: Runs, dataset: str | None = None) -> list[Any]:
-    """Rows of table `main`, of the methods of ours that have a counterpart among the published."""
+    """Select rows of table `main` for our methods with a published counterpart."""
     rows = [row for _, row in summarise("main", runs).iterrows() if row.seeds]
     return [row for row in rows if row.method in OURS and dataset in (None, row.dataset)]
 
 
 def _facts(runs: Runs, row: Any) -> dict[str, str]:
-    """What stands beside our figures, in the terms of the published rows."""
+    """Describe our runs in the columns of the published rows."""
     config = runs.of(row["dataset"], row["method"])[0].config
     model = config.get("model", {})
     cameras = config.get("training", {}).get("sampler") == "identities_and_cameras"

@@ -1,4 +1,4 @@
-"""What a figure is told: proportions, build and cut of clothes, pose; and how people move."""
+"""Parameters of a figure: proportions, build, cut of clothes and pose; and gaits."""
 
 from dataclasses import dataclass
 
@@ -48,7 +48,7 @@ class Shape:
 
     @property
     def top_hem(self) -> float:
-        """Where the top ends, or meets the skirt; share of stature."""
+        """Height of the hem of the top, or of its border with the skirt; share of stature."""
         return max(self.hem, 0.565) if self.tucked else self.hem
 
     def sliders(self) -> np.ndarray:
@@ -70,7 +70,7 @@ class Pose:
 
 
 def gestures(draws: np.ndarray, walks: np.ndarray) -> np.ndarray:
-    """What each arm does (N, 2), from uniform draws (N, 2): mostly swing or hang."""
+    """Choose each arm's gesture (N, 2) from uniform draws (N, 2): mostly swing or hang."""
     names = list(GESTURES)
     rest = np.where(walks, names.index("swing"), names.index("hang"))[:, None]
     others = [names.index(n) for n in ("front", "phone", "read", "pocket", "strap")]
@@ -79,7 +79,7 @@ def gestures(draws: np.ndarray, walks: np.ndarray) -> np.ndarray:
 
 
 def gait(cycle: np.ndarray, stride: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Hip flexion, knee flexion and foot pitch (N,) at `cycle` (0 = heel strike) in radians."""
+    """Compute hip flexion, knee flexion, foot pitch (N,), radians, at `cycle` (0 = heel strike)."""
 
     def bump(centre: float, width: float) -> np.ndarray:
         away = (cycle - centre + 0.5) % 1 - 0.5
@@ -92,11 +92,11 @@ def gait(cycle: np.ndarray, stride: np.ndarray) -> tuple[np.ndarray, np.ndarray,
 
 
 def joint_turns(pose: Pose, clearance: np.ndarray) -> dict[str, np.ndarray]:
-    """Rotation (N, 3, 3) of each bone that moves, against its parent.
+    """Compute the rotation (N, 3, 3) of each moving bone relative to its parent.
 
     Args:
         pose: N poses.
-        clearance: (2,) how far the left and the right arm are spread to miss what is beside them.
+        clearance: (2,) angle by which the left and the right arm are spread to miss the trunk.
     """
     step = 2 * np.pi * pose.phase
     still = np.clip(1 - pose.stride / 0.3, 0, 1) * pose.shift

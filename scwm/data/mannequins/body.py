@@ -23,7 +23,7 @@ __all__ = ["PARTS", "TILES", "Body"]
 
 @cache
 def _baked() -> dict[str, np.ndarray]:
-    """The arrays of `bodies.npz`; `tools/bake_bodies.py` says what they are."""
+    """Load the arrays of `bodies.npz`; `tools/bake_bodies.py` describes them."""
     packed = files(__package__).joinpath("bodies.npz").read_bytes()
     with np.load(BytesIO(packed)) as archive:
         arrays = dict(archive)
@@ -39,7 +39,7 @@ def _baked() -> dict[str, np.ndarray]:
 
 
 def bare(shape: Shape) -> tuple[np.ndarray, np.ndarray]:
-    """Skin vertices (V, 3) and joints (B, 3) of a body of this shape and exactly this height."""
+    """Compute skin vertices (V, 3) and joints (B, 3) of a body of this shape and exact height."""
     baked = _baked()
     mixed = features(shape.sliders())[0] @ baked["coefficients"]
     points = (baked["mean"] + np.einsum("k,kvd->vd", mixed, baked["basis"])).astype(np.float64)
@@ -51,7 +51,7 @@ def bare(shape: Shape) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _cloth(skin: np.ndarray, faces: np.ndarray, rounds: int = 4) -> np.ndarray:
-    """Where cloth lies (V, 3): on the skin's bulges and across its hollows."""
+    """Compute the place of cloth (V, 3): on the skin's bulges and across its hollows."""
     start, end = _baked()["edges"].T
     degree = np.bincount(start, minlength=len(skin))[:, None]
     smooth = skin
@@ -117,7 +117,7 @@ class Body:
             self._clearance[(shape.bag_side + 1) // 2] += 0.16
 
     def pose(self, pose: Pose) -> tuple[np.ndarray, np.ndarray]:
-        """Vertices and unit normals (N, V, 3) of the figure in N poses."""
+        """Compute vertices and unit normals (N, V, 3) of the figure in N poses."""
         frames = len(pose.phase)
         if self.shape.bag == "hand":
             gesture = pose.gesture.copy()
@@ -144,20 +144,20 @@ class Body:
 
 
 def _outer(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """(V, B D): what each of B bones contributes to each vertex."""
+    """Compute the contribution (V, B D) of each of B bones to each vertex."""
     spread = weights.astype(np.float32)[:, :, None] * values.astype(np.float32)[:, None]
     return spread.reshape(len(weights), -1)
 
 
 def _product(spread: np.ndarray, moves: np.ndarray) -> np.ndarray:
-    """(N, V, 3) from (V, B D) and transforms (N, B, 3, D)."""
+    """Multiply (V, B D) by transforms (N, B, 3, D) to (N, V, 3)."""
     frames = len(moves)
     stacked = moves.transpose(1, 3, 0, 2).reshape(spread.shape[1], -1).astype(np.float32)
     return (spread @ stacked).reshape(-1, frames, 3).transpose(1, 0, 2).astype(np.float64)
 
 
 def _clearance(naked: Surface, joints: np.ndarray, ease: float) -> float:
-    """How far (radians) arms must be spread beyond the neutral pose to miss the trunk."""
+    """Compute the angle (radians) that arms must be spread to miss the trunk."""
     x, z = np.abs(naked.points[:, 0]), naked.points[:, 2]
     shoulder = joints[BONES.index("upper_arm.R")]
     hand = joints[BONES.index("hand.R")]

@@ -1,4 +1,4 @@
-"""What a camera does to a figure: view, backdrop, light, colour response and resolution."""
+"""Cameras: view, backdrop, light, colour response and resolution."""
 
 import io
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ _GREY = 0.48
 
 @dataclass(frozen=True)
 class Camera:
-    """One camera of the network; every image it takes shares these."""
+    """One camera of the network, with the properties that all its images share."""
 
     azimuth: float  # where it mostly sees people from, radians; 0 = from the front
     spread: float
@@ -85,7 +85,7 @@ def make_camera(
 
 
 def _cloud(rng: np.random.Generator, cells: int, rows: int, columns: int) -> np.ndarray:
-    """Smooth noise (rows, columns) in [0, 1]."""
+    """Draw smooth noise (rows, columns) in [0, 1]."""
     small = rng.random((max(2, cells * rows // columns), cells)).astype(np.float32)
     large = Image.fromarray(small).resize((columns, rows), Image.Resampling.BICUBIC)
     cloud: np.ndarray = np.clip(np.asarray(large), 0, 1)
@@ -93,7 +93,7 @@ def _cloud(rng: np.random.Generator, cells: int, rows: int, columns: int) -> np.
 
 
 def _backdrop(rng: np.random.Generator, index: int, horizon: float) -> np.ndarray:
-    """A wide still of the place: something upright behind, a floor before it."""
+    """Draw a wide image of the place: upright objects behind, a floor in front."""
     rows, columns = _SCENE
     edge = int(rows * horizon)
     y, x = np.mgrid[:rows, :columns].astype(np.float32)
@@ -194,7 +194,7 @@ def view(
 
 
 def develop(camera: Camera, picture: np.ndarray, rng: np.random.Generator) -> Image.Image:
-    """The camera's colour response, blur, native resolution and noise on (H, W, 3) in [0, 1]."""
+    """Apply colour response, blur, native resolution and noise to (H, W, 3) in [0, 1]."""
     height, width = picture.shape[:2]
     exposure = camera.exposure * float(np.exp(rng.normal(0, 0.08)))
     grey = (1 - camera.saturation) * np.array([[0.3], [0.59], [0.11]])
@@ -216,7 +216,7 @@ def develop(camera: Camera, picture: np.ndarray, rng: np.random.Generator) -> Im
 
 
 def encode(camera: Camera, shot: Image.Image) -> bytes:
-    """The shot as JPEG bytes."""
+    """Encode the shot as JPEG bytes."""
     buffer = io.BytesIO()
     shot.save(buffer, "JPEG", quality=camera.quality)
     return buffer.getvalue()

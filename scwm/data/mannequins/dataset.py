@@ -1,4 +1,4 @@
-"""Rendering `mannequins`: every image of the protocol, drawn and written by several processes."""
+"""Rendering of `mannequins`: several processes draw and write the images of the protocol."""
 
 import hashlib
 import json
@@ -30,25 +30,25 @@ def render(
     processes: int | None = None,
     **knobs: object,
 ) -> Path:
-    """Render the set into the folder `out`, which is there complete or not at all.
+    """Render the set into the folder `out`, which appears only when it is complete.
 
-    The files depend on preset, seed and knobs only, never on the number of processes. Until they
-    are complete they stand in `<out>.partial`; the same call continues where an earlier one was
-    interrupted, while one with other settings, or by another version of the suite, starts afresh.
+    The files depend only on preset, seed and knobs, not on the number of processes. Until they are
+    complete they are in `<out>.partial`. The same call resumes an interrupted one. A call with
+    other settings, or by another version of the suite, starts again.
 
     Args:
         preset: a name in `PRESETS`.
         out: folder to be made; it must not exist or be empty.
         seed: another seed gives other people, clothes and cameras.
-        processes: how many to use; all cores by default.
+        processes: number of processes; default: all cores.
         **knobs: fields of `Knobs` that differ from the preset.
 
     Returns:
         The folder.
 
     Raises:
-        ScwmError: unknown preset or knob, a value out of range, `out` is in use, or a rendering
-            process ended early.
+        ScwmError: the preset or a knob is unknown, a value is out of range, `out` is in use, or a
+            rendering process ended early.
     """
     chosen = choose(preset, knobs)
     workers = _cores() if processes is None else processes
@@ -57,7 +57,7 @@ def render(
             raise ScwmError(f"{name} cannot be {value!r}", name, f"give an integer from {least} on")
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ScwmError("the output folder exists already", out, "remove it or name another")
+        raise ScwmError("the output folder exists already", out, "remove it or give another")
     Studio.cast(chosen, seed)  # reports an impossible wardrobe before anything is written
     partial = out.with_name(out.name + ".partial")
     finished = _open_partial(partial, fingerprint(preset, seed, **knobs))
@@ -83,14 +83,14 @@ def render(
 
 
 def _cores() -> int:
-    """Processors that this process may use."""
+    """Count the processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def fingerprint(preset: str, seed: int, **knobs: object) -> str:
-    """Hash of what the files depend on: settings, and the code and data that render them."""
+    """Hash the settings, and the code and data that render the files."""
     settings = [preset, seed, asdict(choose(preset, knobs)), np.__version__, PIL.__version__]
     digest = hashlib.sha256(json.dumps(settings).encode())
     for path in sorted(Path(__file__).parent.iterdir()):
@@ -100,7 +100,7 @@ def fingerprint(preset: str, seed: int, **knobs: object) -> str:
 
 
 def _open_partial(partial: Path, key: str) -> set[int]:
-    """The people whose files are finished in `partial`; a folder of another key is emptied."""
+    """List the people with finished files in `partial`; empty a folder with another key."""
     journal = partial / _JOURNAL
     lines = journal.read_text(encoding="utf-8").split("\n")[:-1] if journal.is_file() else []
     if lines[:1] != [key]:
@@ -115,7 +115,7 @@ def _open_partial(partial: Path, key: str) -> set[int]:
 
 
 def contact_sheet(root: Path, shots: list[Shot], identities: int = 12) -> Image.Image:
-    """Images and masks of the first test identities: one row each, one pair a camera."""
+    """Draw images and masks of the first test identities: a row each, a pair per camera."""
     queries = [shot for shot in shots if shot.split == SPLITS[1]]
     people = sorted({shot.subject for shot in queries})[:identities]
     cameras = max(shot.camera for shot in shots) + 1

@@ -21,7 +21,7 @@ _EDGE = 0.014  # how far (v) a hem's colour is taken from inside the cloth
 
 
 def hairline(u: np.ndarray, hair: float) -> np.ndarray:
-    """Where hair ends on the head tile (v), (V,), by direction u; `hair` as in `Shape`."""
+    """Compute the height v (V,) of the hairline on the head tile, by direction u."""
     front = np.clip(np.sin(2 * np.pi * u) * 1.25 + 0.15, -1, 1) * 0.5 + 0.5
     nape = 0.46 - 0.10 * min(hair, 0.5)
     ear = 0.16 * np.exp(-((((u + 0.28) % 0.5 - 0.25) / 0.035) ** 2)) * (hair < 0.5)
@@ -29,7 +29,7 @@ def hairline(u: np.ndarray, hair: float) -> np.ndarray:
 
 
 def dress(shape: Shape, naked: Surface, joints: np.ndarray) -> list[Surface]:
-    """The pieces of the clothed figure.
+    """Cut the pieces of the clothed figure.
 
     Args:
         shape: build and cut.
@@ -52,7 +52,7 @@ def dress(shape: Shape, naked: Surface, joints: np.ndarray) -> list[Surface]:
 
 
 def stand_off(piece: Surface, ease: np.ndarray | float, level: float = 0.0) -> np.ndarray:
-    """Cloth (V, 3) at `ease` metres from the body; below the height `level` hems stay level."""
+    """Place cloth (V, 3) at `ease` metres from the body; hems below `level` stay level."""
     cloth, out = piece.table[:, 3:6], piece.table[:, 6:9].copy()
     if level:
         out[:, 2] *= np.clip((cloth[:, 2] - level) / 0.08, 0, 1)
@@ -61,17 +61,17 @@ def stand_off(piece: Surface, ease: np.ndarray | float, level: float = 0.0) -> n
 
 
 def _waistline(shape: Shape) -> float:
-    """Where the top ends, as v of the torso."""
+    """Compute the hem of the top, as v of the torso."""
     return (shape.top_hem - TORSO_SPAN[0]) / TORSO_SPAN[1]
 
 
 def _leg_hem(shape: Shape) -> float:
-    """Where the trousers end, as v of the leg; something short is worn below a skirt."""
+    """Compute the hem of the trousers, as v of the leg; they are short below a skirt."""
     return min(1 - shape.trousers, 0.75)
 
 
 def _boot_top(shape: Shape) -> float:
-    """Where boots end, as v of the leg: at the trousers, or below the knee."""
+    """Compute the top of boots, as v of the leg: at the trousers, or below the knee."""
     return min(0.36, max(_leg_hem(shape), 0.02))
 
 
@@ -111,7 +111,7 @@ def _trousers(shape: Shape, torso: Surface, leg: Surface, joints: np.ndarray) ->
 
 
 def _shoes(shape: Shape, foot: Surface, leg: Surface) -> Surface:
-    """Shoes, or boots as far as the trousers let them be seen."""
+    """Shoes, or the part of boots that the trousers do not cover."""
     shoes = foot
     if shape.boots:
         shaft = clip(leg, _boot_top(shape) - leg.v)

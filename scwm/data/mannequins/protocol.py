@@ -1,4 +1,4 @@
-"""The protocol of `mannequins`: how many people, who is seen where, as which file."""
+"""The protocol of `mannequins`: numbers of people, their cameras and their files."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -12,7 +12,7 @@ SPLITS = ("bounding_box_train", "query", "bounding_box_test")
 
 @dataclass(frozen=True)
 class Knobs:
-    """How large and how hard the set is.
+    """The size and the difficulty of the set.
 
     Attributes:
         train_ids, test_ids: identities of each side; no identity is on both.
@@ -20,7 +20,7 @@ class Knobs:
             split the first frame of each camera becomes a query.
         distractors: gallery images of identity 0: strangers, bad boxes, empty boxes.
         junk: gallery images of identity -1: test identities in boxes that miss most of them.
-        cameras: cameras in all; each identity is seen by 2 to `cameras` of them.
+        cameras: total number of cameras; 2 to `cameras` of them see each identity.
         tops, bottoms: garments in the wardrobe; fewer means more people in the same clothes.
         size: height and width of the images.
         response: strength of colour cast, gamma, blur and noise (0: all cameras see true colours).
@@ -29,7 +29,7 @@ class Knobs:
         truncation: share of boxes that cut feet, legs or head.
         occlusion: share of images in which an object stands before the person.
         companions: share of images with another person before or behind.
-        bags: False leaves all bags at home.
+        bags: False removes all bags.
     """
 
     train_ids: int = 100
@@ -100,7 +100,7 @@ RANGES: dict[str, tuple[float, float]] = {
 
 @dataclass(frozen=True)
 class Shot:
-    """One image to be: `subject` seeds it, `person` is drawn, `name` is its file."""
+    """One planned image: `subject` is its seed, `person` is drawn, `name` is its file."""
 
     split: str
     name: str
@@ -112,12 +112,12 @@ class Shot:
 
 
 def seeded(*key: int) -> np.random.Generator:
-    """Random numbers that are the key's own."""
+    """Return a random generator for a key."""
     return np.random.default_rng(np.random.SeedSequence(list(key)))
 
 
 def plan(knobs: Knobs, seed: int) -> list[Shot]:
-    """Every image of the set."""
+    """Plan every image of the set."""
     shots: list[Shot] = []
     people = knobs.train_ids + knobs.test_ids
     seen_by: dict[int, np.ndarray] = {}
@@ -168,15 +168,15 @@ def plan(knobs: Knobs, seed: int) -> list[Shot]:
 
 
 def strangers(knobs: Knobs) -> int:
-    """People besides the identities: distractors and companions."""
+    """Count people other than the identities: distractors and companions."""
     return 16 + knobs.distractors // 4
 
 
 def choose(preset: str, knobs: Mapping[str, object]) -> Knobs:
-    """The preset's knobs with some of them changed.
+    """Return the preset's knobs with changes.
 
     Raises:
-        ScwmError: there is no such preset or knob, or a value is not in `RANGES`.
+        ScwmError: the preset or a knob does not exist, or a value is not in `RANGES`.
     """
     if preset not in PRESETS:
         raise ScwmError(f"no preset named {preset!r}", "preset", f"use one of {', '.join(PRESETS)}")
@@ -194,13 +194,13 @@ def choose(preset: str, knobs: Mapping[str, object]) -> Knobs:
         raise ScwmError(
             "more identities than four digits can name",
             "train_ids, test_ids",
-            "ask for 9999 in all at most",
+            "give at most 9999 in total",
         )
     return chosen
 
 
 def _check(name: str, value: object, like: object) -> None:
-    """Refuse a value that is not of the same kind as `like` or out of the knob's range."""
+    """Refuse a value of another kind than `like`, or out of the range of the knob."""
     pair, (low, high) = isinstance(like, tuple), RANGES.get(name, (False, True))
     values = value if isinstance(value, tuple) else (value,)
     if isinstance(like, bool):

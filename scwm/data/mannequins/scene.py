@@ -1,4 +1,4 @@
-"""One photograph: place figures, aim the box as a detector would, draw, compose, develop."""
+"""One photograph: place figures, aim the box like a detector, draw, compose, develop."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from .zbuffer import Mesh, draw
 
 @dataclass(frozen=True)
 class Figure:
-    """A posed body, its textures and the direction it is seen from."""
+    """A posed body, its textures and the direction of view."""
 
     vertices: np.ndarray  # (V, 3) in metres
     normals: np.ndarray  # (V, 3)
@@ -33,12 +33,12 @@ def photograph(
     occlusion: float,
     scene_at: float,
 ) -> tuple[Image.Image, np.ndarray]:
-    """Image and part mask (height, width) of one detector box.
+    """Render image and part mask (height, width) of one detector box.
 
     Args:
-        kind: "person"; "misplaced", a box that misses most of the person; "empty", nobody at all.
+        kind: "person"; "misplaced", a box that misses most of the person; "empty", no person.
         jitter, truncation, occlusion: as in `Knobs`.
-        scene_at: where along the backdrop the subject stands, in [0, 1).
+        scene_at: place of the subject along the backdrop, in [0, 1).
     """
     height, width = size
     elevation = camera.elevation + float(rng.normal(0, 0.03))
@@ -76,7 +76,7 @@ def photograph(
 def aim(
     points: np.ndarray, kind: str, rng: np.random.Generator, jitter: float, truncation: float
 ) -> np.ndarray:
-    """A detector's box (4,): left, top, width and height, around projected points (V, 3)."""
+    """Aim a detector's box (4,): left, top, width, height, around projected points (V, 3)."""
     low, high = points[:, :2].min(0), points[:, :2].max(0)
     tall = (high[1] - low[1]) * 1.06
     wide = float(np.clip((high[0] - low[0]) * 1.15, 0.36 * tall, 0.56 * tall))
@@ -116,7 +116,7 @@ def _mesh(
 def _backdrop(
     camera: Camera, box: np.ndarray, size: tuple[int, int], at: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """The piece of the camera's scene behind the box."""
+    """Cut the piece of the camera's scene behind the box."""
     columns, rows = camera.scene.size
     tall = rows * rng.uniform(0.50, 0.66)
     wide = min(tall * box[2] / box[3] * 1.2, columns / 2)
@@ -141,7 +141,7 @@ def _shade_ground(picture: np.ndarray, points: np.ndarray, light: np.ndarray) ->
 def _occlude(
     picture: np.ndarray, mask: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Put a pole, a barrier, a bush or a box before the figure."""
+    """Draw a pole, a barrier, a bush or a box in front of the figure."""
     height, width = mask.shape
     y, x = np.mgrid[:height, :width]
     kind = int(rng.integers(4))

@@ -1,4 +1,4 @@
-"""The bones of a figure, and where rotations about their joints take them."""
+"""The bones of a figure, and their places after rotations about their joints."""
 
 import numpy as np
 
@@ -30,7 +30,7 @@ PARENTS = (0, *(BONES.index(_parent(bone)) for bone in BONES[1:]))
 
 
 def rotation(axis: int, angle: np.ndarray) -> np.ndarray:
-    """Rotations (N, 3, 3) about axis 0, 1 or 2 by angles (N,) in radians."""
+    """Compute rotations (N, 3, 3) about axis 0, 1 or 2 by angles (N,) in radians."""
     turns = np.zeros((len(angle), 3, 3))
     turns[:, axis, axis] = 1
     i, j = (axis + 1) % 3, (axis + 2) % 3
@@ -41,11 +41,11 @@ def rotation(axis: int, angle: np.ndarray) -> np.ndarray:
 
 
 def chain(joints: np.ndarray, turns: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """World rotations (N, B, 3, 3) and joints (N, B, 3).
+    """Compute world rotations (N, B, 3, 3) and joints (N, B, 3).
 
     Args:
         joints: (B, 3) in the neutral pose.
-        turns: rotation (N, 3, 3) of each bone against its parent; bones not named stay.
+        turns: rotation (N, 3, 3) of each bone relative to its parent; other bones do not turn.
     """
     frames = len(next(iter(turns.values())))
     world = np.tile(np.eye(3), (frames, len(BONES), 1, 1))

@@ -65,7 +65,7 @@ class Skirt:
         )
 
     def hang(self, placed: np.ndarray, world: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Vertices and normals (N, V, 3) around the legs of N poses.
+        """Compute vertices and normals (N, V, 3) around the legs of N poses.
 
         Args:
             placed: (N, B, 3) joints.
@@ -108,7 +108,7 @@ class Skirt:
 
 
 def _level(z: np.ndarray, chain: np.ndarray) -> np.ndarray:
-    """Where chains of hip, knee and ankle (N, 3, 3) pass heights z (N, R): x and y (N, R, 2)."""
+    """Compute x, y (N, R, 2) of chains of hip, knee, ankle (N, 3, 3) at heights z (N, R)."""
     z = np.broadcast_to(z, (len(chain), z.shape[-1]))
     out = np.repeat(chain[:, :1, :2], z.shape[1], axis=1)
     for upper, lower in ((chain[:, 0], chain[:, 1]), (chain[:, 1], chain[:, 2])):

@@ -1,4 +1,4 @@
-"""What a body's shape is told by, and the terms from which its blend shapes are mixed."""
+"""Sliders of a body's shape, and the terms that mix its blend shapes."""
 
 import numpy as np
 
@@ -14,7 +14,7 @@ RANGES = {
 
 
 def features(sliders: np.ndarray) -> np.ndarray:
-    """Quadratic terms (N, Q) of sliders (N, 6); age, muscle and weight bend at their middles."""
+    """Compute quadratic terms (N, Q) of sliders (N, 6), with bends in age, muscle and weight."""
     low, high = np.array(list(RANGES.values())).T
     scaled = 2 * (sliders - low) / (high - low) - 1
     bends = np.maximum(sliders[:, 1:4] - [2 / 3, 0.5, 0.5], 0)

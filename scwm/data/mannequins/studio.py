@@ -1,4 +1,4 @@
-"""From shots to pictures: who is drawn, in which pose, seen from where; and their files."""
+"""From shots to images: people, poses and directions of view; and their files."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -33,7 +33,7 @@ _PASSERS = 16  # strangers who serve as companions
 
 
 class Studio:
-    """What one process needs to render any shot of a set."""
+    """The state that one process needs to render any shot of a set."""
 
     def __init__(self, knobs: Knobs, seed: int) -> None:
         self.knobs, self.seed = knobs, seed
@@ -47,10 +47,10 @@ class Studio:
 
     @staticmethod
     def cast(knobs: Knobs, seed: int) -> list[Identity]:
-        """Everyone who appears: train identities, test identities, strangers.
+        """Draw all people: train identities, test identities, strangers.
 
         Raises:
-            ScwmError: the wardrobe is too small for so many.
+            ScwmError: the wardrobe is too small for this number.
         """
         count = knobs.train_ids + knobs.test_ids + strangers(knobs)
         try:
@@ -59,14 +59,14 @@ class Studio:
             raise ScwmError(str(error), "tops, bottoms", "enlarge the wardrobe") from error
 
     def figure(self, person: int) -> tuple[Body, np.ndarray]:
-        """Body and textures of a person, the latter as in `Mesh`."""
+        """Build the body and the textures of a person, the latter as in `Mesh`."""
         identity = self.people[person]
         if not self.knobs.bags:
             identity = replace(identity, shape=replace(identity.shape, bag=""), bag="")
         return Body(identity.shape), textures(identity)
 
     def render(self, shots: list[Shot]) -> Iterator[tuple[Shot, Image.Image, np.ndarray]]:
-        """Image and mask (height, width) of each shot; the shots are of one person."""
+        """Render image and mask (height, width) of each shot of one person."""
         body, texture = self.figure(shots[0].person)
         starts, jitters, rngs = zip(*(self._chance(shot) for shot in shots), strict=True)
         frames = np.array([shot.frame for shot in shots])
@@ -91,7 +91,7 @@ class Studio:
             yield shot, image, mask
 
     def shows_bag(self, shot: Shot) -> bool:
-        """Whether the person has a bag and the camera is on the side where it is carried."""
+        """Whether the person has a bag on the side of the camera."""
         shape = self.people[shot.person].shape
         if not (shape.bag and self.knobs.bags):
             return False
@@ -102,14 +102,14 @@ class Studio:
         return bool(shape.bag_side * np.sin(azimuth) > 0)
 
     def _chance(self, shot: Shot) -> tuple[np.ndarray, np.ndarray, np.random.Generator]:
-        """Numbers of the walk past the camera (3,) and of the image (4,), and all further ones."""
+        """Draw numbers of the walk past the camera (3,), of the image (4,), and a generator."""
         track = seeded(self.seed, 7, shot.subject, shot.camera)
         start = np.array([track.random(), track.random(), track.normal()])
         rng = seeded(self.seed, shot.subject, shot.camera, shot.frame)
         return start, rng.normal(size=4), rng
 
     def _companion(self, rng: np.random.Generator) -> Figure:
-        """A passer-by in one of a few poses, kept because posing costs more than drawing."""
+        """Draw a passer-by in one of a few cached poses; posing costs more than drawing."""
         body, texture, vertices, normals = self.passer(int(rng.integers(_PASSERS)))
         pose = int(rng.integers(len(vertices)))
         return Figure(vertices[pose], normals[pose], body, texture, rng.uniform(0, 2 * np.pi))
@@ -123,13 +123,13 @@ class Studio:
 
 
 def _azimuth(camera: Camera, start: np.ndarray, jitter: np.ndarray) -> float:
-    """Where a person is seen from, in radians: 0 from the front, π/2 from its right."""
+    """Compute the direction of view of a person, in radians: 0 is the front, π/2 the right."""
     back = np.pi * (start[0] > 0.65)  # a third walks the other way
     return float(camera.azimuth + back + camera.spread * start[2] + 0.15 * jitter[3])
 
 
 def _poses(starts: np.ndarray, jitters: np.ndarray, frames: np.ndarray) -> Pose:
-    """Walking for four people in five, standing for the others; each frame a later phase."""
+    """Draw poses: four people in five walk, the others stand; each frame has a later phase."""
     walks = starts[:, 1] > 0.2
     return Pose(
         phase=(starts[:, 0] + 0.37 * frames + 0.03 * jitters[:, 0]) % 1,

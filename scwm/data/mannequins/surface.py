@@ -17,7 +17,7 @@ class Surface:
             (3: x and y from the axis of the tile, v upwards) and weights (B).
         faces: (F, 3), counter-clockwise from outside.
         tile, part: (F,) index into TILES, and the value in masks.
-        points: (V, 3) where the piece lies; the skin unless it was stood off.
+        points: (V, 3) place of the piece; the skin unless it was stood off.
     """
 
     table: np.ndarray
@@ -39,11 +39,11 @@ class Surface:
 
     @property
     def weights(self) -> np.ndarray:
-        """Share (V, B) of each bone in how the vertex moves."""
+        """Weight (V, B) of each bone in the motion of the vertex."""
         return self.table[:, V + 1 :]
 
     def only(self, mine: np.ndarray) -> "Surface":
-        """The faces that `mine` (F,) selects, and the vertices that they use."""
+        """Select the faces `mine` (F,) and their vertices."""
         faces = self.faces[mine]
         used = np.bincount(faces.ravel(), minlength=len(self.table)) > 0
         return Surface(
@@ -56,13 +56,13 @@ class Surface:
 
 
 def welded(points: np.ndarray) -> np.ndarray:
-    """A number (V,) for each vertex, the same for vertices at exactly the same place."""
+    """Number vertices (V,), with equal numbers at exactly the same place."""
     x, y, z = points.T
     return np.unique(x + np.sqrt(2) * y + np.pi * z, return_inverse=True)[1]
 
 
 def normals(points: np.ndarray, faces: np.ndarray, weld: np.ndarray) -> np.ndarray:
-    """Unit normals (V, 3); vertices with the same number in `weld` (V,) share one."""
+    """Compute unit normals (V, 3); vertices with equal numbers in `weld` (V,) share one."""
     ax, ay, az = points.T[:, faces[:, 0]]
     bx, by, bz = points.T[:, faces[:, 1]] - (ax, ay, az)
     cx, cy, cz = points.T[:, faces[:, 2]] - (ax, ay, az)
@@ -74,7 +74,7 @@ def normals(points: np.ndarray, faces: np.ndarray, weld: np.ndarray) -> np.ndarr
 
 
 def clip(surface: Surface, field: np.ndarray) -> Surface:
-    """What remains of a surface where a field (V,) over its vertices is not negative."""
+    """Keep the surface where a field (V,) over its vertices is not negative."""
     inside = field >= 0
     count = inside[surface.faces].sum(1)
     whole = np.flatnonzero(count == 3)
@@ -110,7 +110,7 @@ def clip(surface: Surface, field: np.ndarray) -> Surface:
 
 
 def joined(*surfaces: Surface) -> Surface:
-    """Several surfaces as one."""
+    """Join several surfaces."""
     starts = np.cumsum([0, *(len(s.table) for s in surfaces)])
     return Surface(
         np.concatenate([s.table for s in surfaces]),
@@ -123,7 +123,7 @@ def joined(*surfaces: Surface) -> Surface:
 
 
 def lipped(surface: Surface) -> Surface:
-    """The surface with its open edges joined to the skin below them, so that none gapes."""
+    """Join the open edges of a surface to the skin below, so that no gap remains."""
     size = len(surface.table)
     weld = welded(surface.table[:, :3])
     start, end = surface.faces.ravel(), surface.faces[:, [1, 2, 0]].ravel()

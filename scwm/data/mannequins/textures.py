@@ -1,4 +1,4 @@
-"""What a person's clothes, skin and hair look like: one texture tile for each part of the body."""
+"""Textures of clothes, skin and hair: one tile for each part of the body."""
 
 import numpy as np
 from PIL import Image
@@ -10,7 +10,7 @@ TEXELS = 96
 
 
 def _noise(rng: np.random.Generator, rows: int, columns: int) -> np.ndarray:
-    """Smooth noise (T, T) in [-1, 1], periodic around the tube."""
+    """Draw smooth noise (T, T) in [-1, 1], periodic around the tube."""
     grid = rng.uniform(-1, 1, (rows, columns)).astype(np.float32)
     twice = Image.fromarray(np.concatenate([grid, grid], 1)).resize(
         (2 * TEXELS, TEXELS), Image.Resampling.BILINEAR
@@ -21,7 +21,7 @@ def _noise(rng: np.random.Generator, rows: int, columns: int) -> np.ndarray:
 def _cloth(
     pattern: str, colour: str, second: str, around: np.ndarray, up: np.ndarray, split: float
 ) -> np.ndarray:
-    """A pattern over metres `around` and `up`, (T, T, 3)."""
+    """Draw a pattern over metres `around` and `up`, (T, T, 3)."""
     first, other = np.array(COLOURS[colour]), np.array(COLOURS[second])
     if pattern == "stripes":
         share = ((up / 0.11) % 1 < 0.42) * 1.0
@@ -38,7 +38,7 @@ def _cloth(
 
 
 def textures(person: Identity) -> np.ndarray:
-    """Texture tiles (len(TILES), T, T, 3) float32: rows run up the tube, columns around it."""
+    """Draw texture tiles (len(TILES), T, T, 3) float32: rows go up the tube, columns around it."""
     rng = np.random.default_rng(person.texture_seed)
     v, u = np.meshgrid(*[(np.arange(TEXELS) + 0.5) / TEXELS] * 2, indexing="ij")
     top, bottom, shape = person.top, person.bottom, person.shape

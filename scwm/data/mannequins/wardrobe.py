@@ -1,6 +1,6 @@
-"""Who wears what: a small wardrobe that many identities share.
+"""A small wardrobe that many identities share.
 
-No garment identifies anyone: tops, bottoms, shoes, bags and hair are drawn from short lists,
+No garment identifies a person: tops, bottoms, shoes, bags and hair are drawn from short lists,
 popular items more often. Two identities always differ in at least two of these.
 """
 
@@ -91,7 +91,7 @@ _PATTERNS = ("plain", "stripes", "bars", "checks", "two-tone", "print")
 
 @dataclass(frozen=True)
 class Top:
-    """What covers the torso: names of pattern and colours, cut as in `Shape`."""
+    """A garment of the torso: names of pattern and colours, cut as in `Shape`."""
 
     pattern: str
     colour: str
@@ -105,7 +105,7 @@ class Top:
 
 @dataclass(frozen=True)
 class Bottom:
-    """What covers the legs: names of pattern and colours, cut as in `Shape`."""
+    """A garment of the legs: names of pattern and colours, cut as in `Shape`."""
 
     kind: str  # trousers, shorts or skirt
     pattern: str
@@ -117,7 +117,7 @@ class Bottom:
 
 @dataclass(frozen=True)
 class Identity:
-    """One person: a build and what they wear."""
+    """One person: build and clothes."""
 
     shape: Shape
     top: Top
@@ -130,7 +130,7 @@ class Identity:
     texture_seed: int
 
     def outfit(self) -> tuple[object, ...]:
-        """What two identities are told apart by."""
+        """The items that distinguish two identities."""
         return (
             self.top,
             self.bottom,
@@ -141,7 +141,7 @@ class Identity:
 
 
 def _popular(rng: np.random.Generator, count: int) -> int:
-    """An index below `count`; the first third is drawn about twice as often as the rest."""
+    """Draw an index below `count`, the first third about twice as often as the rest."""
     return int(min(rng.integers(count), rng.integers(2 * count)))
 
 
@@ -189,7 +189,7 @@ def draw_identities(count: int, seed: int, tops: int = 20, bottoms: int = 12) ->
     """Draw `count` people who share `tops` tops and `bottoms` bottoms.
 
     Raises:
-        ValueError: the wardrobe is too small to tell that many people apart.
+        ValueError: the wardrobe is too small to distinguish that many people.
     """
     rng = np.random.default_rng(np.random.SeedSequence([seed, 1]))
     all_tops = [_make_top(rng) for _ in range(tops)]

@@ -1,8 +1,8 @@
-"""Rendering processes: fresh interpreters that are sent the shots of one person at a time.
+"""Rendering processes: new interpreters that receive the shots of one person at a time.
 
-Such a process reads pickles from its standard input, first what `Studio` and `write` are told, then
-lists of shots, and answers each list with a line. It imports nothing of the script that called
-`render`, so that script needs no `__main__` guard, and it ends when its input does, also when the
+Such a process reads pickles from its standard input: first the arguments of `Studio` and `write`,
+then lists of shots. It answers each list with a line. It does not import the script that called
+`render`, so that script needs no `__main__` guard. It ends when its input ends, also when the
 caller was killed.
 """
 
@@ -26,7 +26,7 @@ _ROOT = Path(__file__).resolve().parents[3]  # where `scwm` is imported from
 
 
 class Worker:
-    """One rendering process, as its caller sees it."""
+    """The caller's handle of one rendering process."""
 
     def __init__(self, folder: Path, knobs: Knobs, seed: int) -> None:
         paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -40,10 +40,10 @@ class Worker:
         self._start = pickle.dumps((folder.absolute(), knobs, seed))
 
     def render(self, shots: list[Shot]) -> None:
-        """Have the files of `shots` written.
+        """Let the process write the files of `shots`.
 
         Raises:
-            ScwmError: the process ended before they were.
+            ScwmError: the process ended early.
         """
         assert self._process.stdin is not None and self._process.stdout is not None
         try:
@@ -57,12 +57,12 @@ class Worker:
             raise ScwmError(
                 f"a rendering process ended early, with exit status {self._process.wait()}",
                 f"at {shots[0].name}",
-                "its own message, if any, stands above; the same call continues where it stopped "
+                "its own message, if any, is above; the same call resumes where it stopped "
                 "(with fewer `processes` if memory ran out)",
             )
 
     def stop(self) -> None:
-        """End the process, whatever it is doing."""
+        """End the process in any state."""
         self._process.kill()
         self._process.communicate()
 
@@ -70,10 +70,14 @@ class Worker:
 def in_processes(
     count: int, folder: Path, knobs: Knobs, seed: int, groups: Iterable[list[Shot]]
 ) -> Iterator[list[Shot]]:
-    """Write the files of each group of shots; the groups, each when it is finished.
+    """Write the files of each group of shots; yield each group when it is finished.
 
     Args:
-        count: processes that share the work; with one, it is done in the caller's.
+        count: number of processes; with one, the caller's process does the work.
+        folder: folder of the files.
+        knobs: knobs of the set.
+        seed: seed of the set.
+        groups: shots of one person each.
 
     Raises:
         ScwmError: one of the processes ended early; the others are stopped.

@@ -1,7 +1,7 @@
-"""A z-buffer in NumPy: which face covers each sample, how it is lit, and image and mask from both.
+"""A z-buffer in NumPy: the face that covers each sample, its light, and the image and mask.
 
-All triangles are cut into spans of samples along the rows at once; the nearest one of each sample
-is kept with one `minimum.at` over keys that join depth and face.
+All triangles are cut into spans of samples along the rows at once. One `minimum.at` over keys that
+join depth and face keeps the nearest triangle of each sample.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ _CANDIDATES = 1 << 24  # samples of all front faces together
 
 @dataclass(frozen=True)
 class Mesh:
-    """A figure in the picture: screen points (V, 3: column, row, depth), camera-space normals."""
+    """A figure in the image: screen points (V, 3: column, row, depth), camera-space normals."""
 
     points: np.ndarray
     normals: np.ndarray
@@ -28,7 +28,7 @@ class Mesh:
 def rasterise(
     points: np.ndarray, faces: np.ndarray, height: int, width: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Nearest front face at every sample centre of a height x width grid.
+    """Find the nearest front face at every sample centre of a height x width grid.
 
     A sample belongs to one of the faces that meet at an edge, never to both or to none.
 
@@ -90,7 +90,7 @@ def rasterise(
 
 
 def _runs(starts: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Owner and value of every element of the runs start, start + 1, … of these lengths."""
+    """Return owner and value of each element of the runs start, start + 1, … of these lengths."""
     owner = np.repeat(np.arange(len(lengths)), lengths)
     return owner, np.arange(len(owner)) + (starts - np.cumsum(lengths) + lengths)[owner]
 
@@ -103,8 +103,8 @@ def draw(
     Args:
         meshes: figures whose points are in pixels of the height x width picture.
         light: (3,) unit vector towards the light in camera space (right, up, towards the viewer).
-        ambient: share of light that reaches every surface.
-        samples: samples a pixel along each axis.
+        ambient: share of light on every surface.
+        samples: samples per pixel along each axis.
 
     Returns:
         colour: (height, width, 3) in [0, 1], already multiplied by coverage.
@@ -142,7 +142,7 @@ def draw(
 def _shade(
     mesh: Mesh, face: np.ndarray, weights: np.ndarray, light: np.ndarray, ambient: float
 ) -> np.ndarray:
-    """Texture colour times wrapped Lambert light, (S, 3)."""
+    """Compute texture colour times wrapped Lambert light, (S, 3)."""
     attributes = np.concatenate([mesh.chart, mesh.normals], 1).astype(np.float32)
     values = np.einsum("sk,skd->sd", weights.astype(np.float32), attributes[mesh.faces][face])
     size = mesh.textures.shape[1]

@@ -146,7 +146,7 @@ def test_a_dead_process_is_one_clear_error_and_the_call_can_be_repeated(
 
     with monkeypatch.context() as patch:
         patch.setattr(worker.subprocess, "Popen", Second)
-        with pytest.raises(ScwmError, match=r"(?s)process ended early.*-9.*continues"):
+        with pytest.raises(ScwmError, match=r"(?s)process ended early.*-9.*resumes"):
             render("tiny", tmp_path / "out", processes=2, **SMALL)
     assert len(started) == 2 and all(process.poll() is not None for process in started)
     assert not (tmp_path / "out").exists()

@@ -1,4 +1,4 @@
-"""Every measure of a run: what it is called, its unit, and where the run's files hold it."""
+"""Every measure of a run: its title, its unit, and its place in the run's files."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -20,11 +20,11 @@ class Measure:
         unit: "%" for a fraction that is shown times 100, "M" for a number shown in millions,
             otherwise the unit of the value itself, "" for a plain number.
         better: which values are better, if any.
-        decimals: that tables show.
-        sources: where runs hold it, first the one that tables read. A path in metrics.json, or
-            ``history:`` a column of history.csv, ``study:`` a path in study.json, ``provenance:``
-            a path in provenance.json; * stands for any name.
-        minus: the source of what is subtracted from it.
+        decimals: number of decimals in tables.
+        sources: places in the files of a run, first the place that tables read. A path in
+            metrics.json, or ``history:`` a column of history.csv, ``study:`` a path in study.json,
+            ``provenance:`` a path in provenance.json; * matches any name.
+        minus: source of the value that is subtracted.
         signed: whether a positive value is shown with its sign.
     """
 
@@ -39,7 +39,7 @@ class Measure:
 
     @property
     def scale(self) -> float:
-        """What a value is multiplied by where it is shown."""
+        """The factor of a shown value."""
         return SCALES.get(self.unit, 1.0)
 
     @property
@@ -53,7 +53,7 @@ class Measure:
         return f"{self.title} ({self.unit})" if self.unit else self.title
 
     def show(self, value: float) -> str:
-        """The value as text, scaled and rounded, with a true minus sign and no minus zero."""
+        """Format the value, scaled and rounded, with a true minus sign and without minus zero."""
         text = f"{value * self.scale:{'+' if self.signed else ''},.{self.decimals}f}"
         if float(text.replace(",", "")) == 0:
             text = text.lstrip("+-")
@@ -61,14 +61,14 @@ class Measure:
 
 
 def _at(sources: Iterable[str], *measures: Measure) -> Iterator[Measure]:
-    """The measures with these sources before their own, their key in place of ``{}``."""
+    """Add sources in front of the measures' own, with their key in place of ``{}``."""
     for one in measures:
         named = (source.format(one.key) for source in sources)
         yield replace(one, sources=(*named, *one.sources))
 
 
 def _features() -> Iterator[Measure]:
-    """Measures of each test feature."""
+    """List the measures of each test feature."""
     for name in FEATURES:
         yield Measure(f"mAP_{name}", f"mAP {name}", sources=(f"features.{name}.mAP",))
     for name in FEATURES:
@@ -83,7 +83,7 @@ def _features() -> Iterator[Measure]:
 
 
 def _weights() -> Iterator[Measure]:
-    """What the weights of the memories do."""
+    """List the measures of the memories' weights."""
     yield Measure("wrong_share", "Wrong samples", better="lower")
     for kind, name in (("global", "global"), ("part", "parts")):
         yield Measure(f"{kind}_wrong_ratio", f"Weight of wrong samples, {name}", "", "lower", 3)
@@ -180,21 +180,21 @@ MEASURES = {measure.key: measure for measure in _REGISTRY}
 
 
 def measures(*keys: str) -> tuple[Measure, ...]:
-    """The measures of these keys."""
+    """Return the measures of these keys."""
     return tuple(MEASURES[key] for key in keys)
 
 
 def keys_at(start: str) -> tuple[str, ...]:
-    """Keys of the measures that have a source which begins like this, as ``history:``."""
+    """List the keys of measures with a source that begins with `start`, such as ``history:``."""
     found = MEASURES.values()
     return tuple(one.key for one in found if any(s.startswith(start) for s in one.sources))
 
 
 def measure_at(source: str) -> Measure:
-    """The measure that a source is of.
+    """Return the measure of a source.
 
     Raises:
-        ScwmError: there is none, with the nearest one.
+        ScwmError: there is no such measure; the message suggests the nearest one.
     """
     for one in MEASURES.values():
         if any(fnmatchcase(source, own) for own in one.sources):

@@ -1,4 +1,4 @@
-"""Rank lists and identities of crops as pages to look at: one file each, without network."""
+"""Rank lists and identities of crops as pages: one file each, without network."""
 
 import base64
 import io
@@ -30,10 +30,10 @@ class Section:
     """The rank list of a query, or the crops of an identity.
 
     Attributes:
-        name: of the link to the section.
+        name: name of the link to the section.
         about: the query's file, or the number of crops.
-        more: crops that are folded.
-        rows: of a rank list: rank, file, similarity and, where known, whether it is right.
+        more: folded crops.
+        rows: rows of a rank list: rank, file, similarity and, if known, whether it is right.
     """
 
     name: str
@@ -45,10 +45,11 @@ class Section:
 
 
 def rank_page(lists: RankLists, title: str) -> str:
-    """The page of the rank lists, of at most `QUERIES` queries spread evenly over all.
+    """Build the page of the rank lists of at most `QUERIES` evenly spread queries.
 
     Args:
-        title: of the page: the model and its feature.
+        lists: the rank lists.
+        title: title of the page.
     """
     known, count = lists.correct is not None, len(lists.queries)
     shown = np.unique(np.linspace(0, count - 1, QUERIES).astype(int)).tolist()
@@ -79,7 +80,7 @@ def _ranked(lists: RankLists, number: int) -> Section:
 
 
 def cluster_page(clusters: Clusters, title: str) -> str:
-    """The contact sheets: an identity a section, the largest first, unclustered crops last."""
+    """Build contact sheets: a section per identity, largest first, unclustered crops last."""
     labels = clusters.labels
     sizes = np.bincount(labels[labels >= 0], minlength=1)
     order = [int(i) for i in np.argsort(-sizes, kind="stable") if sizes[i]]
@@ -108,7 +109,7 @@ def _sheet(clusters: Clusters, key: int, quota: int) -> Section:
 
 
 def _crop(file: Path, alt: str, caption: str = "", kind: str = "") -> dict[str, Any]:
-    """A crop as a small JPEG in a data URI, with its text and its size in pixels."""
+    """Embed a crop as a small JPEG in a data URI, with its text and its size in pixels."""
     with Image.open(file) as image:
         small = ImageOps.contain(image.convert("RGB"), (WIDTH, HEIGHT))
     content = io.BytesIO()

@@ -31,10 +31,10 @@ class RankLists:
 
     Attributes:
         queries, gallery: Q and G image files.
-        index: (Q,T) into the gallery, best first, -1 where it has no more.
+        index: (Q,T) into the gallery, best first, -1 after its last image.
         similarity: (Q,T) cosines.
-        correct: (Q,T) whether it shows the query's identity; None where that is not known.
-        scores: mAP and the like, fractions; none where no query is known to have a match.
+        correct: (Q,T) whether it shows the query's identity; None if this is unknown.
+        scores: mAP and other scores as fractions; empty if no query has a known match.
     """
 
     queries: Sequence[Path]
@@ -45,7 +45,7 @@ class RankLists:
     scores: dict[str, float]
 
     def rows(self, query: int) -> Iterator[tuple[int, Path, float, bool | None]]:
-        """Rank from 1, file, similarity and whether it is right, of one query's list."""
+        """Yield rank from 1, file, similarity and whether it is right, for one query's list."""
         for place, row in enumerate(self.index[query]):
             if row >= 0:
                 right = None if self.correct is None else bool(self.correct[query, place])
@@ -55,15 +55,15 @@ class RankLists:
 def rank_crops(
     query: CropFeatures, gallery: CropFeatures, top: int = 20, names: str = "auto"
 ) -> RankLists:
-    """Rank the gallery for every query by cosine similarity, equal ones in the gallery's order.
+    """Rank the gallery for every query by cosine similarity; equal ones keep the gallery order.
 
     Args:
         top: length of the lists.
-        names: market: identities and cameras stand in the file names, and Market-1501's protocol
-            holds; none: they do not; auto: they do if they stand in every name.
+        names: market: file names hold identities and cameras, and Market-1501's protocol applies;
+            none: they do not; auto: market if every name holds them.
 
     Raises:
-        ScwmError: names without identity and camera, where `names` is market.
+        ScwmError: a name has no identity and camera, and `names` is market.
     """
     labels = _labels(query.files, gallery.files, names)
     sides = labels or _own_files(query.files, gallery.files)
@@ -83,7 +83,7 @@ Labels = tuple[np.ndarray, np.ndarray]
 def _labels(
     query: Sequence[Path], gallery: Sequence[Path], names: str
 ) -> tuple[Labels, Labels] | None:
-    """Identities and cameras of both sides from their names; None where these are mere names."""
+    """Read identities and cameras of both sides from their names; None if names hold none."""
     if names == "none":
         return None
     try:
@@ -98,14 +98,14 @@ def _labels(
 
 
 def _own_files(query: Sequence[Path], gallery: Sequence[Path]) -> tuple[Labels, Labels]:
-    """Identities by which the protocol leaves out nothing but the query's own file."""
+    """Make identities by which the protocol leaves out only the query's own file."""
     places = {file.resolve(): row + 1 for row, file in enumerate(gallery)}
     ids = np.array([places.get(file.resolve(), 0) for file in query])
     return (ids, 0 * ids), (np.arange(len(gallery)) + 1, np.zeros(len(gallery), dtype=np.int64))
 
 
 def _has_match(query: Labels, gallery: Labels) -> bool:
-    """Whether a query's identity is seen by another camera; junk matches nothing."""
+    """Whether another camera sees a query's identity; junk matches nothing."""
     seen: dict[int, set[int]] = {}
     for identity, camera in zip(*map(np.ndarray.tolist, gallery), strict=True):
         if identity >= 0:
@@ -115,7 +115,7 @@ def _has_match(query: Labels, gallery: Labels) -> bool:
 
 
 def write_rank_lists(lists: RankLists, folder: Path) -> None:
-    """Write ranks.csv (query, rank, file, similarity and, where known, correct) and ranks.json."""
+    """Write ranks.csv (query, rank, file, similarity and, if known, correct) and ranks.json."""
     head = ["query", "rank", "file", "similarity", "correct"]
     with whole_file(folder / "ranks.csv") as beside, beside.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -129,7 +129,7 @@ def write_rank_lists(lists: RankLists, folder: Path) -> None:
 
 
 def as_json(lists: RankLists) -> dict[str, Any]:
-    """The lists as JSON has them."""
+    """Convert the lists for JSON."""
     found = []
     for number, query in enumerate(lists.queries):
         ranked = [

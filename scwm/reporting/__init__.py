@@ -1,4 +1,4 @@
-"""Tables, figures and the report, all read from the folders of finished runs."""
+"""Tables, figures and the report, from the folders of finished runs."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from scwm.reporting.markup import Table
     from scwm.reporting.runs import Runs
 
-# The rest is imported where it is needed: the help of every command asks for the names alone.
+# Functions import the rest: the help of every command needs only the names.
 __all__ = ["PLOTS", "TABLES", "page", "plot", "table"]
 
 
@@ -30,10 +30,10 @@ def table(
     """Write the table `name` of `TABLES` to `out`.csv, .md, .html and .tex.
 
     Args:
-        metrics: a JSON file for the same figures, as `dvc metrics` reads them.
+        metrics: a JSON file of the same numbers, for `dvc metrics`.
 
     Raises:
-        ScwmError: where runs are missing and `partial` is false.
+        ScwmError: runs are missing and `partial` is false.
     """
     from scwm.reporting.runs import load_runs
     from scwm.reporting.tables.tables import write_files
@@ -43,7 +43,7 @@ def table(
 
 
 def _table(name: str, runs: "Runs") -> tuple["Table", "pd.DataFrame", dict[str, Any]]:
-    """The table `name` as text cells, its figures as a frame, and those for `dvc metrics`."""
+    """Build the table `name` as text cells, its numbers as a frame, and for `dvc metrics`."""
     if name == "published":
         from scwm.reporting.tables import published as made
 
@@ -74,7 +74,7 @@ def plot(
     """Write the figure `name` of `PLOTS` to `out`.png and .svg.
 
     Raises:
-        ScwmError: where runs or their pictures are missing and `partial` is false.
+        ScwmError: runs or their images are missing and `partial` is false.
     """
     if name not in PLOTS:
         raise ScwmError(f"no plot named {name!r}", remedy=f"choose one of {', '.join(PLOTS)}")
@@ -100,7 +100,7 @@ def page(
     """Write the report `out` from the runs and the plots' folder.
 
     Raises:
-        ScwmError: where runs or plots are missing and `partial` is false.
+        ScwmError: runs or plots are missing and `partial` is false.
     """
     from scwm.reporting.report import write_page
     from scwm.reporting.runs import load_runs

@@ -1,4 +1,4 @@
-"""The history of trainings as a page to look at: one file, drawn without a library or a network."""
+"""The history of trainings as one HTML file, without a library or a network."""
 
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,14 @@ LEFT, RIGHT, TOP, BOTTOM = 54, 294, 8, 148  # frame of a panel of 300 by 170, in
 
 
 def write_dashboard(runs: list[Path], out: Path) -> None:
-    """Every measure of history.csv over the epochs, for one run or several, and the rows.
+    """Draw every measure of history.csv over the epochs, for one run or several.
 
     Args:
         runs: folders of finished trainings, at most LINES.
         out: the page.
 
     Raises:
-        ScwmError: too many runs, a folder without history.csv, or one that was not trained.
+        ScwmError: there are too many runs, or a run has no history.csv or no training.
     """
     if len(runs) > LINES:
         raise ScwmError(f"{len(runs)} runs; a page shows {LINES}.", "RUN", "make several pages")
@@ -63,7 +63,7 @@ def _read(run: Path) -> pd.DataFrame:
 
 
 def _panel(histories: dict[str, pd.DataFrame], measure: Measure) -> dict[str, Any]:
-    """One measure of all runs that have it: its lines by the runs' places, its frame's bounds."""
+    """Draw one measure: its lines by the runs' places, and the bounds of its frame."""
     known = {
         number: (name, history[["epoch", measure.key]].dropna().to_numpy())
         for number, (name, history) in enumerate(histories.items())

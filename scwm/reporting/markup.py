@@ -21,7 +21,7 @@ TEMPLATES.globals |= {"UNKNOWN": UNKNOWN, "EMPTY": EMPTY}
 
 @dataclass(frozen=True)
 class Cell:
-    """Text of a cell; `mark`: best, second, name (of a method), text (set left) or nothing."""
+    """The text of a cell; `mark`: best, second, name (of a method), text (left-aligned) or ""."""
 
     text: str
     mark: str = ""
@@ -38,14 +38,14 @@ class Block:
 
     @property
     def left(self) -> set[int]:
-        """Columns of names and text, which are set left."""
+        """Columns of names and text, which are left-aligned."""
         firsts = (rows[0] for rows in self.groups.values())
         return {i for row in firsts for i, c in enumerate(row) if c.mark in ("name", "text")}
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table as it is read: title, caption, a block per data set, and what is missing."""
+    """A table for readers: title, caption, a block per data set, and missing runs."""
 
     name: str
     title: str
@@ -65,7 +65,7 @@ def _markdown_row(cells: Iterable[str]) -> str:
 
 
 def to_markdown(table: Table) -> str:
-    """GitHub-flavoured Markdown; the second-best value is underlined with <ins>."""
+    """Write GitHub-flavoured Markdown; <ins> underlines the second-best value."""
     lines = [f"# {table.title}", "", table.caption]
     for block in table.blocks:
         lines += ["", f"## {escape(block.dataset, quote=False)}", ""]
@@ -87,6 +87,6 @@ def render(template: str, **content: object) -> str:
     """Fill an HTML template; text in `content` is escaped.
 
     Args:
-        template: its path below the package, by which `scwm.core.sources` finds it.
+        template: path below the package; `scwm.core.sources` finds the template by it.
     """
     return TEMPLATES.get_template(template).render(content)

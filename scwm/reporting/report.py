@@ -1,4 +1,4 @@
-"""The report: one page that holds everything and needs no network."""
+"""The report: one page with all results, which needs no network."""
 
 import base64
 from collections import Counter
@@ -24,10 +24,10 @@ def write_page(
     """Write the report from the runs, their tables and the folder of plots (.png).
 
     Args:
-        partial: show a plot that is not there as missing instead of failing.
+        partial: show a missing plot as missing instead of failing.
 
     Raises:
-        ScwmError: naming the plots that are missing, where `partial` is false.
+        ScwmError: plots are missing and `partial` is false; the message lists them.
     """
     files = {name: plots / f"{name}.png" for name in CAPTIONS}
     absent = [path for path in files.values() if not path.is_file()]
@@ -35,7 +35,7 @@ def write_page(
         raise ScwmError(
             "plots are missing:\n" + "\n".join(f"  {path}" for path in absent),
             where=out,
-            remedy="draw them first, or ask for a partial report (--partial)",
+            remedy="draw them first, or use --partial",
         )
     own = {dataset: runs.of(dataset) for dataset in runs.datasets}
     names = [(run.dataset, run.method, run.seed) for run in runs.found]
@@ -56,7 +56,7 @@ def write_page(
 
 
 def _plot(path: Path, caption: str) -> dict[str, Any]:
-    """A plot as an image of the page, at its size in print; an empty one where it is missing."""
+    """Embed a plot as an image at its size in print; the image is empty if it is missing."""
     if not path.is_file():
         return {}
     data = base64.b64encode(path.read_bytes()).decode()
@@ -67,13 +67,13 @@ def _plot(path: Path, caption: str) -> dict[str, Any]:
 
 
 def _settings(config: dict[str, Any]) -> dict[str, str]:
-    """Dotted keys of a configuration with their values, without those that name the run."""
+    """List dotted keys of a configuration with their values, except the names of the run."""
     named = ("dataset", "method", "seed", "description")
     return {key: str(value) for key, value in flatten(config) if key not in named}
 
 
 def _setting(runs: Sequence[Run]) -> dict[str, Any]:
-    """What the runs of a data set share and what differs: settings of one, rows of the others."""
+    """Describe common settings of a data set's runs, and the differences as rows."""
     configs = {run.method: _settings(run.config) for run in runs}
     described = {run.method: run.config.get("description") or UNKNOWN for run in runs}
     name = REFERENCE if REFERENCE in configs else next(iter(configs))
@@ -106,7 +106,7 @@ def _listed(values: object) -> str:
 
 
 def _machines(runs: Runs) -> list[tuple[str, str, int]]:
-    """Hardware, versions and how many runs they made."""
+    """List hardware and versions with their number of runs."""
     places = Counter(
         tuple(_listed(run.provenance.get(kind)) for kind in ("hardware", "versions"))
         for run in runs.found

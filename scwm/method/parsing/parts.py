@@ -1,5 +1,6 @@
-"""The foreground's pixels into K parts: K-means (ISP, Zhu et al., ECCV 2020), and that with the
-space correction (formula ours)."""
+"""K parts of the foreground: K-means (ISP, Zhu et al., ECCV 2020), optionally with the
+space correction (formula ours).
+"""
 
 import torch
 from torch import Tensor
@@ -16,19 +17,19 @@ def cluster_parts(
     iterations: int = 20,
     seed: int = 0,
 ) -> Tensor:
-    """K-means of each group's unit foreground pixels into parts, ordered from top to bottom.
+    """Split each group's unit foreground pixels into parts by K-means, ordered from top to bottom.
 
     Without the space correction (`space_weight` 0) this is ISP's second step (Zhu et al., ECCV
-    2020): K-means from random pixels, clusters ordered by their mean row. It gives one label to
-    look-alike pixels far apart, black hair and black shoes. The space correction (formula ours)
-    starts from K equal bands of the person's own vertical extent and minimises::
+    2020): K-means from random pixels, with clusters ordered by their mean row. It gives one label
+    to similar pixels far apart, such as black hair and black shoes. The space correction (formula
+    ours) starts from K equal bands of the person's own vertical extent and minimises::
 
         ||f - c_k||² + space_weight · ((row - mu_k) / sigma_k)² + space_weight · log sigma_k²
 
     with rows from 0 (the person's top) to 1 (bottom) and the part's mean row mu_k and deviation
     sigma_k over all groups, computed again at each step, so that a part is one region of the body
     and the same region for every identity; the last term is the Gaussian's own normalisation.
-    Lloyd's steps stop where no label changes.
+    Lloyd's steps stop when no label changes.
 
     Args:
         maps: (N,C,H,W) pixel features.
@@ -52,7 +53,7 @@ def cluster_parts(
         labels = found
         size = _of_groups(members.sum(2), groups)
         centroids = sums / size.clamp(min=1)[:, :, None]
-        # An empty cluster attracts nothing, rather than giving NaN.
+        # An empty cluster attracts nothing, instead of producing NaN.
         offsets = centroids.pow(2).sum(2).masked_fill(size == 0, torch.inf)[groups][:, :, None]
         if space_weight:
             offsets = offsets + space_weight * _distances(members, rows)
@@ -63,15 +64,15 @@ def cluster_parts(
 def _assign(
     pixels: Pixels, foreground: Tensor, groups: Tensor, centroids: Tensor, offsets: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Assign each foreground pixel f to the cluster of least offset - 2·f·c.
+    """Assign each foreground pixel f to the cluster with the smallest offset - 2·f·c.
 
     Args:
         centroids: (G,K,C).
-        offsets: (N,K,H), or (N,K,1) where they are the same in all rows.
+        offsets: (N,K,H), or (N,K,1) if they are the same in all rows.
 
     Returns:
         Labels (N,H,W) uint8 with K for the background, the number of each cluster's pixels in each
-        row (N,K,H), and the sum of its features in each group (G,K,C).
+        row (N,K,H), and the sum of each cluster's features in each group (G,K,C).
     """
     count, height, width = foreground.shape
     parts = centroids.shape[1]
@@ -93,7 +94,7 @@ def _assign(
 
 
 def _equal_bands(pixels: Pixels, rows: Tensor, groups: Tensor, parts: int) -> tuple[Tensor, Tensor]:
-    """Centroids of zeros and offsets (N,K,H) that assign each row to its band of K equal ones."""
+    """Return centroids of zeros and offsets (N,K,H) that assign each row to one of K bands."""
     band = (rows * parts).long().clamp(max=parts - 1)
     index = torch.arange(parts, device=rows.device)[:, None]
     centroids = rows.new_zeros(int(groups.max()) + 1, parts, pixels.features.shape[2])
@@ -103,8 +104,10 @@ def _equal_bands(pixels: Pixels, rows: Tensor, groups: Tensor, parts: int) -> tu
 def _random_pixels(
     pixels: Pixels, foreground: Tensor, groups: Tensor, parts: int, seed: int
 ) -> tuple[Tensor, Tensor]:
-    """K random foreground pixels of each group as centroids, and offsets (N,K,1) that are infinite
-    where a group has fewer."""
+    """Draw K random foreground pixels of each group as centroids.
+
+    Offsets (N,K,1) are infinite for the missing centroids of a group with fewer pixels.
+    """
     draw = torch.rand(foreground.shape, generator=torch.Generator().manual_seed(seed))
     index = foreground.flatten().nonzero()[:, 0]
     owner = groups[index // foreground[0].numel()]
@@ -121,12 +124,12 @@ def _random_pixels(
 
 
 def _of_groups(values: Tensor, groups: Tensor) -> Tensor:
-    """Sum over each group's images: (N,K) -> (G,K)."""
+    """Sum values over each group's images: (N,K) -> (G,K)."""
     return values.new_zeros(int(groups.max()) + 1, values.shape[1]).index_add_(0, groups, values)
 
 
 def _distances(members: Tensor, rows: Tensor) -> Tensor:
-    """The space correction's ((row - mu_k) / sigma_k)² + log sigma_k², (N,K,H)."""
+    """Compute the space correction's ((row - mu_k) / sigma_k)² + log sigma_k², (N,K,H)."""
     mass, row = members.sum((0, 2)).clamp(min=1), rows[:, None]
     mean = (members * row).sum((0, 2)) / mass
     square = (row - mean[:, None]) ** 2
@@ -135,8 +138,11 @@ def _distances(members: Tensor, rows: Tensor) -> Tensor:
 
 
 def _ranked(labels: Tensor, members: Tensor, owner: Tensor) -> Tensor:
-    """(N,H,W) uint8, 0 = background, else 1 + the rank of the pixel's cluster by its mean row over
-    the images of the same `owner` (N,)."""
+    """Number clusters by their mean row over the images of the same `owner` (N,).
+
+    Returns:
+        (N,H,W) uint8, 0 = background, otherwise 1 + the rank of the pixel's cluster.
+    """
     row = torch.arange(members.shape[2], device=members.device)
     size, total = _of_groups(members.sum(2), owner), _of_groups((members * row).sum(2), owner)
     mean = torch.where(size > 0, total / size.clamp(min=1), torch.inf)  # empty ones come last
@@ -146,7 +152,7 @@ def _ranked(labels: Tensor, members: Tensor, owner: Tensor) -> Tensor:
 
 
 def body_rows(foreground: Tensor) -> Tensor:
-    """Row of each line inside its person's own extent, (N,H), 0 at the top and 1 below."""
+    """Compute the place of each row inside the person's extent, (N,H), from 0 at the top to 1."""
     height = foreground.shape[1]
     row = torch.arange(height, device=foreground.device, dtype=torch.float32)
     used = foreground.any(2)

@@ -1,4 +1,4 @@
-"""Pixel features read a few at a time, so that they are never all held as float32 (ours)."""
+"""Pixel features read in chunks, so that float32 copies stay small (ours)."""
 
 from collections.abc import Iterator
 from functools import cached_property
@@ -10,15 +10,15 @@ VALUES_AT_ONCE = {"cpu": 2**20, "cuda": 2**28}  # a CPU's chunk stays in its cac
 
 
 class Pixels:
-    """The features of all pixels of some images, as vectors of length 1 or as they are.
+    """The features of all pixels of some images, as vectors of length 1 or unscaled.
 
-    Sums and products over all pixels go chunk by chunk; it is their results that are scaled to
-    length 1, which are smaller than the features.
+    Sums and products over all pixels are computed chunk by chunk. The scale to length 1 is applied
+    to their results, which are smaller than the features.
 
     Args:
-        maps: (N,C,H,W) pixel features of any float type. They are not copied where channels are
-            last in memory, as they come from a network in that format.
-        unit: whether each feature counts as scaled to length 1 (one of zeros stays).
+        maps: (N,C,H,W) pixel features of any float type. Features with channels last in memory,
+            the format of the network, are not copied.
+        unit: whether each feature is scaled to length 1 (a feature of zeros stays).
     """
 
     def __init__(self, maps: Tensor, unit: bool = True) -> None:
@@ -29,10 +29,12 @@ class Pixels:
         self.step = VALUES_AT_ONCE.get(maps.device.type, 2**20)
 
     def chunks(self) -> Iterator[tuple[slice, Tensor]]:
-        """Slices of the images, each with its float32 features (n,H·W,C) before scaling, in memory
-        that the next chunk takes over."""
+        """Yield slices of the images with their unscaled float32 features (n,H·W,C).
+
+        The next chunk reuses the memory of a chunk.
+        """
         step = max(self.step // max(self.features[:1].numel(), 1), 1)
-        # Memory that is new to the process costs more than what is done with it.
+        # New memory costs more time than the operations on it.
         buffer = self.features.new_empty(step, *self.features.shape[1:], dtype=torch.float32)
         for start in range(0, self.shape[0], step):
             part = slice(start, min(start + step, self.shape[0]))
@@ -41,7 +43,7 @@ class Pixels:
 
     @cached_property
     def norm(self) -> Tensor:
-        """Length of each feature, (N,H·W)."""
+        """Compute the length of each feature, (N,H·W)."""
         norm = self._empty()
         for part, features in self.chunks():
             torch.linalg.vector_norm(features, dim=2, out=norm[part])
@@ -49,18 +51,18 @@ class Pixels:
 
     @cached_property
     def scale(self) -> Tensor:
-        """What each feature is multiplied by, (N,H·W)."""
+        """Compute the factor of each feature, (N,H·W)."""
         return 1 / self.norm.clamp(min=1e-12) if self.unit else torch.ones_like(self._empty())
 
     def products(self, weights: Tensor) -> Tensor:
-        """Product of each feature with `weights` (C,), as (N,H,W)."""
+        """Multiply each feature by `weights` (C,), as (N,H,W)."""
         products = self._empty()
         for part, features in self.chunks():
             torch.matmul(features, weights, out=products[part])
         return (products * self.scale).view(self.shape)
 
     def class_sums(self, labels: Tensor, classes: int) -> Tensor:
-        """Sum of the features of each class, (classes,C), for labels (N,H·W)."""
+        """Sum the features of each class, (classes,C), for labels (N,H·W)."""
         sums = self.scale.new_zeros(classes, self.features.shape[2])
         index = torch.arange(classes, device=labels.device)[:, None]
         for part, features in self.chunks():
@@ -69,7 +71,7 @@ class Pixels:
         return sums
 
     def scatter(self, centre: Tensor) -> Tensor:
-        """Mean outer product (C,C) of the features' differences from `centre` (C,)."""
+        """Compute the mean outer product (C,C) of the features' differences from `centre` (C,)."""
         total = centre.new_zeros(len(centre), len(centre))
         for part, features in self.chunks():
             rows = features.mul_(self.scale[part, :, None]).sub_(centre).flatten(0, 1)
@@ -77,11 +79,11 @@ class Pixels:
         return total / max(self.scale.numel(), 1)
 
     def take(self, pixels: Tensor) -> Tensor:
-        """Features (m,C) of the pixels with the given indices (m,) into (N,H·W), scaled."""
+        """Read scaled features (m,C) of the pixels with the given indices (m,) into (N,H·W)."""
         return self.features.flatten(0, 1)[pixels].float() * self.scale.flatten()[pixels, None]
 
     def pick(self, pixels: Tensor) -> "Pixels":
-        """The pixels with the given indices (m,) into (N,H·W), as images of one pixel."""
+        """Select the pixels with the given indices (m,) into (N,H·W), as images of one pixel."""
         return Pixels(self.features.flatten(0, 1)[pixels, :, None, None], self.unit)
 
     def _empty(self) -> Tensor:
@@ -89,5 +91,5 @@ class Pixels:
 
 
 def as_pixels(maps: Tensor | Pixels) -> Pixels:
-    """Pixel features (N,C,H,W) as unit vectors, where they are not yet."""
+    """Wrap pixel features (N,C,H,W) as unit vectors, unless they are `Pixels`."""
     return maps if isinstance(maps, Pixels) else Pixels(maps)

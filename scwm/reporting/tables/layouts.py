@@ -1,4 +1,4 @@
-"""What each table of runs shows: its rows, its columns of text, its measures."""
+"""The layout of each table of runs: rows, columns of text, measures."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ def _among(*wanted: str) -> Callable[[tuple[str, ...]], list[str]]:
 
 @dataclass(frozen=True)
 class Layout:
-    """What a table shows: its rows from the methods asked for, columns of text, measures."""
+    """The layout of a table: its rows from the requested methods, columns of text, measures."""
 
     rows: Callable[[tuple[str, ...]], list[str]]
     texts: tuple[str, ...]

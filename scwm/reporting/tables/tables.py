@@ -1,4 +1,4 @@
-"""The tables of runs: figures from the runs, text from the figures."""
+"""The tables of runs: numbers from the runs, text from the numbers."""
 
 import json
 from collections.abc import Hashable
@@ -27,13 +27,13 @@ READING = (
 
 
 def summarise(name: str, runs: Runs) -> pd.DataFrame:
-    """Mean, standard deviation and count of every measure for each data set and row.
+    """Compute mean, standard deviation and count of every measure for each data set and row.
 
     Returns:
         One row per data set and row of the table (found or not), in the order of display, with
         columns dataset, group, method, the columns of text, note, seeds, seeds_missing and, for
-        each measure, <key>_mean, <key>_std, <key>_count. Scores are fractions; what is unknown is
-        NaN. The standard deviation is the sample's (n - 1).
+        each measure, <key>_mean, <key>_std, <key>_count. Scores are fractions; unknown values are
+        NaN. The standard deviation is the sample standard deviation (n - 1).
     """
     layout = LAYOUTS[name]
     texts = [*layout.texts, "note"]
@@ -69,7 +69,7 @@ def summarise(name: str, runs: Runs) -> pd.DataFrame:
 
 
 def _by_setting(table: pd.DataFrame, runs: Runs) -> pd.DataFrame:
-    """The rows of each setting in the order of its values, the reference's own among them."""
+    """Order the rows of each setting by its values, with the reference's own value."""
     found = [table.iloc[:0]]
     varied = table[table.value != ""]
     for pair in varied[["dataset", "group"]].drop_duplicates().itertuples():
@@ -85,7 +85,7 @@ def _by_setting(table: pd.DataFrame, runs: Runs) -> pd.DataFrame:
 
 
 def setting_value(config: dict[str, Any], setting: str) -> Any:
-    """``model.parts`` of a resolved config."""
+    """Read a setting such as ``model.parts`` of a resolved config."""
     for key in setting.split("."):
         config = config[key]
     return config
@@ -100,7 +100,7 @@ def _group(method: str) -> str:
 
 
 def summary_cell(measure: Measure, row: pd.Series) -> str:
-    """Mean ± standard deviation of a row of `summarise`, as shown."""
+    """Format mean ± standard deviation of a row of `summarise`."""
     mean, std, count = (row[f"{measure.key}_{s}"] for s in ("mean", "std", "count"))
     if pd.isna(mean):
         return UNKNOWN
@@ -112,7 +112,7 @@ def summary_cell(measure: Measure, row: pd.Series) -> str:
 
 
 def _marks(measure: Measure, rows: pd.DataFrame) -> dict[Hashable, str]:
-    """Index of the best and the second rows as displayed (equal figures share a mark)."""
+    """Find the best and the second rows as displayed (equal numbers share a mark)."""
     means = rows[f"{measure.key}_mean"].dropna()
     shown = (means * measure.scale).round(measure.decimals).to_dict()
     places = sorted(set(shown.values()), reverse=measure.better == "higher")[:2]
@@ -123,10 +123,10 @@ def _marks(measure: Measure, rows: pd.DataFrame) -> dict[Hashable, str]:
 
 
 def build_table(name: str, runs: Runs) -> Table:
-    """The table `name` of `LAYOUTS` as text cells, one block per data set.
+    """Build the table `name` of `LAYOUTS` as text cells, one block per data set.
 
     Raises:
-        ScwmError: for a table of another name.
+        ScwmError: there is no table of this name.
     """
     if name not in LAYOUTS:
         raise ScwmError(f"no table named {name!r}", remedy=f"choose one of {', '.join(LAYOUTS)}")
@@ -167,7 +167,7 @@ def build_table(name: str, runs: Runs) -> Table:
 
 
 def nested_means(name: str, runs: Runs) -> dict[str, dict[str, dict[str, float]]]:
-    """{dataset: {method: {measure: mean}}} rounded to 6 decimals; unknown values are left out."""
+    """Build {dataset: {method: {measure: mean}}}, to 6 decimals, without unknown values."""
     nested: dict[str, dict[str, dict[str, float]]] = {}
     for _, row in summarise(name, runs).iterrows():
         means = {k.key: row[f"{k.key}_mean"] for k in LAYOUTS[name].measures}
@@ -182,9 +182,9 @@ def write_files(
     """Write a table in all its forms.
 
     Args:
-        frame: its figures, scores as fractions, for `out`.csv; the cells as text are written to
-            `out`.md, .html (one self-contained page) and .tex.
-        nested: figures for `dvc metrics`, for the JSON file `metrics` where it is given.
+        frame: its numbers, scores as fractions, for `out`.csv; the text cells go to `out`.md,
+            .html (one self-contained page) and .tex.
+        nested: numbers for `dvc metrics`, for the JSON file `metrics` if it is given.
     """
     contents = {
         beside(out, ".csv"): frame.to_csv(index=False, float_format="%.8f", lineterminator="\n"),

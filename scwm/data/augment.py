@@ -143,7 +143,7 @@ class Augment:
             mean = torch.tensor(self.mean, device=device)
             std = torch.tensor(self.std, device=device)
             self._scales[device] = 1 / (255 * std), -mean / std
-        # Rows of W·3 numbers: a broadcast over the 3 channels alone would be slow on a CPU.
+        # Rows of W·3 numbers: a broadcast over only the 3 channels would be slow on a CPU.
         scale, offset = (t.repeat(images.shape[2]) for t in self._scales[device])
         rows = torch.addcmul(offset, images.flatten(2).float(), scale)
         pixels: Tensor = rows.unflatten(2, (-1, 3))

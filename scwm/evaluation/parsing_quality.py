@@ -180,7 +180,7 @@ def part_similarity(features: Tensor, visibility: Tensor) -> tuple[Tensor, Tenso
 def joint_scores(predicted: np.ndarray, points: np.ndarray, names: np.ndarray) -> dict[str, float]:
     """Score whether joints are in the foreground, and whether joints determine parts.
 
-    The share of joints in the foreground alone would reward a foreground that covers everything. So
+    Only the share of joints in the foreground would reward a foreground that covers everything. So
     the share of border cells, the outermost ring of the map, is subtracted.
 
     Args:

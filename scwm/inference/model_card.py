@@ -15,18 +15,18 @@ USES = {
 }
 INTENDED = """\
 Research on unsupervised person re-identification, and finding the crops of one person among crops
-whose people have agreed to it. It is not to be used to identify or follow anyone who has not: a
-person cannot tell that it is done, and cannot object.
+whose people have agreed to it. Do not use it to identify or follow anyone who has not agreed:
+such a person cannot notice it and cannot object.
 
 ## Limits
 
-- It was trained without identity labels: two people in like clothes may be near to each other.
-- It compares clothes and shape as they are in the crops, not faces: after a change of clothes it
-  does not find a person again.
-- On other cameras, crops or people than those it was trained on it is worse by an unknown amount;
-  whether it treats groups of people alike was not measured. Measure it on data of your own before
-  anything depends on it.
-- A similarity is no probability, and no threshold on it was validated.
+- It was trained without identity labels: two people in similar clothes may be close to each other.
+- It compares clothes and shape in the crops, not faces: after a change of clothes it does not find
+  a person again.
+- On cameras, crops or people other than in its training it is worse by an unknown amount. It is not
+  known whether it treats groups of people equally. Measure it on your own data before anything
+  depends on it.
+- A similarity is not a probability, and no threshold on it was validated.
 """
 
 

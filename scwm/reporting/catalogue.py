@@ -22,30 +22,31 @@ TABLES = tuple(TITLES)
 
 CAPTIONS = {
     "claims": "Effect of each claim: mean over the seeds and Student's 95 % interval, positive in "
-    "the claim's favour. Bold: required. Blue tick: what the claim asks for. An arrow: the "
+    "the claim's favour. Bold: required. Blue tick: the required value. An arrow: the "
     "interval continues.",
     "ablation": "mAP of the full method, its ablations and the controls (grey): mean over the "
     "seeds, error bar of one standard deviation, a point for each seed. Dashed: the full method.",
     "sweeps": "mAP of the full method with one setting changed: mean over the seeds, band of one "
-    "standard deviation, a point for each seed. Orange: the value of the method as it is.",
-    "weights": "What the memories' weights do at one model's features, against their temperature: "
-    "weight of wrong samples over what equal weights give them (1: neither way), and Spearman's "
-    "rank correlation of weight and true difficulty. Mean over the seeds and each seed's point.",
+    "standard deviation, a point for each seed. Orange: the method's own value.",
+    "weights": "Weights of the memories at one model's features, against their temperature: "
+    "weight of wrong samples divided by their weight under equal weights (1: no difference), and "
+    "Spearman's rank correlation of weight and true difficulty. Mean over the seeds and each "
+    "seed's point.",
     "curves": "Training, epoch by epoch: mean over the seeds, band of one standard deviation.",
     "pseudo_labels": "Pseudo identities, pixel labels and memory weights against the truth, epoch "
-    "by epoch; weight of wrong samples: over what equal weights would give them. The truth is "
-    "reported and never used in training (but by the control oracle).",
-    "masks": "Part masks on the same images, first seed. Colours number the parts; the numbers "
-    "of the truth and of a method are each their own.",
+    "by epoch. Weight of wrong samples: divided by their weight under equal weights. Training "
+    "never uses the truth (except the control oracle).",
+    "masks": "Part masks on the same images, first seed. Colours number the parts; the truth "
+    "and each method have their own numbers.",
     "ranks": "Rank lists of the same queries, first seed. A tick and a green frame: the same "
-    "person under another camera; a cross and a red frame: someone else. Number: similarity.",
+    "person under another camera; a cross and a red frame: another person. Number: similarity.",
     "tsne": "t-SNE of the test features of the twelve identities with most gallery images, first "
     "seed: above a colour and shape for each identity, below for each camera. Good features group "
     "identities and mix cameras.",
     "time": "Time of a run by stage: mean over the seeds, its total at the end. Rest: start, "
-    "reading and writing. Figures of the machine that ran them, beside whatever else it ran.",
+    "reading and writing. Times depend on the machine and its other jobs.",
 }
-"""What each figure shows, in the order of the report."""
+"""The caption of each figure, in the order of the report."""
 
 PLOTS = tuple(CAPTIONS)
 

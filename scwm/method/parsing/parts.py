@@ -1,6 +1,4 @@
-"""K parts of the foreground: K-means (ISP, Zhu et al., ECCV 2020), optionally with the
-space correction (formula ours).
-"""
+"""Parts of the foreground by K-means (ISP, Zhu et al., ECCV 2020), and space correction (ours)."""
 
 import torch
 from torch import Tensor

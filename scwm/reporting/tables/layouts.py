@@ -88,27 +88,28 @@ LAYOUTS = {
         lambda methods: [method for method in methods if split_variant(method)[0] == REFERENCE],
         ("value",),
         measures("mAP", "difference", "rank1", *PARSING, "ari", "clusters"),
-        f"{REFERENCE} with one setting changed, and as it is. Δ mAP: to it, paired by seed.",
+        f"{REFERENCE}, and {REFERENCE} with one setting changed. Δ mAP: difference to {REFERENCE}, "
+        "paired by seed.",
     ),
     "cost": Layout(
         _all,
         (),
         measures(*COST),
-        "Figures of the machine that ran them, beside whatever else it ran. Training: all stages "
-        "of all epochs. Images/s: of optimiser steps. Parameters: of the network that is tested.",
+        "Numbers depend on the machine and its other jobs. Training: all stages of all epochs. "
+        "Images/s: of optimiser steps. Parameters: of the tested network.",
     ),
     "controls": Layout(
         _among("random_features", "colour_histogram", "pretrained", REFERENCE, "oracle"),
         ("description",),
         measures("mAP", "rank1", "rank5", "mINP"),
-        "Chance, colour alone, no training, the method, and training with the true identities.",
+        "Chance, only colour, no training, the method, and training with the true identities.",
     ),
     "features": Layout(
         _all,
         ("test_feature",),
         measures(*FEATURES),
-        "mAP: mean of the precision at each match, as most of the field's code has it; Δ "
-        "trapezoid: mAP of Market-1501's own evaluation, which joins these points by straight "
-        "lines, minus that. Both: global and part features side by side.",
+        "mAP: mean of the precision at each match, as in most code of the field; Δ trapezoid: mAP "
+        "of Market-1501's own evaluation, which joins these points by straight lines, minus this "
+        "mAP. Both: global and part features, concatenated.",
     ),
 }

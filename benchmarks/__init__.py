@@ -1,4 +1,4 @@
-"""Speed and memory of every stage, each beside a plain reference on the same input."""
+"""Speed and memory of every stage, each compared with a plain reference on the same input."""
 
 STAGES = (
     "pseudo_labels",

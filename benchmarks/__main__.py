@@ -17,7 +17,7 @@ from scwm.core.provenance import describe_machine
 def main() -> None:
     """Measure the stages named, keep what was measured of others, write table and plots."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("stages", nargs="*", choices=[[], *STAGES], help="all, where none is named")
+    parser.add_argument("stages", nargs="*", choices=[[], *STAGES], help="default: all")
     parser.add_argument("--out", type=Path, default=Path("results/performance"))
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)

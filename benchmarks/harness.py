@@ -20,7 +20,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage of the suite beside a reference written after its definition.
+    """A stage of the suite and a reference that follows its definition.
 
     Attributes:
         name: of the stage, one word with underscores.

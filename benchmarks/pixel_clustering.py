@@ -1,4 +1,4 @@
-"""Cascaded clustering beside one k-means call of a library for each identity and step."""
+"""Cascaded clustering, compared with a library's k-means call per identity and step."""
 
 from dataclasses import dataclass, replace
 

@@ -1,4 +1,4 @@
-"""Neighbour search and pseudo labels beside the field's dense computation."""
+"""Neighbour search and pseudo labels, compared with the field's dense computation."""
 
 from dataclasses import dataclass
 

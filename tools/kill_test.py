@@ -104,10 +104,10 @@ def kill_workflow(workflow: Workflow, delay: float) -> bool:
 def main() -> int:
     """Run the test; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kills", type=int, default=20, help="of the training")
-    parser.add_argument("--workflow-kills", type=int, default=5, help="of Snakemake")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
-    parser.add_argument("--folder", type=Path, help="to work in; a temporary one by default")
+    parser.add_argument("--kills", type=int, default=20, help="kills of the training")
+    parser.add_argument("--workflow-kills", type=int, default=5, help="kills of Snakemake")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the times of the kills")
+    parser.add_argument("--folder", type=Path, help="working folder; default: a temporary one")
     options = parser.parse_args()
     folder = options.folder or Path(tempfile.mkdtemp(prefix="scwm-kill-"))
     folder.mkdir(parents=True, exist_ok=True)

@@ -117,8 +117,8 @@ rule page:
         " --out {output.page:q} > {log:q} 2>&1"
 
 
-# Tables and plots of the runs that exist, with gaps for the others. Without input and output it
-# runs whenever it is asked for, and no training before it does.
+# Tables and plots of the existing runs, with gaps for the others. Without input and output the rule
+# runs on every request, and no training runs before it.
 rule partial:
     log:
         f"{config['results']}/logs/partial.log",

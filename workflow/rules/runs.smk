@@ -1,6 +1,6 @@
 rule resolve_config:
-    """Write out every setting of one run. It depends on these alone, by a parameter: an edit of base
-    or method that leaves them as they are redoes nothing."""
+    """Write every setting of one run. A parameter holds the settings, so an edit of base or method
+    that does not change them reruns nothing."""
     output:
         config=f"{RUN}/config.yaml",
     log:
@@ -116,7 +116,7 @@ rule study:
         index=store_file("index.csv"),
         info=store_file("store.json"),
         keypoints=lambda wildcards: config["keypoints"].get(wildcards.dataset) or [],
-        # It puts every strategy beside the run's own, and each correction.
+        # The study compares every strategy and each correction with the run's own.
         code=run_code(
             "evaluation/study.py",
             "method/strategies/*.py",

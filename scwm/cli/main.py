@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 EXIT_STATUS = """\
 exit status: 0 done; 1 an error that you can fix; 2 wrong usage;
-  75 stopped, state saved; 130 stopped by Ctrl-C
+  75 a signal stopped a training; 130 stopped by Ctrl-C
 example:
   scwm train --help"""
 
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the command and its options; default: those of this process.
 
     Returns:
-        The exit status: 0 done, 1 a user's error, 75 (EX_TEMPFAIL) stopped with its state saved,
+        The exit status: 0 done, 1 a user's error, 75 (EX_TEMPFAIL) a signal stopped a training,
         130 stopped by Ctrl-C, 141 (SIGPIPE) the reader of stdout is gone.
     """
     parser = build_parser()

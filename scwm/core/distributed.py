@@ -81,27 +81,21 @@ def highest(number: int) -> int:
     return int(numbers)
 
 
-def from_main(make: Callable[[], Any]) -> Any:
-    """What the first process makes, in all others, its tensors on the CPU; None in the first.
+def from_main(make: Callable[[], Any], device: torch.device) -> Any:
+    """What the first process makes, in all of them, its tensors on `device`.
 
     Args:
-        make: returns what `torch.load(weights_only=True)` takes.
+        make: returns what `torch.load(weights_only=True)` takes; only the first process calls it.
+        device: where this process computes.
     """
     if count() == 1:
-        return None
+        return make()
     written = io.BytesIO()
     if is_main():
         torch.save(make(), written)
-    size = torch.tensor([written.tell()])
-    _exchange(dist.broadcast, size, 0)
-    content = torch.empty(int(size), dtype=torch.uint8)
-    if is_main():
-        content = torch.frombuffer(written.getbuffer(), dtype=torch.uint8)
-    _exchange(dist.broadcast, content, 0)
-    if is_main():
-        return None
-    read = io.BytesIO(content.numpy().tobytes())
-    return torch.load(read, map_location="cpu", weights_only=True)
+    content = [written.getvalue()]
+    _exchange(dist.broadcast_object_list, content, 0)
+    return torch.load(io.BytesIO(content[0]), map_location=device, weights_only=True)
 
 
 def to_main(own: Tensor, sizes: list[int]) -> Tensor:

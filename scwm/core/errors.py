@@ -24,7 +24,7 @@ class ScwmError(RuntimeError):
 
 
 class Interrupted(ScwmError):
-    """A training that stopped on request with its state saved; the same call resumes it."""
+    """A training that a signal stopped; the same call resumes from the last epoch's checkpoint."""
 
 
 def suggest(name: object, known: Iterable[str]) -> str:

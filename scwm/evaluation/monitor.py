@@ -1,7 +1,5 @@
 """Records of the memories and the parts during an epoch's steps, compared with the truth."""
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -43,30 +41,7 @@ class StepMonitor:
         cls, objective: Objective, embedding: Embedding, labels: Tensor, split: StoreSplit
     ) -> "StepMonitor":
         """At the start of an epoch, whose training images have this embedding."""
-        truth = torch.as_tensor(np.unique(split.ids, return_inverse=True)[1]).to(labels.device)
-        means = [cluster_means(embedding.global_feature, truth)]
-        features, seen = embedding.part_features, embedding.visibility
-        if features is not None and seen is not None:
-            means += [
-                cluster_means(features[:, k], truth, seen[:, k]) for k in range(features.shape[1])
-            ]
-        return cls(objective, means, labels, split)
-
-    def state(self) -> dict[str, list[Any]]:
-        """What was recorded, for `restore`."""
-        return {"means": self.means, "steps": self.steps, "parts": self.parts}
-
-    @classmethod
-    def restore(
-        cls, state: dict[str, list[Any]], objective: Objective, labels: Tensor, split: StoreSplit
-    ) -> "StepMonitor":
-        """The monitor that `state()` described."""
-        means = [mean.to(labels.device) for mean in state["means"]]
-        monitor = cls(objective, means, labels, split)
-        for name in ("steps", "parts"):
-            records = [tuple(t.to(labels.device) for t in record) for record in state[name]]
-            setattr(monitor, name, records)
-        return monitor
+        return cls(objective, identity_means(embedding, split.ids), labels, split)
 
     @torch.no_grad()
     def add(self, output: Output, rows: Tensor) -> None:
@@ -107,3 +82,16 @@ class StepMonitor:
             measures["effective_parts"] = effective_parts(seen)
             measures["part_similarity"] = float(similar.sum() / pairs.sum().clamp(min=1))
         return measures
+
+
+def identity_means(embedding: Embedding, ids: np.ndarray) -> list[Tensor]:
+    """Mean feature of each of T identities (N,): (T,D) of the whole body, then of each part."""
+    features, seen = embedding.part_features, embedding.visibility
+    whole = embedding.global_feature
+    truth = torch.as_tensor(np.unique(ids, return_inverse=True)[1]).to(whole.device)
+    means = [cluster_means(whole, truth)]
+    if features is not None and seen is not None:
+        means += [
+            cluster_means(features[:, k], truth, seen[:, k]) for k in range(features.shape[1])
+        ]
+    return means

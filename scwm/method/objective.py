@@ -35,32 +35,8 @@ class Objective(nn.Module):
 
     @classmethod
     def of(cls, config: Config, embedding: Embedding, labels: Tensor) -> "Objective":
-        """At the start of an epoch: the prototypes are the clusters' mean features.
-
-        Args:
-            embedding: features of the N training images.
-            labels: (N,) pseudo identities, -1 = unclustered.
-        """
-        whole = cluster_means(embedding.global_feature, labels)
-        features, seen = embedding.part_features, embedding.visibility
-        if features is None or seen is None:
-            return cls(config, whole)
-        objective = cls(config, whole, cluster_means(features, labels, seen))
-        strategy = STRATEGIES.load(objective.settings["part_strategy"])
-        if hasattr(strategy, "start"):
-            kept = labels >= 0
-            difficulty = torch.zeros_like(seen)
-            difficulty[kept] = objective.part_difficulty(features[kept], seen[kept], labels[kept])
-            weights = strategy.start(difficulty, seen, objective.settings["part_tau"])
-            objective.parts = objective._memory("part", cluster_means(features, labels, weights))
-        return objective
-
-    @classmethod
-    def restore(cls, config: Config, state: dict[str, Tensor]) -> "Objective":
-        """From a `state_dict()`, to the last bit."""
-        objective = cls(config, state["whole.centroids"], state.get("parts.centroids"))
-        objective.load_state_dict(state)
-        return objective
+        """At the start of an epoch; arguments as for `start_prototypes`."""
+        return cls(config, *start_prototypes(config, embedding, labels))
 
     def part_difficulty(self, features: Tensor, seen: Tensor, labels: Tensor) -> Tensor:
         """Compute the difficulty (B,K) of samples (B,K,C) for the part memory.
@@ -124,3 +100,33 @@ class Objective(nn.Module):
             difficulty = self.part_difficulty(features, seen, labels)
             moves.append((self.parts, features, labels, seen, difficulty))
         return moves
+
+
+def start_prototypes(
+    config: Config, embedding: Embedding, labels: Tensor
+) -> tuple[Tensor, Tensor | None]:
+    """Prototypes of the global memory and of the parts' at the start of an epoch: the clusters'
+    mean features.
+
+    Args:
+        config: of the run.
+        embedding: features of the N training images.
+        labels: (N,) pseudo identities, -1 = unclustered.
+
+    Returns:
+        (M,D), and (M,K,C) or None.
+    """
+    whole = cluster_means(embedding.global_feature, labels)
+    features, seen = embedding.part_features, embedding.visibility
+    if features is None or seen is None:
+        return whole, None
+    parts = cluster_means(features, labels, seen)
+    strategy = STRATEGIES.load(config["memory"]["part_strategy"])
+    if hasattr(strategy, "start"):
+        kept = labels >= 0
+        difficulty = torch.zeros_like(seen)
+        plain = Objective(config, whole, parts)
+        difficulty[kept] = plain.part_difficulty(features[kept], seen[kept], labels[kept])
+        weights = strategy.start(difficulty, seen, config["memory"]["part_tau"])
+        parts = cluster_means(features, labels, weights)
+    return whole, parts

@@ -1,9 +1,8 @@
-"""Checkpoints that survive a kill: written beside, synced, renamed, the previous one kept."""
+"""Checkpoints at epoch ends that survive a kill, and the signals that stop a training."""
 
 import hashlib
 import signal
 import threading
-import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -20,7 +19,6 @@ from scwm.core.files import file_hash, save_atomically
 from scwm.core.sources import PACKAGE, sources
 
 TRAINER = "training/trainer.py"
-SECONDS = 120.0  # between two checkpoints within an epoch
 _SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
 Key = dict[str, Any]
@@ -52,13 +50,12 @@ class Checkpoints:
     def __init__(self, folder: Path, key: Key) -> None:
         self.folder, self.key = folder, key
         self.newest, self.previous = folder / "checkpoint.pt", folder / "previous.pt"
-        self.saved = time.monotonic()
         self.signal: int | None = None
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
-        """While inside, a request to stop is kept in `signal` until the next step can save; a
-        second one stops at once. Signals reach the main thread only."""
+        """While inside, a request to stop is kept in `signal` until `stop_if_asked`; a second one
+        stops at once. Signals reach the main thread only."""
 
         def note(number: int, frame: FrameType | None) -> None:
             if self.signal is not None:
@@ -75,29 +72,33 @@ class Checkpoints:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    @property
-    def due(self) -> bool:
-        """Whether to save now: a signal came to any process, or SECONDS went by since the last."""
-        late = time.monotonic() - self.saved > SECONDS
-        return bool(distributed.highest(self.signal is not None or late))
+    def stop_if_asked(self, epochs: int) -> None:
+        """Return where no process got a signal; all of them must call this together.
 
-    def save(self, state: Mapping[str, Any]) -> None:
-        """Add a checkpoint; at every moment at least one whole one is on disk.
+        Args:
+            epochs: that are finished, the last of them with its checkpoint.
 
         Raises:
-            Interrupted: the state is saved, and a signal asked to stop.
+            Interrupted: a signal asks to stop.
         """
+        stop = distributed.highest(self.signal or 0)
+        if not stop:
+            return
+        kept, then = "Nothing is saved before the first epoch's end", "starts from the beginning"
+        if epochs:
+            kept, then = f"Epoch {epochs} is saved", f"resumes after epoch {epochs}"
+        raise Interrupted(
+            f"Stopped by {signal.Signals(stop).name}. {kept}.",
+            self.newest if epochs else None,
+            f"call the same command again: it {then}",
+        )
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Add a checkpoint; at every moment at least one whole one is on disk."""
         if distributed.is_main():
             if self.newest.exists():
                 self.newest.replace(self.previous)
             save_atomically({"key": self.key, "state": dict(state)}, self.newest)
-        self.saved = time.monotonic()
-        if stop := distributed.highest(self.signal or 0):  # no process ends before it is saved
-            raise Interrupted(
-                f"Stopped by {signal.Signals(stop).name}; the state is saved.",
-                self.newest,
-                "call the same command again: it resumes from there",
-            )
 
     def load(self) -> dict[str, Any] | None:
         """The state of the newest checkpoint that can be read, or None; tidies the folder.

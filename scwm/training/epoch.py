@@ -1,7 +1,6 @@
-"""One epoch of a training between its first step and its last, as it is saved and resumed."""
+"""One epoch of a training: what its steps work with, and its row of the history."""
 
 from collections.abc import Iterator
-from itertools import islice
 from time import perf_counter
 from typing import Any
 
@@ -13,20 +12,19 @@ from scwm.core.config import Config
 from scwm.core.errors import ScwmError
 from scwm.core.seeding import numpy_generator, torch_generator
 from scwm.data.sampler import identity_batches
-from scwm.data.store import StoreSplit
 from scwm.evaluation.monitor import StepMonitor
 from scwm.method.objective import LOSSES, Objective
 
 
 class Epoch:
-    """What an epoch's steps work with, beside network and optimiser.
+    """What an epoch's steps work with, next to network and optimiser.
 
     Args:
         config: of the run.
         number: from 0.
         labels: (N,) pseudo identities, -1 = unclustered.
         objective, monitor: of these labels.
-        row: the epoch's row of the history so far; its `seconds_…` are added to.
+        row: the epoch's row of the history so far.
 
     Attributes:
         draws: the generator of the augmentation.
@@ -46,12 +44,12 @@ class Epoch:
         self.objective, self.monitor, self.row = objective, monitor, row
         self.draws = torch_generator(config["seed"], "augment", number)
         self.losses: list[Tensor] = []
-        self._since = perf_counter()
+        self._start = perf_counter()
 
     def batches(self, cameras: np.ndarray) -> Iterator[np.ndarray]:
-        """Rows (B,) of the training images of each step that is still to come."""
+        """Rows (B,) of the training images of each step."""
         settings = self.config["training"]
-        batches = identity_batches(
+        return identity_batches(
             self.labels.cpu().numpy(),
             settings["identities"],
             settings["instances"],
@@ -59,55 +57,25 @@ class Epoch:
             numpy_generator(self.config["seed"], "sampler", self.number),
             cameras if settings["sampler"] == "identities_and_cameras" else None,
         )
-        return islice(batches, len(self.losses), None)
 
     def finish(self, parsed: bool) -> dict[str, Any]:
-        """The epoch's row of the history: means of the losses, and the monitor's measures."""
-        self._check_and_clock()
-        means = torch.stack(self.losses).mean(0).tolist()
-        absent = [] if parsed else ["loss_parsing", "loss_diversity"]
-        absent += [] if self.objective.parts else ["loss_part", "loss_separation"]
-        losses = {n: v for n, v in zip(LOSSES, means, strict=True) if n not in absent}
-        known = {"epoch": self.number + 1, "iterations": len(self.losses)}
-        return {**known, **losses, **self.row, **self.monitor.read()}
-
-    def state(self) -> dict[str, Any]:
-        """All that `restore` needs.
+        """The epoch's row of the history: means of the losses, and the monitor's measures.
 
         Raises:
-            ScwmError: a loss is not finite, so that the state is not worth keeping.
+            ScwmError: a loss is not finite.
         """
-        self._check_and_clock()
-        return {
-            "number": self.number,
-            "labels": self.labels,
-            "objective": self.objective.state_dict(),
-            "monitor": self.monitor.state(),
-            "row": self.row,
-            "draws": self.draws.get_state(),
-            "losses": self.losses,
-        }
+        losses = torch.stack(self.losses).cpu()
+        seconds = {"seconds_training": perf_counter() - self._start}
+        self._check(losses)
+        absent = [] if parsed else ["loss_parsing", "loss_diversity"]
+        absent += [] if self.objective.parts else ["loss_part", "loss_separation"]
+        means = zip(LOSSES, losses.mean(0).tolist(), strict=True)
+        known = {"epoch": self.number + 1, "iterations": len(losses)}
+        known |= {name: mean for name, mean in means if name not in absent}
+        return {**known, **self.row, **seconds, **self.monitor.read()}
 
-    @classmethod
-    def restore(
-        cls, state: dict[str, Any], config: Config, split: StoreSplit, device: torch.device
-    ) -> "Epoch":
-        """The epoch that `state()` described."""
-        labels = state["labels"].to(device)
-        objective = Objective.restore(config, state["objective"]).to(device)
-        monitor = StepMonitor.restore(state["monitor"], objective, labels, split)
-        epoch = cls(config, state["number"], labels, objective, monitor, state["row"])
-        epoch.draws.set_state(state["draws"])
-        epoch.losses = [losses.to(device) for losses in state["losses"]]
-        return epoch
-
-    def _check_and_clock(self) -> None:
-        now = perf_counter()
-        self.row["seconds_training"] = self.row.get("seconds_training", 0.0) + now - self._since
-        self._since = now
-        if not self.losses:
-            return
-        steps, terms = torch.nonzero(~torch.isfinite(torch.stack(self.losses))).T.tolist()
+    def _check(self, losses: Tensor) -> None:
+        steps, terms = torch.nonzero(~torch.isfinite(losses)).T.tolist()
         if steps:
             wrong = [LOSSES[t] for s, t in zip(steps, terms, strict=True) if s == steps[0]]
             raise ScwmError(

@@ -21,10 +21,10 @@ from scwm.core.seeding import derived_seed, numpy_generator
 from scwm.data.augment import Augment
 from scwm.data.store import StoreSplit
 from scwm.evaluation.label_quality import label_scores
-from scwm.evaluation.monitor import StepMonitor
+from scwm.evaluation.monitor import StepMonitor, identity_means
 from scwm.evaluation.parsing_quality import training_scores
 from scwm.method.labelling import label_images, parse_images
-from scwm.method.objective import Objective
+from scwm.method.objective import Objective, start_prototypes
 from scwm.method.parsing.discriminant import LinearDiscriminant
 from scwm.models import Network, Output, PartHead
 from scwm.models.batch_norm import calibrating, group_size
@@ -79,54 +79,47 @@ class Trainer:
         """Train to the last epoch, from the newest checkpoint if there is one.
 
         Raises:
-            Interrupted: a signal asked to stop; the state is saved.
+            Interrupted: a signal asked to stop; the epochs that are finished are saved.
         """
         settings, seed = self.config["training"], self.config["seed"]
-        epoch = self.share(self.restore(checkpoints.load()) if distributed.is_main() else None)
+        self.restore(distributed.from_main(checkpoints.load, self.device))
         numbers = range(len(self.history), settings["epochs"])
         with checkpoints.on_signals():
             for number in progress(numbers, f"{self.config['method']} seed {seed}: epochs"):
+                checkpoints.stop_if_asked(number)
                 decays = number // settings["decay_every"] if settings["decay_every"] else 0
                 for group in self.optimizer.param_groups:
                     group["lr"] = settings["learning_rate"] * settings["decay"] ** decays
-                epoch = epoch or self.start_epoch(number)
+                epoch = self.start_epoch(number)
                 self.run_steps(epoch, checkpoints)
                 self.history.append(epoch.finish(self.parsed) | {"learning_rate": group["lr"]})
-                epoch = None
                 checkpoints.save(self.state())
 
-    def state(self, epoch: Epoch | None = None) -> dict[str, Any]:
-        """All that a training needs to resume, in the middle of `epoch` or after one.
+    def state(self) -> dict[str, Any]:
+        """All that a training needs to resume after an epoch.
 
         Raises:
-            ScwmError: a loss or a weight is not finite, so that the state is not worth keeping.
+            ScwmError: a weight is not finite, so that the state is not worth keeping.
         """
-        self.network.check_finite(f"Diverged in epoch {len(self.history) + (epoch is not None)}")
+        self.network.check_finite(f"Diverged in epoch {len(self.history)}")
         return {
             "model": self.network.state_dict(),
             "averaged": self.averaged.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "history": self.history,
             "cells": self.cells,
-            "epoch": None if epoch is None else epoch.state(),
         }
 
-    def restore(self, state: dict[str, Any] | None) -> Epoch | None:
-        """Take up a state; returns the epoch it was in the middle of. Start where it is None."""
+    def restore(self, state: dict[str, Any] | None) -> None:
+        """Take up a state; start where it is None."""
         if state is None:
             self.start_neck()
-            return None
+            return
         self.network.load_state_dict(state["model"])
         self.averaged.load_state_dict(state["averaged"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.history, cells, epoch = state["history"], state["cells"], state["epoch"]
+        self.history, cells = state["history"], state["cells"]
         self.cells = None if cells is None else cells.to(self.device)
-        return epoch and Epoch.restore(epoch, self.config, self.split, self.device)
-
-    def share(self, epoch: Epoch | None) -> Epoch | None:
-        """Take up the first process's state, `epoch` included; returns that epoch."""
-        state = distributed.from_main(lambda: self.state(epoch))
-        return epoch if state is None else self.restore(state)
 
     @torch.no_grad()
     def start_neck(self, sample: int = 1024) -> None:
@@ -144,18 +137,39 @@ class Trainer:
     def start_epoch(self, number: int) -> Epoch:
         """Features, pseudo labels, part labels and memories of an epoch, from 0. All processes
         compute the features, the first one the rest: a label that differs would part them."""
-        clock = [time.perf_counter()]
+        start = time.perf_counter()
         evaluation = self.config["evaluation"]["batch"]
         every = self.config["parsing"]["every"]
         starts = number == 0 and self.network.parts > 0
         again = self.parsed and number > 0 and every > 0 and number % every == 0
         network = self.model if number else self.network
         embedding = embed(network, self.images, evaluation, self.precision, starts or again)
-        if not distributed.is_main():
-            return cast(Epoch, self.share(None))
+
+        def label() -> tuple[Any, ...]:
+            given = self.start_parts(embedding) if starts else embedding
+            return self.label(given, number, again, start)
+
+        labels, self.cells, prototypes, means, row = distributed.from_main(label, self.device)
         if starts:
-            embedding = self.start_parts(embedding)
-        clock.append(time.perf_counter())
+            state = distributed.from_main(self.network.state_dict, self.device)
+            self.network.load_state_dict(state)
+        objective = Objective(self.config, *prototypes)
+        monitor = StepMonitor(objective, means, labels, self.split)
+        return Epoch(self.config, number, labels, objective, monitor, row)
+
+    def label(
+        self, embedding: Embedding, number: int, again: bool, start: float
+    ) -> tuple[Any, ...]:
+        """Pseudo identities and part labels of an epoch, the means of both and of the true
+        identities, and the first cells of the epoch's row.
+
+        Args:
+            embedding: of the training images.
+            number: of the epoch.
+            again: find the part labels again.
+            start: time on the clock when the features were asked for.
+        """
+        clock = [start, time.perf_counter()]
         labels = label_images(self.config, embedding, self.split.ids)
         clock.append(time.perf_counter())
         row: dict[str, Any] = label_scores(labels.cpu().numpy(), self.split.ids)
@@ -164,13 +178,12 @@ class Trainer:
         masks, predicted = self.split.masks, embedding.part_labels
         if masks is not None and self.cells is not None and predicted is not None:
             row |= training_scores(masks, self.cells, predicted)
-        objective = Objective.of(self.config, embedding, labels)
-        monitor = StepMonitor.of(objective, embedding, labels, self.split)
+        prototypes = start_prototypes(self.config, embedding, labels)
+        means = identity_means(embedding, self.split.ids)
         clock.append(time.perf_counter())
         spans = zip(("features", "pseudo_labels", "parsing"), pairwise(clock), strict=True)
         row |= {f"seconds_{name}": stop - start for name, (start, stop) in spans}
-        epoch = Epoch(self.config, number, labels, objective, monitor, row)
-        return cast(Epoch, self.share(epoch))
+        return labels, self.cells, prototypes, means, row
 
     @torch.no_grad()
     def start_parts(self, embedding: Embedding) -> Embedding:
@@ -202,14 +215,19 @@ class Trainer:
         return replace(collect(read()), pixels=pixels)
 
     def run_steps(self, epoch: Epoch, checkpoints: Checkpoints | None = None) -> None:
-        """The optimiser steps of an epoch that are still to come; saves now and then."""
+        """The optimiser steps of an epoch.
+
+        Raises:
+            Interrupted: a signal asked to stop.
+        """
         self.network.train()
         settings, (height, width) = self.config["training"], self.split.images.shape[1:3]
-        objective, total = epoch.objective, settings["iterations"]
-        title, left = f"epoch {epoch.number + 1}: steps", total - len(epoch.losses)
-        batches = progress(epoch.batches(self.split.cameras), title, left)
+        objective, title = epoch.objective, f"epoch {epoch.number + 1}: steps"
+        batches = progress(epoch.batches(self.split.cameras), title, settings["iterations"])
         steps = ((rows, VirtualBatch(len(rows), settings["virtual_batch"])) for rows in batches)
         for (rows, batch), images in self.images.along(steps, lambda step: step[0][step[1].rows]):
+            if checkpoints is not None:
+                checkpoints.stop_if_asked(epoch.number)
             index, own = torch.from_numpy(rows).to(self.device, non_blocking=True), batch.rows
             draws = self.augment.draw(len(rows), height, width, epoch.draws)
             cells = None if self.cells is None else self.cells[index[own]]
@@ -223,8 +241,6 @@ class Trainer:
             epoch.monitor.add(output, index)
             objective.update(output, epoch.labels[index])
             epoch.losses.append(losses.detach())
-            if checkpoints is not None and checkpoints.due and len(epoch.losses) < total:
-                checkpoints.save(self.state(epoch))
 
     def forward(self, images: Tensor, batch: VirtualBatch) -> Output:
         """The network's output of the whole `batch`, from this process's images (B,3,H,W)."""

@@ -68,8 +68,10 @@ def float64() -> Iterator[None]:
         for name in ("forward", "part_branch"):
             wrapped = doubled(getattr(Network, name), images=True)
             stack.enter_context(patch.object(Network, name, wrapped))
-        for name in ("of", "restore", "losses", "update"):
+        for name in ("__init__", "losses", "update"):
             stack.enter_context(patch.object(Objective, name, doubled(getattr(Objective, name))))
+        for name in ("start_prototypes", "identity_means"):
+            stack.enter_context(patch.object(training, name, doubled(getattr(training, name))))
         yield
 
 

@@ -127,17 +127,20 @@ def test_reporting_code_is_no_part_of_the_key(tiny_config):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
-def test_signal_saves_before_it_stops(tmp_path, number):
+def test_signal_stops_a_training_and_the_error_says_what_is_saved(tmp_path, number):
     checkpoints = Checkpoints(tmp_path, KEY)
     before = signal.getsignal(number)
     with checkpoints.on_signals():
-        assert not checkpoints.due
+        checkpoints.stop_if_asked(0)
         os.kill(os.getpid(), number)
-        assert checkpoints.due
-        with pytest.raises(Interrupted, match=number.name):
-            checkpoints.save({"history": [1]})
+        with pytest.raises(Interrupted, match=rf"(?s){number.name}.*starts from the beginning"):
+            checkpoints.stop_if_asked(0)
+        with pytest.raises(Interrupted, match=rf"(?s){number.name}.*resumes after epoch 3"):
+            checkpoints.stop_if_asked(3)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
     assert signal.getsignal(number) is before
-    assert Checkpoints(tmp_path, KEY).load() == {"history": [1]}
+    assert not list(tmp_path.iterdir())
 
 
 def test_lock_is_held_by_one_process_and_freed_by_its_death(tmp_path):

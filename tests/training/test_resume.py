@@ -13,7 +13,6 @@ from trained_runs import KEY, model_of, same, untimed
 from scwm.core.errors import Interrupted
 from scwm.evaluation.evaluate import evaluate
 from scwm.method.objective import Objective
-from scwm.training import checkpoint
 from scwm.training.checkpoint import Checkpoints
 from scwm.training.epoch import Epoch
 from scwm.training.trainer import Trainer
@@ -54,12 +53,13 @@ def test_resumed_run_is_the_uninterrupted_one(
     assert (run / "metrics.json").read_bytes() == (whole / "metrics.json").read_bytes()
 
 
-@pytest.mark.parametrize("step", [1, 3, 4])
+@pytest.mark.parametrize("step", [1, 2, 3])
 @pytest.mark.parametrize("method", ["scwm", "global_only"])
 def test_training_stopped_between_two_steps_is_the_uninterrupted_one(
     finished, start, tiny_config, toy_store, tmp_path, monkeypatch, method, step
 ):
-    """SIGTERM while a step runs: it ends, its state is saved, and the same call resumes."""
+    """SIGTERM while a step runs: no step follows, and the same call resumes from the last epoch's
+    end."""
     update, steps = Objective.update, []
 
     def signalled(self: Objective, *arguments: Any) -> None:
@@ -69,27 +69,36 @@ def test_training_stopped_between_two_steps_is_the_uninterrupted_one(
             os.kill(os.getpid(), signal.SIGTERM)
 
     config, whole = tiny_config(method), finished(method)
-    monkeypatch.setattr(Objective, "update", signalled)
-    with pytest.raises(Interrupted, match="SIGTERM"):
-        start(config, tmp_path)
-    state = Checkpoints(tmp_path / "state", KEY).load()
     per_epoch = config["training"]["iterations"]
-    assert state is not None and len(state["history"]) == step // per_epoch
-    assert (state["epoch"] is not None) == bool(step % per_epoch)
+    done = step // per_epoch
+    then = f"resumes after epoch {done}" if done else "starts from the beginning"
+    monkeypatch.setattr(Objective, "update", signalled)
+    with pytest.raises(Interrupted, match=rf"(?s)SIGTERM.*{then}"):
+        start(config, tmp_path)
+    assert len(steps) == step
+    state = Checkpoints(tmp_path / "state", KEY).load()
+    assert state is None if not done else len(state["history"]) == done
     run = start(config, tmp_path)
     evaluate(run, toy_store)
-    assert len(steps) == per_epoch * config["training"]["epochs"]  # none twice
+    assert len(steps) - step == per_epoch * (config["training"]["epochs"] - done)
     assert untimed(run) == untimed(whole)
     for name in ("model.pt", "metrics.json"):
         assert (run / name).read_bytes() == (whole / name).read_bytes()
 
 
-def test_checkpoint_after_every_step_changes_nothing(
-    finished, start, tiny_config, toy_store, tmp_path, monkeypatch
-):
-    monkeypatch.setattr(checkpoint, "SECONDS", 0.0)
-    run = start(tiny_config("scwm"), tmp_path)
-    assert (run / "model.pt").read_bytes() == (finished("scwm") / "model.pt").read_bytes()
+def test_signal_in_the_last_step_lets_the_training_end(finished, start, tiny_config, tmp_path):
+    update, steps = Objective.update, []
+
+    def signalled(self: Objective, *arguments: Any) -> None:
+        update(self, *arguments)
+        steps.append(1)
+        if len(steps) == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Objective, "update", signalled)
+        run = start(tiny_config("global_only"), tmp_path)
+    assert (run / "model.pt").read_bytes() == (finished("global_only") / "model.pt").read_bytes()
 
 
 def test_generators_of_the_process_are_not_used(finished, start, tiny_config, tmp_path):

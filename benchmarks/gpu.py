@@ -49,7 +49,7 @@ def only(channels_last: bool, resident: bool) -> Iterator[None]:
             forward = Trainer.forward
             stack.enter_context(patch.object(training, "place", lambda n, device: n.to(device)))
             stack.enter_context(
-                patch.object(Trainer, "forward", lambda t, i, b: forward(t, i.contiguous(), b))
+                patch.object(Trainer, "forward", lambda t, i: forward(t, i.contiguous()))
             )
         if not resident:
             stack.enter_context(patch.object(inference, "fits", lambda size, free: False))

@@ -1,14 +1,14 @@
 """Processes that train one run together, each on its share of every batch.
 
 torchrun starts them and numbers them by RANK, WORLD_SIZE and LOCAL_RANK; without these there is one
-process, and nothing here does anything. All of them draw the same batches, compute the losses of
-the whole batch from gathered outputs, and sum the gradients that each finds for its own images: the
-gradient is then that of one process, whatever their number. What decides labels or writes files is
-done by the first process, and the others take its state over.
+process, and nothing here does anything. All of them draw the same batches and compute the losses of
+the whole batch from gathered outputs; DistributedDataParallel averages the gradients. What decides
+labels or writes files is done by the first process, which sends the others what it found.
 """
 
 import io
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -29,7 +29,7 @@ def together(device: torch.device) -> Iterator[None]:
     """While inside, the processes that torchrun started exchange tensors; each has its own GPU.
 
     Raises:
-        ScwmError: there are fewer GPUs than processes.
+        ScwmError: there are fewer GPUs than processes, or another process was lost.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield
@@ -45,8 +45,19 @@ def together(device: torch.device) -> Iterator[None]:
             )
         torch.cuda.set_device(number)
         backend = "cpu:gloo,cuda:nccl"
+    # Torch 2.14 deprecates the all_gather of `gather` for a function that older versions lack.
+    warnings.filterwarnings("ignore", r"torch\.distributed\.nn\.functional", FutureWarning)
     dist.init_process_group(backend, timeout=TIMEOUT)
-    yield
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, dist.DistError) and "gloo" not in str(error):
+            raise
+        raise ScwmError(
+            "Another process of this training was lost.",
+            f"process {rank() + 1} of {count()}, which waited for it",
+            "see what it says; the same command resumes from the last checkpoint",
+        ) from error
     dist.destroy_process_group()  # after an error the end of the process does it
 
 
@@ -77,7 +88,7 @@ def highest(number: int) -> int:
     if count() == 1:
         return number
     numbers = torch.tensor([number])
-    _exchange(dist.all_reduce, numbers, dist.ReduceOp.MAX)
+    dist.all_reduce(numbers, dist.ReduceOp.MAX)
     return int(numbers)
 
 
@@ -94,7 +105,7 @@ def from_main(make: Callable[[], Any], device: torch.device) -> Any:
     if is_main():
         torch.save(make(), written)
     content = [written.getvalue()]
-    _exchange(dist.broadcast_object_list, content, 0)
+    dist.broadcast_object_list(content, 0)
     return torch.load(io.BytesIO(content[0]), map_location=device, weights_only=True)
 
 
@@ -108,103 +119,32 @@ def to_main(own: Tensor, sizes: list[int]) -> Tensor:
     """
     if not is_main():
         if len(own):
-            _exchange(dist.send, own.contiguous(), 0)
+            dist.send(own.contiguous(), 0)
         return own
     parts = [own, *(own.new_empty(size, *own.shape[1:]) for size in sizes[1:])]
     for source, part in enumerate(parts):
         if source and len(part):
-            _exchange(dist.recv, part, source)
+            dist.recv(part, source)
     last = own.ndim == 4 and own.is_contiguous(memory_format=torch.channels_last)
     stored = torch.channels_last if last else torch.contiguous_format
     return torch.cat(parts).contiguous(memory_format=stored)
 
 
-def gather(own: Tensor, rows: slice, total: int) -> Tensor:
-    """The `total` rows of all processes, in every process.
+def gather(own: Tensor) -> Tensor:
+    """The rows of all processes one after the other, in every process.
 
-    The gradient of `own` is its rows of the gradient that arrives: each process computes the same
-    of the same rows.
-
-    Args:
-        own: (n,…), rows of this process.
-        rows: where they stand in the whole.
-    """
-    return own if count() == 1 else _Gathered.apply(own, rows, total)
-
-
-def total(values: Tensor) -> Tensor:
-    """The sum over all processes, of the same shape; its gradient is that of all processes'."""
-    return values if count() == 1 else _Summed.apply(values)
-
-
-@torch.no_grad()
-def exact_sum(own: list[Tensor], terms: int) -> Tensor:
-    """The sum of vectors of all processes, to the last bit the same in any order and share-out.
-
-    Each is rounded to whole multiples of 2**-60·`terms` of the largest value in any, or finer, and
-    whole numbers add without rounding (reproducible summation by a common grid; Demmel and Nguyen,
-    ARITH 2013).
+    The gradients of all processes come back summed. A loss that each computes of the whole batch
+    then has, averaged over processes as DistributedDataParallel does, the gradient of one process.
 
     Args:
-        own: (n,) each, of this process.
-        terms: how many vectors all processes have together.
-
-    Returns:
-        (n,), of nothing but NaN where a value is not finite.
+        own: (n,…), rows of this process, as many as every other's.
     """
-    largest = torch.stack([vector.abs().max() for vector in own]).max()
-    largest.nan_to_num_(torch.inf, torch.inf)  # a maximum over processes may lose NaN
-    if count() > 1:
-        _exchange(dist.all_reduce, largest, dist.ReduceOp.MAX)
-    room = 62 - (terms - 1).bit_length()
-    scale = torch.exp2(room - torch.frexp(largest).exponent.double())
-    whole = torch.zeros_like(own[0], dtype=torch.int64)
-    for vector in own:
-        whole += (vector.double() * scale).round().long()
-    if count() > 1:
-        _exchange(dist.all_reduce, whole)
-    total = (whole.double() / scale).to(own[0])
-    return torch.where(largest.isfinite(), total, torch.nan)
+    if count() == 1:
+        return own
+    from torch.distributed.nn.functional import all_gather  # its import makes a folder
 
-
-class _Gathered(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, own: Tensor, rows: slice, total: int) -> Tensor:
-        ctx.rows = rows
-        whole = own.new_zeros(total, *own.shape[1:])
-        whole[rows] = own
-        _exchange(dist.all_reduce, whole)  # shares may differ in size, which all_gather refuses
-        return whole
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        return gradients[0][ctx.rows], None, None
-
-
-class _Summed(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, values: Tensor) -> Tensor:
-        summed = values.clone()
-        _exchange(dist.all_reduce, summed)
-        return summed
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        summed = gradients[0].clone()
-        _exchange(dist.all_reduce, summed)
-        return summed
+    return torch.cat(all_gather(own))
 
 
 def _joined() -> bool:
     return dist.is_available() and dist.is_initialized()
-
-
-def _exchange(call: Callable[..., Any], *arguments: Any) -> None:
-    try:
-        call(*arguments)
-    except RuntimeError as error:
-        raise ScwmError(
-            "Another process of this training was lost.",
-            f"process {rank() + 1} of {count()}, which waited for it",
-            "see what it says; the same command resumes from the last checkpoint",
-        ) from error

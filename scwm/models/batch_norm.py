@@ -1,9 +1,16 @@
-"""Batch normalisation: sizes of groups, and running statistics over whole data sets."""
+"""Batch normalisation: over groups of a batch, over processes, and over whole data sets."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from torch import nn
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from scwm.core import distributed
+from scwm.core.errors import ScwmError
 
 
 def group_size(count: int, wanted: int) -> int:
@@ -15,6 +22,91 @@ def group_size(count: int, wanted: int) -> int:
     while count % size == 1 < count:
         size += 1
     return size
+
+
+def own_rows(images: int, virtual_batch: int) -> slice:
+    """Rows of a batch that are this process's: as many as every other's, in whole groups.
+
+    Args:
+        images: in the batch of all processes.
+        virtual_batch: images a group; 0 = the whole batch.
+
+    Raises:
+        ScwmError: the batch cannot be divided so.
+    """
+    processes, size = distributed.count(), group_size(images, virtual_batch or images)
+    share, left = divmod(images, processes)
+    whole = size >= images
+    if processes > 1 and (left or (not whole and share % size)):
+        groups = "" if whole else f" in whole groups of {size}"
+        raise ScwmError(
+            f"{processes} processes cannot share a batch of {images} images equally{groups}.",
+            "training.virtual_batch, training.identities, training.instances",
+            "make identities x instances a multiple of processes x virtual_batch (of the number "
+            "of processes where it is 0), with no more identities than there are clusters, or "
+            "start fewer processes",
+        )
+    first = distributed.rank() * share
+    return slice(first, first + share)
+
+
+class GhostBatchNorm(_BatchNorm):
+    """Ghost batch normalisation: over consecutive groups of a batch (Hoffer et al., NeurIPS 2017).
+
+    Running statistics move by the groups in their order in the whole batch, as in one process. A
+    group of more images than this process has is the whole batch, which is then gathered.
+
+    Args:
+        layer: the batch normalisation whose parameters and statistics are used.
+        size: images a group; 0 = the whole batch.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+    momentum: float
+
+    def __init__(self, layer: Any, size: int) -> None:
+        super().__init__(layer.num_features, layer.eps, layer.momentum)
+        self.size, self.weight, self.bias = size, layer.weight, layer.bias
+        for name, values in layer.named_buffers():
+            setattr(self, name, values)
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        """Maps and features are both normalised."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(b,C) or (b,C,h,w), of this process -> the same shape."""
+        if not self.training:
+            return super().forward(images)
+        count = len(images) * distributed.count()
+        size = group_size(count, self.size or count)
+        whole = size > len(images)
+        batch = distributed.gather(images) if whole else images
+        outputs, statistics = zip(*map(self._normalise, batch.split(size)), strict=True)
+        seen = torch.stack(statistics)
+        for mean, variance in seen if whole else distributed.gather(seen):
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance, self.momentum)
+            self.num_batches_tracked += 1
+        output = torch.cat(outputs)
+        return output.chunk(distributed.count())[distributed.rank()] if whole else output
+
+    def _normalise(self, group: Tensor) -> tuple[Tensor, Tensor]:
+        """A group's output, and its mean and unbiased variance (2,C)."""
+        seen = torch.zeros_like(self.running_mean), torch.zeros_like(self.running_var)
+        # A momentum of 1 leaves the group's own statistics there.
+        output = F.batch_norm(group, *seen, self.weight, self.bias, True, 1.0, self.eps)
+        return output, torch.stack(seen)
+
+
+def normalise_in_groups(network: nn.Module, size: int) -> None:
+    """Replace every batch normalisation in `network` by a `GhostBatchNorm` of groups of `size`."""
+    for name, child in network.named_children():
+        if isinstance(child, _BatchNorm):
+            setattr(network, name, GhostBatchNorm(child, size))
+        else:
+            normalise_in_groups(child, size)
 
 
 @contextmanager

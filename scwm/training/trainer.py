@@ -3,13 +3,15 @@
 import os
 import time
 from dataclasses import replace
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from scwm.core import distributed
@@ -27,12 +29,11 @@ from scwm.method.labelling import label_images, parse_images
 from scwm.method.objective import Objective, start_prototypes
 from scwm.method.parsing.discriminant import LinearDiscriminant
 from scwm.models import Network, Output, PartHead
-from scwm.models.batch_norm import calibrating, group_size
+from scwm.models.batch_norm import calibrating, group_size, normalise_in_groups, own_rows
 from scwm.models.embedding import Embedding, ImageBatches, collect, embed
 from scwm.training.checkpoint import Checkpoints
 from scwm.training.epoch import Epoch
 from scwm.training.history import write_history
-from scwm.training.virtual_batch import VirtualBatch
 
 
 def build_network(config: Config, weights: dict[str, Tensor] | None) -> Network:
@@ -55,9 +56,9 @@ class Trainer:
         self.network = place(network, self.device)
         self.images = ImageBatches(split.images, self.device)
         settings = config["training"]
-        self.parameters = [p for p in network.parameters() if p.requires_grad]
+        parameters = [p for p in network.parameters() if p.requires_grad]
         rate, decay = settings["learning_rate"], settings["weight_decay"]
-        self.optimizer = torch.optim.Adam(self.parameters, rate, weight_decay=decay, fused=True)
+        self.optimizer = torch.optim.Adam(parameters, rate, weight_decay=decay, fused=True)
         average = get_ema_multi_avg_fn(settings["average"])
         self.averaged = AveragedModel(network, multi_avg_fn=average, use_buffers=True)
         self.augment = Augment(**config["augment"])
@@ -75,6 +76,19 @@ class Trainer:
         """The running average of the network: it labels the next epoch and is the result."""
         return cast(Network, self.averaged.module)
 
+    @cached_property
+    def parallel(self) -> nn.Module:
+        """The network as the steps run it: batch normalisation over virtual batches, gradients
+        averaged over processes. Made at the first step, from the first process's weights."""
+        settings, several = self.config["training"], distributed.count() > 1
+        batch, size = settings["identities"] * settings["instances"], settings["virtual_batch"]
+        whole = not 0 < size < batch
+        if whole and several and self.device.type == "cuda":
+            nn.SyncBatchNorm.convert_sync_batchnorm(self.network)
+        elif several or not whole:
+            normalise_in_groups(self.network, 0 if whole else size)
+        return DistributedDataParallel(self.network) if several else self.network
+
     def run(self, checkpoints: Checkpoints) -> None:
         """Train to the last epoch, from the newest checkpoint if there is one.
 
@@ -82,6 +96,8 @@ class Trainer:
             Interrupted: a signal asked to stop; the epochs that are finished are saved.
         """
         settings, seed = self.config["training"], self.config["seed"]
+        # An error before any work; the steps ask again, as few clusters make smaller batches.
+        own_rows(settings["identities"] * settings["instances"], settings["virtual_batch"])
         self.restore(distributed.from_main(checkpoints.load, self.device))
         numbers = range(len(self.history), settings["epochs"])
         with checkpoints.on_signals():
@@ -150,9 +166,6 @@ class Trainer:
             return self.label(given, number, again, start)
 
         labels, self.cells, prototypes, means, row = distributed.from_main(label, self.device)
-        if starts:
-            state = distributed.from_main(self.network.state_dict, self.device)
-            self.network.load_state_dict(state)
         objective = Objective(self.config, *prototypes)
         monitor = StepMonitor(objective, means, labels, self.split)
         return Epoch(self.config, number, labels, objective, monitor, row)
@@ -224,28 +237,35 @@ class Trainer:
         settings, (height, width) = self.config["training"], self.split.images.shape[1:3]
         objective, title = epoch.objective, f"epoch {epoch.number + 1}: steps"
         batches = progress(epoch.batches(self.split.cameras), title, settings["iterations"])
-        steps = ((rows, VirtualBatch(len(rows), settings["virtual_batch"])) for rows in batches)
-        for (rows, batch), images in self.images.along(steps, lambda step: step[0][step[1].rows]):
+        steps = ((rows, own_rows(len(rows), settings["virtual_batch"])) for rows in batches)
+        for (rows, own), images in self.images.along(steps, lambda step: step[0][step[1]]):
             if checkpoints is not None:
                 checkpoints.stop_if_asked(epoch.number)
-            index, own = torch.from_numpy(rows).to(self.device, non_blocking=True), batch.rows
+            index = torch.from_numpy(rows).to(self.device, non_blocking=True)
             draws = self.augment.draw(len(rows), height, width, epoch.draws)
             cells = None if self.cells is None else self.cells[index[own]]
             images, cells = self.augment.apply(images, cells, draws[own])
-            output, cells = self.forward(images, batch), batch.gather(cells)
+            output = self.forward(images)
+            cells = None if cells is None else distributed.gather(cells)
             losses = objective.losses(output, cells, epoch.labels[index])
             self.optimizer.zero_grad()
-            batch.backward(losses[0], self.parameters)
+            losses[0].backward()
             self.optimizer.step()
             self.averaged.update_parameters(self.network)
             epoch.monitor.add(output, index)
             objective.update(output, epoch.labels[index])
             epoch.losses.append(losses.detach())
 
-    def forward(self, images: Tensor, batch: VirtualBatch) -> Output:
-        """The network's output of the whole `batch`, from this process's images (B,3,H,W)."""
+    def forward(self, images: Tensor) -> Output:
+        """The network's output of the whole batch, from this process's images (B,3,H,W); in several
+        processes without the pixel features, which no loss needs."""
         with autocast(self.device, self.precision):
-            return batch.forward(self.network, images)
+            output: Output = self.parallel(images)
+        if distributed.count() == 1:
+            return output
+        gather = distributed.gather
+        whole: list[Any] = [f if f is None else gather(f) for f in output._replace(pixels=None)]
+        return Output(*whole)
 
 
 def train(

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from multiprocessing import get_context
@@ -15,6 +16,7 @@ from trained_runs import KEY, untimed
 
 from scwm.core import distributed
 from scwm.core.config import Config
+from scwm.core.errors import Interrupted, ScwmError
 from scwm.data.store import StoreSplit
 from scwm.method.objective import Objective
 from scwm.models import Network
@@ -26,7 +28,8 @@ CPU = torch.device("cpu")
 
 
 def in_processes(count: int, work: Callable[..., Any], *arguments: Any) -> list[int | None]:
-    """Call ``work(*arguments)`` in `count` processes that train together; their exit codes."""
+    """Call ``work(*arguments)`` in `count` processes that train together; their exit codes: 75 of
+    a stopped one, 3 of one that lost another."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -35,8 +38,15 @@ def in_processes(count: int, work: Callable[..., Any], *arguments: Any) -> list[
         torch.set_num_threads(1)
         os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(count)}
         os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-        with distributed.together(CPU):
-            work(*arguments)
+        try:
+            with distributed.together(CPU):
+                work(*arguments)
+        except Interrupted:
+            sys.exit(75)
+        except ScwmError as error:
+            if "Another process of this training was lost" in str(error):
+                sys.exit(3)
+            raise
 
     members = [get_context("fork").Process(target=member, args=(rank,)) for rank in range(count)]
     for process in members:

@@ -12,7 +12,6 @@ from sklearn.metrics import adjusted_rand_score
 from trained_runs import KEY
 
 from benchmarks import inputs
-from scwm.core import distributed
 from scwm.core.device import place
 from scwm.data.augment import Augment
 from scwm.evaluation.ranking import query_scores
@@ -97,12 +96,6 @@ def test_memory_is_that_of_the_cpu(strategy):
     here.update(features, labels, seen)
     there.update(*moved)
     torch.testing.assert_close(there.centroids.cpu(), here.centroids, atol=1e-5, rtol=0)
-
-
-def test_exact_sum_is_that_of_the_cpu_to_the_last_bit():
-    vectors = list(unit(5, 1000))
-    expected = distributed.exact_sum(vectors, 5)
-    assert torch.equal(distributed.exact_sum([v.to(GPU) for v in vectors], 5).cpu(), expected)
 
 
 def trained(config: dict[str, Any], store: Any, weights: Any, folder: Path) -> bytes:

@@ -100,13 +100,30 @@ class GhostBatchNorm(_BatchNorm):
         return output, torch.stack(seen)
 
 
-def normalise_in_groups(network: nn.Module, size: int) -> None:
-    """Replace every batch normalisation in `network` by a `GhostBatchNorm` of groups of `size`."""
+def normalise_in_groups(network: nn.Module, images: int, virtual_batch: int) -> None:
+    """Make the batch normalisations in `network` those of virtual batches, in place.
+
+    The whole batch of one process is left to the layers that are there. That of several takes
+    torch's SyncBatchNorm on GPUs, which has no CPU version.
+
+    Args:
+        network: on its device.
+        images: in the batch of all processes.
+        virtual_batch: images a group; 0 = the whole batch.
+    """
+    several, whole = distributed.count() > 1, not 0 < virtual_batch < images
+    if whole and several and next(network.parameters()).is_cuda:
+        nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    elif several or not whole:
+        _replace(network, 0 if whole else virtual_batch)
+
+
+def _replace(network: nn.Module, size: int) -> None:
     for name, child in network.named_children():
         if isinstance(child, _BatchNorm):
             setattr(network, name, GhostBatchNorm(child, size))
         else:
-            normalise_in_groups(child, size)
+            _replace(child, size)
 
 
 @contextmanager

@@ -80,14 +80,15 @@ class Trainer:
     def parallel(self) -> nn.Module:
         """The network as the steps run it: batch normalisation over virtual batches, gradients
         averaged over processes. Made at the first step, from the first process's weights."""
-        settings, several = self.config["training"], distributed.count() > 1
-        batch, size = settings["identities"] * settings["instances"], settings["virtual_batch"]
-        whole = not 0 < size < batch
-        if whole and several and self.device.type == "cuda":
-            nn.SyncBatchNorm.convert_sync_batchnorm(self.network)
-        elif several or not whole:
-            normalise_in_groups(self.network, 0 if whole else size)
+        normalise_in_groups(self.network, *self.batch)
+        several = distributed.count() > 1
         return DistributedDataParallel(self.network) if several else self.network
+
+    @property
+    def batch(self) -> tuple[int, int]:
+        """Images in the batch of all processes, and in a virtual batch."""
+        settings = self.config["training"]
+        return settings["identities"] * settings["instances"], settings["virtual_batch"]
 
     def run(self, checkpoints: Checkpoints) -> None:
         """Train to the last epoch, from the newest checkpoint if there is one.
@@ -96,8 +97,7 @@ class Trainer:
             Interrupted: a signal asked to stop; the epochs that are finished are saved.
         """
         settings, seed = self.config["training"], self.config["seed"]
-        # An error before any work; the steps ask again, as few clusters make smaller batches.
-        own_rows(settings["identities"] * settings["instances"], settings["virtual_batch"])
+        own_rows(*self.batch)  # an error before any work; few clusters make smaller batches later
         self.restore(distributed.from_main(checkpoints.load, self.device))
         numbers = range(len(self.history), settings["epochs"])
         with checkpoints.on_signals():

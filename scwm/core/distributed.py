@@ -77,8 +77,10 @@ def is_main() -> bool:
 
 
 def shares(total: int) -> list[slice]:
-    """Consecutive parts of `total` things, one a process, as equal as can be; the first process
-    has one where there are any."""
+    """Split `total` items into consecutive shares, one per process, as equal as possible.
+
+    The first process has an item if there are any.
+    """
     edges = [-(-total * number // count()) for number in range(count() + 1)]
     return [slice(*pair) for pair in pairwise(edges)]
 
@@ -110,12 +112,13 @@ def from_main(make: Callable[[], Any], device: torch.device) -> Any:
 
 
 def to_main(own: Tensor, sizes: list[int]) -> Tensor:
-    """The rows of all processes one after the other, in the first process, stored in the order of
-    `own`; elsewhere `own`.
+    """Join the rows of all processes in the first process, stored in the order of `own`.
+
+    The other processes return `own`.
 
     Args:
         own: (n,…), rows of this process.
-        sizes: how many each has.
+        sizes: number of rows of each process.
     """
     if not is_main():
         if len(own):

@@ -105,11 +105,12 @@ class Objective(nn.Module):
 def start_prototypes(
     config: Config, embedding: Embedding, labels: Tensor
 ) -> tuple[Tensor, Tensor | None]:
-    """Prototypes of the global memory and of the parts' at the start of an epoch: the clusters'
-    mean features.
+    """Compute the prototypes of the global memory and of the parts' memory for an epoch.
+
+    They are the mean features of the clusters.
 
     Args:
-        config: of the run.
+        config: config of the run.
         embedding: features of the N training images.
         labels: (N,) pseudo identities, -1 = unclustered.
 

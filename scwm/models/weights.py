@@ -13,6 +13,7 @@ from torch import Tensor
 
 from scwm.core.errors import ScwmError
 from scwm.core.plugins import BACKBONES
+from scwm.core.progress import is_shown
 
 
 def get_weights(backbone: str, source: str, out: Path) -> None:
@@ -64,7 +65,7 @@ def torchvision_weights(name: str) -> dict[str, Tensor]:
     try:
         weights = torchvision.models.get_weight(name)
         state: dict[str, Tensor] = weights.get_state_dict(
-            progress=True, check_hash=True, weights_only=True
+            progress=is_shown(), check_hash=True, weights_only=True
         )
         return state
     except (OSError, RuntimeError) as error:  # no network; a file of another hash

@@ -1,9 +1,9 @@
 """Checkpoints at epoch ends that survive a kill, and the signals that stop a training."""
 
 import hashlib
+import logging
 import signal
 import threading
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,6 +18,8 @@ from scwm.core.errors import Interrupted, ScwmError
 from scwm.core.files import file_hash, save_atomically
 from scwm.core.sources import PACKAGE, sources
 
+logger = logging.getLogger(__name__)
+
 TRAINER = "training/trainer.py"
 _SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
@@ -25,8 +27,11 @@ Key = dict[str, Any]
 
 
 def training_key(config: Config, data_hash: str, weights_hash: str) -> Key:
-    """What a checkpoint belongs to: the config, the images, the starting weights, and each source
-    file that the training of this config depends on."""
+    """Build the key that a checkpoint must match.
+
+    It holds the config, the images, the starting weights, and each source file that the training of
+    this config depends on.
+    """
     key = {f"config {name}": value for name, value in flatten(config)}
     for file in sources([TRAINER, *named_modules(config)]):
         key[f"code {file}"] = file_hash(PACKAGE / file)[:12]
@@ -54,8 +59,10 @@ class Checkpoints:
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
-        """While inside, a request to stop is kept in `signal` until `stop_if_asked`; a second one
-        stops at once. Signals reach the main thread only."""
+        """Keep a request to stop in `signal` until `stop_if_asked`; a second request stops at once.
+
+        Only the main thread receives signals.
+        """
 
         def note(number: int, frame: FrameType | None) -> None:
             if self.signal is not None:
@@ -114,7 +121,7 @@ class Checkpoints:
                     payload = torch.load(path, map_location="cpu", weights_only=True)
                     key, state = payload["key"], payload["state"]
                 except Exception as error:
-                    warnings.warn(f"Damaged checkpoint {path} removed: {error}", stacklevel=2)
+                    logger.warning("Damaged checkpoint %s removed: %s", path, error)
                     path.unlink()  # else the next save would put it in the good one's place
                 else:
                     self._check(key)

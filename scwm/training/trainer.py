@@ -78,8 +78,10 @@ class Trainer:
 
     @cached_property
     def parallel(self) -> nn.Module:
-        """The network as the steps run it: batch normalisation over virtual batches, gradients
-        averaged over processes. Made at the first step, from the first process's weights."""
+        """The network of the steps, made at the first step from the first process's weights.
+
+        It normalises over virtual batches and averages gradients over processes.
+        """
         normalise_in_groups(self.network, *self.batch)
         several = distributed.count() > 1
         return DistributedDataParallel(self.network) if several else self.network
@@ -139,8 +141,10 @@ class Trainer:
 
     @torch.no_grad()
     def start_neck(self, sample: int = 1024) -> None:
-        """Start the global neck's running statistics from training images (ours): the first
-        pseudo labels and memory then hold features as the first steps will see them."""
+        """Start the global neck's running statistics from training images (ours).
+
+        The first pseudo labels and memory then hold the features that the first steps see.
+        """
         chance = numpy_generator(self.config["seed"], "neck")
         rows = chance.permutation(len(self.images))[:sample]
         self.network.eval()
@@ -151,8 +155,11 @@ class Trainer:
                     self.network(self.augment.normalise(self.images[group]))
 
     def start_epoch(self, number: int) -> Epoch:
-        """Features, pseudo labels, part labels and memories of an epoch, from 0. All processes
-        compute the features, the first one the rest: a label that differs would part them."""
+        """Compute features, pseudo labels, part labels and memories of an epoch, from 0.
+
+        All processes compute the features. The first process computes the rest, because different
+        labels would separate the processes.
+        """
         start = time.perf_counter()
         evaluation = self.config["evaluation"]["batch"]
         every = self.config["parsing"]["every"]
@@ -173,12 +180,13 @@ class Trainer:
     def label(
         self, embedding: Embedding, number: int, again: bool, start: float
     ) -> tuple[Any, ...]:
-        """Pseudo identities and part labels of an epoch, the means of both and of the true
-        identities, and the first cells of the epoch's row.
+        """Compute pseudo identities and part labels of an epoch, and means of their features.
+
+        Returns also the means of the true identities and the first cells of the epoch's row.
 
         Args:
-            embedding: of the training images.
-            number: of the epoch.
+            embedding: features of the training images.
+            number: number of the epoch.
             again: find the part labels again.
             start: time on the clock when the features were asked for.
         """
@@ -200,8 +208,10 @@ class Trainer:
 
     @torch.no_grad()
     def start_parts(self, embedding: Embedding) -> Embedding:
-        """The embedding with part features worth clustering, before the first step: the part
-        classifier starts from the parts found within clusters of the global feature."""
+        """Initialise the part classifier before the first step, and compute part features.
+
+        The classifier starts from the parts found within clusters of the global feature.
+        """
         if isinstance(self.network.head, PartHead):
             assert embedding.pixels is not None
             labels = label_images(self.config, embedding, self.split.ids, "global")
@@ -211,8 +221,10 @@ class Trainer:
         return self.reread_parts(embedding)
 
     def reread_parts(self, embedding: Embedding) -> Embedding:
-        """The embedding with part features of the current head on the kept pixel features; the
-        part necks' running statistics start from them."""
+        """Compute part features of the current head from the pixel features.
+
+        The running statistics of the part necks start from them.
+        """
         pixels, whole = embedding.pixels, embedding.global_feature
         assert pixels is not None
         step = group_size(len(whole), self.config["evaluation"]["batch"])
@@ -257,8 +269,10 @@ class Trainer:
             epoch.losses.append(losses.detach())
 
     def forward(self, images: Tensor) -> Output:
-        """The network's output of the whole batch, from this process's images (B,3,H,W); in several
-        processes without the pixel features, which no loss needs."""
+        """Compute the network's output of the whole batch, from this process's images (B,3,H,W).
+
+        With several processes the output has no pixel features, which no loss needs.
+        """
         with autocast(self.device, self.precision):
             output: Output = self.parallel(images)
         if distributed.count() == 1:

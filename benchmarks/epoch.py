@@ -22,7 +22,8 @@ import torch
 from matplotlib.figure import Figure
 
 from scwm.core.allocator import keep_freed_memory
-from scwm.core.config import CONFIG_DIR, read_yaml, resolve_config
+from scwm.core.config import resolve_config
+from scwm.core.yaml_files import CONFIG_DIR, read_yaml
 from scwm.data.store import ImageStore
 from scwm.evaluation.monitor import StepMonitor
 from scwm.method.objective import Objective

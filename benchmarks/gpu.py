@@ -23,8 +23,9 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks import inputs
 from benchmarks.training_step import prepared
-from scwm.core.config import CONFIG_DIR, merge, read_yaml
+from scwm.core.config import changed, merge
 from scwm.core.provenance import describe_machine, peak_gpu_memory_mib
+from scwm.core.yaml_files import CONFIG_DIR, read_yaml
 from scwm.data.store import StoreSplit
 from scwm.method.pseudo_labels import pseudo_labels
 from scwm.models import embedding as inference
@@ -96,7 +97,8 @@ def throughput(settings: dict[str, Any], images: int, steps: int) -> Iterator[di
         with only(channels_last, resident):
             trainer, epoch = prepared("scwm", wanted, images, steps)
             seconds = seconds_of(trainer, epoch)
-            trainer.config["training"]["iterations"] = max(1, steps // 3)  # every event is kept
+            fewer = {"iterations": max(1, steps // 3)}  # every event is kept
+            epoch.config = trainer.config = changed(trainer.config, {"training": fewer})
             busy = busy_share(trainer, again(epoch, 2))
         batch = wanted["training"]["identities"] * wanted["training"]["instances"]
         yield {
@@ -113,7 +115,6 @@ def first_epoch(settings: dict[str, Any], images: int) -> dict[str, Any]:
     given, so that random images have clusters. Pseudo labels are found for features of the
     benchmarks' own, with the structure of real ones."""
     trainer, _ = prepared("scwm", settings, images, 1)
-    trainer.config["training"]["iterations"] = settings["training"]["iterations"]
     ids = np.asarray(inputs.identities(images))
     split = trainer.split
     trainer.split = StoreSplit(split.images, ids, split.cameras, split.paths)
@@ -122,7 +123,11 @@ def first_epoch(settings: dict[str, Any], images: int) -> dict[str, Any]:
     start = time.perf_counter()
     pseudo_labels(features)
     seconds = {"pseudo_labels": time.perf_counter() - start}
-    trainer.config["pseudo_labels"]["source"] = "truth"
+    given = {
+        "training": {"iterations": settings["training"]["iterations"]},
+        "pseudo_labels": {"source": "truth"},
+    }
+    trainer.config = changed(trainer.config, given)
     epoch = trainer.start_epoch(0)
     seconds |= {name: epoch.row[f"seconds_{name}"] for name in ("features", "parsing")}
     seconds["steps"] = seconds_of(trainer, epoch)

@@ -23,7 +23,8 @@ import torch
 from torch import Tensor
 
 from scwm.core.allocator import keep_freed_memory
-from scwm.core.config import CONFIG_DIR, read_yaml, resolve_config
+from scwm.core.config import resolve_config
+from scwm.core.yaml_files import CONFIG_DIR, read_yaml
 from scwm.data.layouts.market1501 import load
 from scwm.data.mannequins import PARTS, PRESETS, render
 from scwm.data.mannequins.protocol import choose, plan

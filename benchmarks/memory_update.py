@@ -20,7 +20,7 @@ from scwm.method.objective import Objective
 from scwm.models import Output
 from scwm.models.embedding import Embedding
 
-CLUSTERS, WIDTH, PARTS, CHANNELS = 751, 2048, 6, 256  # Market-1501, ResNet-50, config/base.yaml
+CLUSTERS, WIDTH, PARTS, CHANNELS = 751, 2048, 6, 256  # Market-1501, ResNet-50, the defaults
 INSTANCES, STEPS = 16, 100
 
 Data = tuple[Objective, list[tuple[Output, Tensor]]]
@@ -69,8 +69,8 @@ def reference(data: Data) -> dict[str, np.ndarray]:
             1 - float(feature @ whole[cluster])
             for feature, cluster in zip(output.global_feature, clusters, strict=True)
         ]
-        weights = [math.exp(difficulty / settings["global_tau"]) for difficulty in hard]
-        move(whole, output.global_feature, clusters, weights, settings["momentum"])
+        weights = [math.exp(difficulty / settings.global_tau) for difficulty in hard]
+        move(whole, output.global_feature, clusters, weights, settings.momentum)
         disagreement = []
         for image, cluster in enumerate(clusters):
             apart = [
@@ -81,10 +81,10 @@ def reference(data: Data) -> dict[str, np.ndarray]:
             disagreement.append(sum(apart) / max(len(apart), 1))
         for k in range(PARTS):
             weights = [
-                seen[image][k] * math.exp(-difficulty / settings["part_tau"])
+                seen[image][k] * math.exp(-difficulty / settings.part_tau)
                 for image, difficulty in enumerate(disagreement)
             ]
-            move(parts[k], output.part_features[:, k], clusters, weights, settings["momentum"])
+            move(parts[k], output.part_features[:, k], clusters, weights, settings.momentum)
     return _prototypes(objective)
 
 

@@ -14,7 +14,8 @@ import torch.nn.functional as F
 
 from benchmarks.harness import Stage
 from scwm.core.allocator import keep_freed_memory
-from scwm.core.config import CONFIG_DIR, read_yaml, resolve_config
+from scwm.core.config import changed, resolve_config
+from scwm.core.yaml_files import CONFIG_DIR, read_yaml
 from scwm.data.store import StoreSplit
 from scwm.evaluation.monitor import StepMonitor
 from scwm.method.objective import LOSSES, Objective
@@ -42,7 +43,7 @@ def prepared(
     config = resolve_config(method, "none", 0, settings)
     network = build_network(config, None)
     chance, generator = np.random.default_rng(0), torch.Generator().manual_seed(0)
-    height, width = config["model"]["image_size"]
+    height, width = config.model.image_size
     pixels = chance.integers(0, 256, (images, height, width, 3), dtype=np.uint8)
     ids = np.arange(images) % IDENTITIES
     split = StoreSplit(pixels, ids, ids, [str(i) for i in range(images)])
@@ -55,7 +56,7 @@ def prepared(
 
     embedding = Embedding(unit(images, network.backbone.channels[-1]))
     if network.parts:
-        parts = unit(images, network.parts, config["model"]["part_channels"])
+        parts = unit(images, network.parts, config.model.part_channels)
         seen = torch.rand(parts.shape[:2], generator=generator).to(trainer.device)
         embedding = Embedding(embedding.global_feature, parts, seen)
         masks = network(trainer.augment.normalise(trainer.images[slice(2)])).masks
@@ -64,10 +65,10 @@ def prepared(
         trainer.cells = cells.to(trainer.device, torch.uint8)
     objective = Objective.of(config, embedding, labels)
     monitor = StepMonitor.of(objective, embedding, labels, split)
-    config["training"]["iterations"] = 1
-    trainer.run_steps(Epoch(config, 0, labels, objective, monitor, {}))
-    config["training"]["iterations"] = count
-    return trainer, Epoch(config, 1, labels, objective, monitor, {})
+    trainer.config = changed(config, {"training": {"iterations": 1}})
+    trainer.run_steps(Epoch(trainer.config, 0, labels, objective, monitor, {}))
+    trainer.config = changed(config, {"training": {"iterations": count}})
+    return trainer, Epoch(trainer.config, 1, labels, objective, monitor, {})
 
 
 def ours(data: Data) -> float:

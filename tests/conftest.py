@@ -13,7 +13,8 @@ from torch import Tensor
 from trained_runs import KEY
 
 from scwm.cli.main import main
-from scwm.core.config import Config, merge, resolve_config
+from scwm.core.config import merge, resolve_config
+from scwm.core.settings import Config
 from scwm.data import ImageStore, build_store
 from scwm.data.augment import Augment
 from scwm.data.layouts.market1501 import load
@@ -104,7 +105,7 @@ def toy_weights(toy_store) -> dict[str, Tensor]:
 
 @pytest.fixture(scope="session")
 def tiny_settings() -> dict[str, Any]:
-    """What a run of a second on `toy_store` overrides of config/base.yaml."""
+    """What a run of a second on `toy_store` changes of the defaults."""
     return TINY
 
 

@@ -1,122 +1,82 @@
-"""Write docs/config.md from what decides: the rules, the base and the workflow's schema.
+"""Write docs/config.md and the schema of a benchmark's config from the models of the settings.
 
     python tools/config_reference.py
 
-Types and choices are those of `RULES` in scwm/core/config.py and of
-workflow/schemas/config.schema.yaml, defaults and meanings those of config/base.yaml (its
-comments) and of the schema.
+The models are those of scwm/core/settings.py. The schema is for editors and for Snakemake's
+catalogue; the workflow checks a config by the models themselves.
 """
 
-import re
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from scwm.core.config import RULES
+from scwm.core.checks import allowed
 from scwm.core.files import whole_file
-from scwm.core.plugins import Kind
+from scwm.core.settings import Benchmark, Config
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGE = ROOT / "docs/config.md"
-OF_A_RUN = {  # what a run's own config has beside config/base.yaml
-    "dataset": "the data set's name",
-    "method": "the method's name, or that of a variant, as `scwm@model.parts=4`",
-    "description": "of the method, for the tables",
-    "seed": "decides every draw",
-}
+PAGE, SCHEMA = ROOT / "docs/config.md", ROOT / "workflow/schemas/config.schema.yaml"
 HEAD = """\
 <!-- Written by tools/config_reference.py; a test compares. -->
 # Settings
 
-Two kinds of files: a *benchmark's* config says which runs there are and what they share; a *run's*
-config holds every setting that it was made with.
+There are two kinds of files: a *benchmark's* config says which runs there are and what they
+share; a *run's* config holds every setting that it was made with.
 
 ## A run's settings
 
-Defaults stand in [`config/base.yaml`](../config/base.yaml). Over them come the benchmark's
-`settings`, its `dataset_settings`, then the method's own (`config/methods/NAME.yaml`), then
-`--set key=value` of `scwm config`. An unknown key or a value out of range is an error that names
-it. Where each default comes from: [method](method.md#9-settings).
+A setting that nothing changes has its default. A benchmark's `settings` change it, then its
+`dataset_settings`, then the method (`config/methods/NAME.yaml`), then `--set key=value` of
+`scwm config`. An unknown key or a value out of range is an error that names it. Where each default
+comes from: [method](method.md#9-settings).
 """
 BENCHMARK = """
 ## A benchmark's config
 
-`snakemake` reads `config/config.yaml`, the embedded benchmark's; `--configfile FILE` reads another,
-`--config key=value` replaces single keys ([workflow](workflow.md)). The schema is
-[`config.schema.yaml`](../workflow/schemas/config.schema.yaml).
+`snakemake` reads `config/config.yaml`, the embedded benchmark's. `--configfile FILE` reads another
+file: one with `datasets`, `methods` and `seeds` stands by itself, and one that lacks any of the
+three changes `config/config.yaml`. `--config key=value` replaces single keys
+([workflow](workflow.md)).
 """
-LINE = re.compile(
-    r"(?P<indent> *)(?P<key>\w+):(?: +(?P<value>[^#\s][^#]*?))?(?: +# (?P<meaning>.*))?"
-)
-
-
-PLAIN = {str: "text", bool: "`true`, `false`", list: "two integers, 32 to 4,096"}
-SECTIONS = "sections and their settings"
-
-
-def base_settings(text: str) -> dict[str, tuple[str, str]]:
-    """Key -> its value as written, and its comment, for each setting of config/base.yaml."""
-    found, section = {}, ""
-    for line in filter(None, map(LINE.fullmatch, text.splitlines())):
-        if not line["indent"]:
-            section = f"{line['key']}."
-        if line["value"]:
-            key = section + line["key"] if line["indent"] else line["key"]
-            found[key] = (line["value"], line["meaning"] or "")
-    return found
-
-
-def allowed(rule: Any) -> str:
-    """What a rule of `RULES` allows."""
-    if isinstance(rule, Kind):  # the names are not listed: a new one changes no other file
-        return "`true`, `false`, name" if rule.default else "name"
-    if isinstance(rule, type):
-        return PLAIN[rule]
-    if all(isinstance(choice, str) for choice in rule):
-        return _choices(rule)
-    kind, low, high = rule
-    return f"{'integer' if kind is int else 'number'}, {_number(low)} to {_number(high)}"
-
-
-def of_schema(spec: dict[str, Any], schema: dict[str, Any]) -> str:
-    """What a part of the schema allows."""
-    if reference := spec.get("$ref"):
-        name = reference.removeprefix("#/$defs/")
-        return SECTIONS if name == "settings" else of_schema(schema["$defs"][name], schema)
-    if spec["type"] == "array":
-        return f"list: {of_schema(spec['items'], schema)}"
-    if spec["type"] == "object":
-        return "mapping"
-    names = {"string": "name", "boolean": PLAIN[bool]}
-    least = f" from {spec['minimum']}" if "minimum" in spec else ""
-    return names.get(spec["type"], spec["type"]) + least
 
 
 def page() -> str:
     """The whole of docs/config.md."""
-    base = base_settings((ROOT / "config/base.yaml").read_text())
-    rows: dict[str, list[tuple[str, ...]]] = {}
-    for key, rule in RULES.items():
-        default, meaning = base[key] if key in base else ("", OF_A_RUN[key])
-        section, _, name = key.rpartition(".")
-        row = (f"`{name}`", allowed(rule), default and f"`{default}`", _meaning(meaning, rule))
-        rows.setdefault(section, []).append(row)
-    tables = [
-        f"\n### `{section}`\n\n{_table(rows)}" if section else f"\n{_table(rows)}"
-        for section, rows in rows.items()
-    ]
-    schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
-    keys = [
-        (
-            f"`{key}`",
-            of_schema(spec, schema),
-            "needed" if key in schema["required"] else f"`{yaml_text(spec['default'])}`",
-            spec["description"],
-        )
-        for key, spec in schema["properties"].items()
-    ]
-    return HEAD + "".join(tables) + BENCHMARK + "\n" + _table(keys)
+    run, benchmark = Config.model_json_schema(), Benchmark.model_json_schema()
+    sections = {key: spec for key, spec in run["properties"].items() if "$ref" in spec}
+    single = {key: spec for key, spec in run["properties"].items() if key not in sections}
+    tables = ["\n", table({**run, "properties": single}, run)]
+    for name, spec in sections.items():
+        section = run["$defs"][spec["$ref"].rpartition("/")[2]]
+        tables.append(f"\n### `{name}`\n\n{section['description']}\n\n{table(section, run)}")
+    return HEAD + "".join(tables) + BENCHMARK + "\n" + table(benchmark, benchmark)
+
+
+def table(spec: dict[str, Any], schema: dict[str, Any]) -> str:
+    """The keys of one part of a schema, a row each."""
+    lines: list[tuple[str, ...]] = [("key", "type", "default", "meaning"), ("---",) * 4]
+    for key, own in spec["properties"].items():
+        default = yaml_text(own.get("default", {}))
+        kind = allowed(own, schema).removeprefix("an ").removeprefix("a ")
+        value = "needed" if key in spec.get("required", ()) else f"`{default}`"
+        lines.append((f"`{key}`", kind, value, own["description"]))
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def schema() -> str:
+    """The whole of the schema's file."""
+    content = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    content |= untitled(Benchmark.model_json_schema())
+    head = "# Written by tools/config_reference.py; a test compares.\n"
+    return head + yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=100)
+
+
+def untitled(value: Any) -> Any:
+    """A schema without its titles, which repeat the keys."""
+    if isinstance(value, dict):
+        return {k: untitled(v) for k, v in value.items() if k != "title" or isinstance(v, dict)}
+    return [untitled(inner) for inner in value] if isinstance(value, list) else value
 
 
 def yaml_text(value: Any) -> str:
@@ -124,28 +84,7 @@ def yaml_text(value: Any) -> str:
     return yaml.safe_dump(value, default_flow_style=True).split("\n")[0]
 
 
-def _choices(names: Any) -> str:
-    return ", ".join(f"`{name}`" for name in names)
-
-
-def _number(value: float) -> str:
-    return f"{int(value):,}" if value == int(value) else f"{value:g}"
-
-
-def _meaning(comment: str, rule: Any) -> str:
-    """A comment without the bare choices, which have a column of their own."""
-    known = ("true", "false") if isinstance(rule, Kind) else rule if isinstance(rule, tuple) else ()
-    *choices, last = comment.split(" | ")
-    first, _, rest = last.partition("; ")
-    last = rest if first in known else last
-    return "; ".join(filter(None, [*(text for text in choices if text not in known), last]))
-
-
-def _table(rows: list[tuple[str, ...]]) -> str:
-    lines = [("key", "type", "default", "meaning"), ("---",) * 4, *rows]
-    return "".join(f"| {' | '.join(line)} |\n".replace("|  |", "| |") for line in lines)
-
-
 if __name__ == "__main__":
-    with whole_file(PAGE) as beside:
-        beside.write_text(page())
+    for path, text in ((PAGE, page()), (SCHEMA, schema())):
+        with whole_file(path) as beside:
+            beside.write_text(text)

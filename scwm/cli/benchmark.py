@@ -8,10 +8,13 @@ import subprocess
 import sys
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from scwm.cli.options import Parsers, command, verbosity
 from scwm.core.errors import Interrupted, ScwmError
+
+if TYPE_CHECKING:
+    from scwm.core.settings import Benchmark, Config
 
 logger = logging.getLogger(__name__)
 
@@ -39,47 +42,43 @@ def benchmark(options: argparse.Namespace) -> None:
     """`scwm benchmark`: every data set, method and seed; finished runs are kept.
 
     Raises:
-        ScwmError: the config names no data sets, methods or seeds.
+        ScwmError: the config of the benchmark or of a run is not valid.
     """
-    from scwm.core.config import merge, parse_assignments, read_yaml
+    from scwm.core.config import (
+        load_benchmark,
+        merge,
+        overrides_of,
+        parse_assignments,
+        plain,
+        resolve_config,
+    )
 
-    content, assigned = read_yaml(options.config), parse_assignments(options.set)
-    if missing := {"datasets", "methods", "seeds"} - content.keys():
-        raise ScwmError(
-            f"No {', '.join(sorted(missing))}.", options.config, "give a config with it"
-        )
-    if content.get("gpu"):
+    content, assigned = load_benchmark(options.config), parse_assignments(options.set)
+    if content.gpu:
         os.environ["SCWM_DEVICE"] = "cuda"  # without a GPU an error, not days on a CPU
-    for dataset, seed, method in product(*(content[k] for k in ("datasets", "seeds", "methods"))):
-        settings = content.get("settings", {})
-        for over in (content.get("dataset_settings", {}).get(dataset, {}), assigned):
-            settings = merge(settings, over)
-        run = options.results / "runs" / dataset / method / f"seed{seed}"
-        _run(run, settings, content, options)
+    for dataset, seed, method in product(content.datasets, content.seeds, content.methods):
+        settings = merge(overrides_of(plain(content), dataset), assigned)
+        config = resolve_config(method, dataset, seed, settings)
+        _run(options.results / "runs" / dataset / method / f"seed{seed}", config, content, options)
 
 
-def _run(
-    run: Path, settings: dict[str, Any], content: dict[str, Any], options: argparse.Namespace
-) -> None:
-    """Make one run, ``…/dataset/method/seedN``, unless it exists."""
-    from scwm.core.config import config_hash, resolve_config, write_yaml
+def _run(run: Path, config: "Config", content: "Benchmark", options: argparse.Namespace) -> None:
+    """Make one run unless it exists."""
+    from scwm.core.config import config_hash, write_yaml
     from scwm.core.files import read_json
 
-    dataset, method, seed = run.parts[-3], run.parts[-2], int(run.name.removeprefix("seed"))
-    config = resolve_config(method, dataset, seed, settings)
-    record = run / "provenance.json"
+    dataset, record = config.dataset, run / "provenance.json"
     if read_json(record).get("config_hash") != config_hash(config):
         record.unlink(missing_ok=True)
         write_yaml(config, run / "config.yaml")
-        source = content.get("sources", {}).get(dataset)
-        store = _store(dataset, config["model"]["image_size"], source)
-        backbone, wanted = config["model"]["backbone"], config["model"]["weights"]
+        store = _store(dataset, config.model.image_size, content.sources.get(dataset))
+        backbone, wanted = config.model.backbone, config.model.weights
         weights = options.weights
         if weights is None and wanted != "none":
             weights = Path(f"data/weights/{backbone}-{wanted}.pt")
             if not weights.exists():
                 _scwm("weights", backbone, wanted, "--out", str(weights))
-        processes, gpus = content.get("processes", 1), int(content.get("gpu", False))
+        processes, gpus = content.processes, int(content.gpu)
         train = ["--", "train", str(run), "--store", str(store)]
         train += ["--weights", str(weights)] if weights and wanted != "none" else []
         _scwm("launch", f"--processes={processes}", f"--gpus={gpus * processes}", *train)

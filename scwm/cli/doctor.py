@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from scwm.core.config import CONFIG_DIR
+from scwm.core.yaml_files import CONFIG_DIR
 
 GIB = 1 << 30
 DISK, MEMORY = 5, 4  # GiB that the embedded benchmark needs
@@ -166,5 +166,5 @@ def _data() -> Iterator[Check]:
         here = place != "not here"
         variable = f"set {entry.env}=PATH (archive or folder); see `scwm data card {name}`"
         yield Check(f"data {name}", "ok" if here else "optional", place, "" if here else variable)
-    if not (CONFIG_DIR / "base.yaml").is_file():
+    if not (CONFIG_DIR / "methods").is_dir():
         yield Check("config", "missing", str(CONFIG_DIR), "run from a checkout: pip install -e .")

@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scwm.cli.options import Parsers, command, json_option, open_run, print_json
-from scwm.core.config import FEATURES
 from scwm.core.errors import ScwmError
 
 if TYPE_CHECKING:
+    from scwm.core.settings import Feature
     from scwm.inference.api import Model
     from scwm.inference.features import CropFeatures
 
 logger = logging.getLogger(__name__)
 
 RUN = "results/runs/mannequins/scwm/seed0"
+FEATURES: tuple["Feature", ...] = ("global", "parts", "both")
 CROPS = "files, and folders with their subfolders"
 
 

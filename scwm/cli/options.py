@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 Parsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 if TYPE_CHECKING:
-    from scwm.core.config import Config
+    from scwm.core.settings import Config
     from scwm.data import ImageStore
 
 
@@ -83,8 +83,8 @@ def open_run(run: Path, store: Path) -> tuple["Config", "ImageStore"]:
 
     config, images = load_config(run / "config.yaml"), ImageStore(store)
     for key, wanted, found in (
-        ("dataset", config["dataset"], images.info["dataset"]),
-        ("model.image_size", config["model"]["image_size"], images.info["image_size"]),
+        ("dataset", config.dataset, images.info["dataset"]),
+        ("model.image_size", config.model.image_size, images.info["image_size"]),
     ):
         if wanted != found:
             raise ScwmError(

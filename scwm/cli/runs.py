@@ -90,13 +90,7 @@ def config(options: argparse.Namespace) -> None:
     Raises:
         ScwmError: a value is not valid, or names another run.
     """
-    from scwm.core.config import (
-        merge,
-        parse_assignments,
-        resolve_config,
-        validate,
-        write_yaml,
-    )
+    from scwm.core.config import changed, parse_assignments, resolve_config, write_yaml
 
     try:
         overrides = json.loads(options.overrides)
@@ -108,9 +102,7 @@ def config(options: argparse.Namespace) -> None:
     for key in ("method", "dataset", "seed"):  # the run would have a wrong name
         if key in assigned:
             raise ScwmError(f"--set cannot change the {key}.", f"--set {key}", f"use --{key}")
-    config = merge(config, assigned)
-    validate(config, "--set")
-    write_yaml(config, options.out)
+    write_yaml(changed(config, assigned, "--set"), options.out)
 
 
 def train(options: argparse.Namespace) -> None:
@@ -136,7 +128,7 @@ def _train(options: argparse.Namespace) -> None:
     allocator.keep_freed_memory()
     start = time.perf_counter()
     config, store = open_run(options.run, options.store)
-    wanted = config["model"]["weights"]
+    wanted = config.model.weights
     if wanted != "none" and not options.weights:
         raise ScwmError(
             f"model.weights is {wanted}, but no file was given.",
@@ -148,7 +140,7 @@ def _train(options: argparse.Namespace) -> None:
     data_hash = store.info["content_hash"]
     record = provenance.describe_run(config, data_hash, weights_hash)
     config = resolve_precision(config, default_device())
-    record["precision"] = config["training"]["precision"]
+    record["precision"] = config.training.precision
     history, written = options.run / "history.csv", options.run / "train.json"
     state = Path(".scwm/state", state_name(config, options.run))
     lock = Lock(state.with_name(f"{state.name}.lock"))

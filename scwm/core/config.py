@@ -1,95 +1,37 @@
-"""The resolved configuration of one run: base, method and overrides merged, checked, hashed."""
+"""Merge and check the config of a run, from defaults, benchmark, method and assignments."""
 
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from scwm.core import plugins as named
+from scwm.core.checks import checked, lacking
 from scwm.core.errors import ScwmError, suggest
 from scwm.core.files import whole_file
+from scwm.core.plugins import NAME, Kind
+from scwm.core.settings import Benchmark, Config, Section
+from scwm.core.yaml_files import CONFIG_DIR, parse_yaml, read_yaml
 
-_PACKAGE = Path(__file__).resolve().parents[1]
-_CHECKOUT, _INSTALLED = _PACKAGE.parent / "config", _PACKAGE / "_config"
-CONFIG_DIR = _CHECKOUT if (_CHECKOUT / "base.yaml").is_file() else _INSTALLED
-Config = dict[str, Any]
-NUMBER = (int, float)
-FEATURES = ("global", "parts", "both")
-NAME = re.compile(r"[a-z0-9_]+")  # of a data set or method: it becomes a folder's name
-VARIANT = re.compile(r"([a-z0-9_]+)@([a-z0-9_]+\.[a-z0-9_]+)=([A-Za-z0-9_.+-]+)")
-
-Range = tuple[type | tuple[type, ...], float, float]
-
-# key path -> allowed values: a tuple of choices, a kind of modules, or (types, lowest, highest).
-RULES: dict[str, tuple[str, ...] | Range | type | named.Kind] = {
-    "dataset": str,
-    "method": str,
-    "description": str,
-    "seed": (int, 0, 2**31 - 1),
-    "kind": ("trained", "untrained", "random_features", "colour_histogram"),
-    "model.backbone": named.BACKBONES,
-    "model.weights": str,
-    "model.batch_norm": ("batch", "frozen"),
-    "model.pooling": ("gem", "average"),
-    "model.image_size": list,
-    "model.parts": (int, 0, 32),
-    "model.part_source": ("parsed", "stripes"),
-    "model.part_channels": (int, 1, 4096),
-    "pseudo_labels.source": ("clusters", "truth"),
-    "pseudo_labels.feature": FEATURES,
-    "pseudo_labels.k1": (int, 2, 1000),
-    "pseudo_labels.k2": (int, 1, 1000),
-    "pseudo_labels.eps": (NUMBER, 0.001, 0.999),
-    "pseudo_labels.min_samples": (int, 1, 1000),
-    "parsing.foreground_correction": named.FOREGROUND_CORRECTIONS,
-    "parsing.space_correction": named.SPACE_CORRECTIONS,
-    "parsing.every": (int, 0, 10**6),
-    "memory.momentum": (NUMBER, 0, 1),
-    "memory.temperature": (NUMBER, 1e-4, 100),
-    "memory.global_strategy": named.STRATEGIES,
-    "memory.part_strategy": named.STRATEGIES,
-    "memory.global_tau": (NUMBER, 1e-4, 1e6),
-    "memory.part_tau": (NUMBER, 1e-4, 1e6),
-    "losses.part": (NUMBER, 0, 1e6),
-    "losses.parsing": (NUMBER, 0, 1e6),
-    "losses.diversity": (NUMBER, 0, 1e6),
-    "losses.separation": (NUMBER, 0, 1e6),
-    "losses.separation_margin": (NUMBER, -1, 1),
-    "training.epochs": (int, 1, 10**6),
-    "training.iterations": (int, 1, 10**9),
-    "training.identities": (int, 2, 10**5),
-    "training.instances": (int, 1, 10**5),
-    "training.sampler": ("identities", "identities_and_cameras"),
-    "training.learning_rate": (NUMBER, 0, 10),
-    "training.weight_decay": (NUMBER, 0, 10),
-    "training.decay_every": (int, 0, 10**6),
-    "training.decay": (NUMBER, 0, 1),
-    "training.average": (NUMBER, 0, 1),
-    "training.virtual_batch": (int, 0, 10**6),
-    "training.precision": ("auto", "float32", "tf32", "bfloat16"),
-    "training.deterministic": bool,
-    "augment.flip": (NUMBER, 0, 1),
-    "augment.pad": (int, 0, 10**4),
-    "augment.erase": (NUMBER, 0, 1),
-    "evaluation.feature": FEATURES,
-    "evaluation.batch": (int, 1, 10**6),
-    "evaluation.precision": ("float32", "tf32", "bfloat16"),
-}
+VARIANT = re.compile(rf"({NAME})@({NAME}\.{NAME})=([A-Za-z0-9_.+-]+)")
+WHOLE = ("datasets", "methods", "seeds")  # what a benchmark's file that stands by itself names
+TYPED = ("seeds", "settings", "dataset_settings")  # the others are texts, or Snakemake reads them
 
 
 def method_names() -> list[str]:
-    """Names of every method and control that has a file in config/methods."""
+    """List every method and control that has a file in config/methods."""
     return sorted(path.stem for path in (CONFIG_DIR / "methods").glob("*.yaml"))
 
 
 def split_variant(method: str) -> tuple[str, str, str]:
-    """A variant's method, setting and value: ``scwm@model.parts=4`` is `scwm` with one setting
-    changed. Setting and value of a plain method are empty."""
+    """Split the name of a variant, as ``scwm@model.parts=4``, into method, setting and value.
+
+    Setting and value of a plain method are empty.
+    """
     found = VARIANT.fullmatch(method)
     return (found[1], found[2], found[3]) if found else (method, "", "")
 
@@ -97,7 +39,7 @@ def split_variant(method: str) -> tuple[str, str, str]:
 def resolve_config(
     method: str, dataset: str, seed: int, overrides: Mapping[str, Any] | None = None
 ) -> Config:
-    """Merge base < overrides < method, so that a method's own difference always holds.
+    """Merge defaults, overrides and method, in this order: a method's own values always win.
 
     Args:
         method: a name of `method_names`, or a variant of it (see `split_variant`).
@@ -106,10 +48,10 @@ def resolve_config(
     Raises:
         ScwmError: unknown method, unknown key, or a value out of its range.
     """
-    plain, key, value = split_variant(method)
-    if plain not in method_names():
+    plain_name, key, value = split_variant(method)
+    if plain_name not in method_names():
         raise ScwmError(
-            f"Unknown method '{plain}'.{suggest(plain, method_names())}",
+            f"Unknown method '{plain_name}'.{suggest(plain_name, method_names())}",
             CONFIG_DIR / "methods",
             "choose one of: " + ", ".join(method_names()),
         )
@@ -119,70 +61,90 @@ def resolve_config(
             "overrides",
             'give sections and their values: {"training": {"epochs": 5}}',
         )
-    base = read_yaml(CONFIG_DIR / "base.yaml")
-    own = read_yaml(CONFIG_DIR / "methods" / f"{plain}.yaml")
+    own = read_yaml(CONFIG_DIR / "methods" / f"{plain_name}.yaml")
     if key:
-        changed = f"{key}={value}"
-        own = merge(own, {**parse_assignments([changed]), "description": f"{plain}, {changed}"})
+        changes = f"{key}={value}"
+        own = merge(
+            own, {**parse_assignments([changes]), "description": f"{plain_name}, {changes}"}
+        )
     names = {"dataset": dataset, "method": method, "seed": seed}
-    config = merge(merge(base, overrides or {}), {**own, **names})
-    validate(config, f"{method} on {dataset}, seed {seed}")
-    return config
+    merged = merge(overrides or {}, {**own, **names})
+    return _consistent(merged, f"{method} on {dataset}, seed {seed}")
 
 
 def load_config(path: Path) -> Config:
     """Read and check a resolved config file."""
-    config = read_yaml(path)
-    validate(config, path)
+    return validate(read_yaml(path), path)
+
+
+def validate(values: Mapping[str, Any], where: object = None) -> Config:
+    """Check the values of all settings of a run and return them as its config.
+
+    Raises:
+        ScwmError: naming the first unknown, missing or out-of-range value.
+    """
+    config = _consistent(values, where)
+    given = {key for key, _ in flatten(values)}
+    for key, _ in flatten(plain(config)):
+        if key not in given:
+            raise lacking(key, where)
     return config
 
 
-def read_yaml(path: Path) -> Config:
-    """Read a YAML mapping; a missing or broken file is a ScwmError."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
+def changed(config: Config, changes: Mapping[str, Any], where: object = None) -> Config:
+    """Return a copy of `config` with some values replaced; errors as of `validate`."""
+    return _consistent(merge(plain(config), changes), where)
+
+
+def _consistent(values: Mapping[str, Any], where: object) -> Config:
+    """Check all values, and that no group of batch normalisation is a single image."""
+    config = checked(Config, values, where)
+    batch = config.training.identities * config.training.instances
+    group = config.training.virtual_batch or batch
+    if 1 in (group, batch % group):
         raise ScwmError(
-            f"Cannot read the file: {error.strerror}.", path, "check the path"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise ScwmError(f"Not a text in UTF-8: {error}", path, "give a YAML file") from error
-    content = parse_yaml(text, path)
-    if not isinstance(content, dict):
-        raise ScwmError("Expected a mapping of keys to values.", path, "write lines `key: value`")
-    return content
+            f"training.virtual_batch is {group}: one image of the batch of {batch} stands alone.",
+            where,
+            "batch normalisation needs two; give a divisor of the batch above 1, or 0",
+        )
+    return config
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """Refuses a key that stands twice: YAML would silently keep the last."""
+def read_benchmark(values: Mapping[str, Any], where: object) -> Benchmark:
+    """Check the content of a benchmark's config file, or Snakemake's config.
+
+    Nested values of Snakemake's command line are text. They become numbers and switches here.
+
+    Raises:
+        ScwmError: naming the first unknown, missing or out-of-range value.
+    """
+    given = {key: _typed(value) if key in TYPED else value for key, value in values.items()}
+    return checked(Benchmark, given, where)
 
 
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    seen = set()
-    for key, _ in node.value:
-        if isinstance(key, yaml.ScalarNode) and key.value in seen:
-            problem = f"the key '{key.value}' stands twice"
-            raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
-        seen.add(str(key.value))
-    loader.flatten_mapping(node)
-    mapping: dict[Any, Any] = loader.construct_mapping(node, deep=True)
-    return mapping
+def load_benchmark(path: Path) -> Benchmark:
+    """Read and check a benchmark's config file, with the rules of ``snakemake --configfile``."""
+    values = read_yaml(path)
+    if not is_whole(values):
+        values = merge(read_yaml(CONFIG_DIR / "config.yaml"), values)
+    return read_benchmark(values, path)
 
 
-_Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
+def overrides_of(benchmark: Mapping[str, Any], dataset: str) -> dict[str, Any]:
+    """Merge the settings that a benchmark (see `plain`) has for all data sets and for one."""
+    return merge(benchmark["settings"], benchmark["dataset_settings"].get(dataset, {}))
 
 
-def parse_yaml(text: str, where: object) -> Any:
-    """The value of a YAML text; whatever is wrong with it is a ScwmError."""
-    try:
-        return yaml.load(text, _Loader)
-    except Exception as error:  # PyYAML lets those of its converters through, as of a 13th month
-        remedy = "correct it, or put the value in quotes"
-        raise ScwmError(f"Not valid YAML: {error}", where, remedy) from error
+def is_whole(keys: Container[str]) -> bool:
+    """Whether a benchmark's config names data sets, methods and seeds.
+
+    A config that does not name all three changes config/config.yaml.
+    """
+    return all(key in keys for key in WHOLE)
 
 
-def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> Config:
-    """`base` with the values of `over`, section by section."""
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `base` with the values of `over`, section by section."""
     merged = dict(base)
     for key, value in over.items():
         old = merged.get(key)
@@ -191,114 +153,86 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> Config:
     return merged
 
 
-def parse_assignments(assignments: list[str]) -> Config:
-    """``["training.epochs=5"]`` -> ``{"training": {"epochs": 5}}``; values are read as YAML.
+def parse_assignments(assignments: list[str]) -> dict[str, Any]:
+    """Read ``["training.epochs=5"]`` as ``{"training": {"epochs": 5}}``; values are YAML.
 
     Raises:
         ScwmError: a text that is no assignment.
     """
-    result: Config = {}
+    result: dict[str, Any] = {}
     for text in assignments:
         key, sign, value = text.partition("=")
         if not sign:
             raise ScwmError(
                 f"'{text}' is not of the form key.path=value.", "--set", "as in training.epochs=5"
             )
-        nested = parse_yaml(value, f"--set {text}")
-        if isinstance(nested, str):  # YAML takes 1e-4 for text, as its mantissa has no point
-            with suppress(ValueError):
-                nested = float(nested)
+        nested = _read(value, f"--set {text}")
         for part in reversed(key.split(".")):
             nested = {part: nested}
         result = merge(result, nested)
     return result
 
 
-def config_hash(config: Mapping[str, Any]) -> str:
-    """The first 16 hex digits of the SHA-256 of the config's canonical JSON."""
-    text = json.dumps(config, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def _read(text: str, where: object) -> Any:
+    """Read a value as YAML; also 1e-4, which YAML takes for text as its mantissa has no point."""
+    value = parse_yaml(text, where)
+    if isinstance(value, str):
+        with suppress(ValueError):
+            return float(value)
+    return value
 
 
-def write_yaml(config: Mapping[str, Any], path: Path) -> None:
+def _typed(value: Any) -> Any:
+    """Replace text by the number or switch that it writes, in nested values."""
+    if isinstance(value, Mapping):
+        return {key: _typed(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_typed(inner) for inner in value]
+    if isinstance(value, str):
+        with suppress(ScwmError):
+            found = _read(value, None)
+            return found if isinstance(found, int | float) else value
+    return value
+
+
+def plain(settings: Section) -> dict[str, Any]:
+    """Return settings as YAML and JSON hold them: mappings, lists, text, numbers and booleans."""
+    return settings.model_dump()
+
+
+def config_hash(config: Config | Mapping[str, Any]) -> str:
+    """Return the first 16 hex digits of the SHA-256 of the config's canonical JSON."""
+    values = plain(config) if isinstance(config, Config) else config
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def write_yaml(config: Config, path: Path) -> None:
     """Write `config` so that equal configs give equal bytes."""
     with whole_file(path) as beside:
-        beside.write_text(yaml.safe_dump(dict(config), sort_keys=True))
+        beside.write_text(yaml.safe_dump(plain(config), sort_keys=True))
 
 
-def validate(config: Mapping[str, Any], where: object = None) -> None:
-    """Raise ScwmError at the first unknown, missing or out-of-range value of `config`."""
-    values = dict(flatten(config))
-    for key in values:
-        if key not in RULES:
-            hint = suggest(key, RULES)
-            raise ScwmError(
-                f"Unknown key '{key}' in the run's configuration.{hint}",
-                where,
-                f"remove or correct it; every key stands in {CONFIG_DIR / 'base.yaml'}",
-            )
-    for key, rule in RULES.items():
-        if key not in values:
-            raise ScwmError(
-                f"The run's configuration lacks '{key}'.",
-                where,
-                "add it, or write the configuration again with `scwm config`",
-            )
-        _check(key, values[key], rule, where)
-    plain = {"dataset": values["dataset"], "method": split_variant(values["method"])[0]}
-    for key, name in plain.items():
-        if not NAME.fullmatch(name):
-            raise ScwmError(f"{key} is {values[key]!r}.", where, "give a name of a-z, 0-9 and _")
-    size = values["model.image_size"]
-    if len(size) != 2 or not all(isinstance(s, int) and 32 <= s <= 4096 for s in size):
-        raise ScwmError(
-            f"model.image_size is {size}.", where, "give [height, width], each 32 to 4096 pixels"
+def named_modules(config: Section) -> list[str]:
+    """List the files, below scwm/, of the modules that a config names.
+
+    Of the modules that are found by name, its run uses only these.
+    """
+    found: set[str] = set()
+    for name, field in type(config).model_fields.items():
+        value = getattr(config, name)
+        if isinstance(value, Section):
+            found.update(named_modules(value))
+        found.update(
+            kind.file(value) for kind in field.metadata if isinstance(kind, Kind) and value
         )
-    batch = values["training.identities"] * values["training.instances"]
-    group = values["training.virtual_batch"] or batch
-    if 1 in (group, batch % group):
-        raise ScwmError(
-            f"training.virtual_batch is {group}: one image of the batch of {batch} stands alone.",
-            where,
-            "batch normalisation needs two; give a divisor of the batch above 1, or 0",
-        )
-
-
-def named_modules(config: Mapping[str, Any]) -> list[str]:
-    """Files, below scwm/, of the modules that a valid config names: of those that are found by
-    name, its run uses these and no other."""
-    kinds = ((rule, value) for key, value in flatten(config) if (rule := RULES[key]))
-    return sorted({r.file(value) for r, value in kinds if isinstance(r, named.Kind) and value})
-
-
-def _check(key: str, value: Any, rule: Any, where: object) -> None:
-    hint = ""
-    if isinstance(rule, type):
-        good, wanted = isinstance(value, rule), rule.__name__
-    elif isinstance(rule, named.Kind):
-        good, wanted = rule.allows(value), "one of " + ", ".join(rule.choices())
-        hint = suggest(value, rule.choices())
-    elif all(isinstance(choice, str) for choice in rule):
-        good, wanted = value in rule, "one of " + ", ".join(rule)
-    else:
-        kind, low, high = rule
-        number = isinstance(value, kind) and not isinstance(value, bool)
-        good, wanted = number and low <= value <= high, f"a number from {low} to {high}"
-    if not good:
-        raise ScwmError(f"{key} is {value!r}.{hint}", where, f"give {wanted}")
+    return sorted(found)
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """Values of a nested configuration with their dotted keys, in its order.
-
-    Raises:
-        ScwmError: a key is not a text, or holds a point.
-    """
+    """List the values of a nested configuration with their dotted keys, in its order."""
     pairs: list[tuple[str, Any]] = []
     for key, value in config.items():
         path = f"{prefix}{key}"
-        if not isinstance(key, str) or "." in key:  # it would hide the key that is nested so
-            raise ScwmError(f"'{path}' is no single key.", path, "nest it: `training: {epochs: 5}`")
         inner = isinstance(value, Mapping) and value
         pairs += flatten(value, path + ".") if inner else [(path, value)]
     return pairs

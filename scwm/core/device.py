@@ -6,8 +6,9 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from scwm.core.config import Config, merge
+from scwm.core.config import changed
 from scwm.core.errors import ScwmError
+from scwm.core.settings import Config
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -60,10 +61,10 @@ def resolve_precision(config: Config, device: torch.device, section: str = "trai
     Args:
         section: training | evaluation.
     """
-    precision, gpu = config[section]["precision"], device.type == "cuda"
+    precision, gpu = getattr(config, section).precision, device.type == "cuda"
     if precision == "auto":
         reduced = gpu and torch.cuda.is_bf16_supported(including_emulation=False)
         precision = "bfloat16" if reduced else "float32"
     elif precision == "tf32" and not gpu:
         precision = "float32"
-    return merge(config, {section: {"precision": precision}})
+    return changed(config, {section: {"precision": precision}})

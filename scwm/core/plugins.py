@@ -12,6 +12,8 @@ from typing import Any
 from scwm.core.errors import ScwmError, suggest
 
 PACKAGE = Path(__file__).resolve().parents[1]
+NAME = "[a-z0-9_]+"
+"""What a module, a data set or a method may be called: it becomes the name of a file or folder."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from scwm.core.config import Config, config_hash
+from scwm.core.config import config_hash
+from scwm.core.settings import Config
 
 VECTORS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve", "bf16")
 NARROWING = ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY")  # variables that change the kernels
@@ -24,7 +25,7 @@ def describe_run(config: Config, data_hash: str, weights_hash: str) -> dict[str,
         "config_hash": config_hash(config),
         "data_hash": data_hash,
         "weights_hash": weights_hash,
-        "seed": config["seed"],
+        "seed": config.seed,
         **describe_machine(),
     }
 

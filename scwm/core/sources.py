@@ -9,6 +9,7 @@ from pathlib import Path
 from scwm.core.errors import ScwmError
 
 PACKAGE = Path(__file__).resolve().parents[1]
+DECLARED = "core/settings.py"  # decides the values in a run's config, on which the run depends
 
 
 @cache
@@ -48,6 +49,8 @@ def imports(file: str, package: Path = PACKAGE) -> frozenset[str]:
 def sources(patterns: Iterable[str]) -> list[str]:
     """List the files that match globs and all files that these import, directly or indirectly.
 
+    The declaration of the settings is left out, as a run's config holds the values.
+
     No file imports the modules that are found by their name. List the modules that a config names
     as well (`scwm.core.config.named_modules`).
 
@@ -68,7 +71,8 @@ def sources(patterns: Iterable[str]) -> list[str]:
     while pending:
         found: set[str] = set()
         for file in pending:
-            found |= imports(file) if file.endswith((".py", ".html")) else frozenset()
+            if file.endswith((".py", ".html")):
+                found |= imports(file) - {DECLARED}
         pending = found - files
         files |= pending
     return sorted(files)

@@ -1,12 +1,14 @@
 """The data sets of `config/datasets/`, one per file; an unknown key is an error."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from scwm.core.config import CONFIG_DIR, NAME, read_yaml
 from scwm.core.errors import ScwmError, suggest
+from scwm.core.plugins import NAME
+from scwm.core.yaml_files import CONFIG_DIR, read_yaml
 
 COUNTS = ("train", "query", "gallery", "train_ids", "test_ids")
 SUBSET = ("train_ids", "test_ids")
@@ -60,7 +62,7 @@ class Entry:
 
 def data_names() -> list[str]:
     """List the names of the registered data sets."""
-    return sorted(path.stem for path in _folder().glob("*.yaml") if NAME.fullmatch(path.stem))
+    return sorted(path.stem for path in _folder().glob("*.yaml") if re.fullmatch(NAME, path.stem))
 
 
 def lookup(name: str) -> Entry:

@@ -8,11 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scwm.core.config import Config, validate
+from scwm.core.config import validate
 from scwm.core.device import default_device, place, resolve_precision
 from scwm.core.errors import ScwmError
 from scwm.core.files import read_csv, whole_file, write_json
 from scwm.core.measures import keys_at
+from scwm.core.settings import Config
 from scwm.data.store import ImageStore, StoreSplit
 from scwm.evaluation import (
     effective_parts,
@@ -40,17 +41,21 @@ class Side(NamedTuple):
     cameras: np.ndarray
 
 
-def restore_network(config: Config, state: dict[str, Tensor]) -> Network:
-    """Build the network of a run's config and load trained weights.
+def restore_network(values: Mapping[str, Any], state: dict[str, Tensor]) -> tuple[Network, Config]:
+    """Build the network of a run's config, load trained weights, and return both.
+
+    Args:
+        values: the config's values as they are stored.
+        state: the network's weights.
 
     Raises:
         ScwmError: the config lacks a setting, or a weight is infinite or not a number.
     """
-    validate(config)
+    config = validate(values)
     network = Network(config)
     network.load_state_dict(state)
     network.check_finite("The training diverged")
-    return network
+    return network, config
 
 
 def load_network(path: Path) -> tuple[Network, Config]:
@@ -61,13 +66,12 @@ def load_network(path: Path) -> tuple[Network, Config]:
     """
     try:
         payload = torch.load(path, map_location="cpu", weights_only=True)
-        network = restore_network(payload["config"], payload["model"])
+        return restore_network(payload["config"], payload["model"])
     except FileNotFoundError as error:
         raise ScwmError("There is no model here.", path, "train the run first") from error
     except Exception as error:
         remedy = "give the model.pt that `scwm train` wrote, or train the run again"
         raise ScwmError(f"Not a model of this suite: {error}", path, remedy) from error
-    return network, payload["config"]
 
 
 def evaluate(run: Path, store: ImageStore) -> None:
@@ -82,12 +86,14 @@ def evaluate(run: Path, store: ImageStore) -> None:
     }
     embeddings = [side.embedding for side in sides.values()]
     ranking = rank_features(sides)
-    wanted = config["evaluation"]["feature"]
+    wanted = config.evaluation.feature
     default = wanted if wanted in ranking else "global"
-    learned = config["kind"] in ("trained", "untrained")
+    learned = config.kind in ("trained", "untrained")
     metrics = {
-        **{key: config[key] for key in ("dataset", "method", "seed")},
-        "precision": config["evaluation"]["precision"],
+        "dataset": config.dataset,
+        "method": config.method,
+        "seed": config.seed,
+        "precision": config.evaluation.precision,
         "default_feature": default,
         "features": ranking,
         **ranking[default],
@@ -158,12 +164,12 @@ def read_features(path: Path) -> dict[str, Side]:
 
 def describe_protocol(config: Config, note: str) -> str:
     """Describe differences of data, use of labels and precision from the standard protocol."""
-    training, scores = config["training"], config["evaluation"]["precision"]
+    training, scores = config.training, config.evaluation.precision
     notes = [note]
-    if training["sampler"] == "identities_and_cameras":
+    if training.sampler == "identities_and_cameras":
         notes.append("camera labels used in training")
-    if config["kind"] == "trained" and training["precision"] != "float32":
-        notes.append(f"trained in {training['precision']}")
+    if config.kind == "trained" and training.precision != "float32":
+        notes.append(f"trained in {training.precision}")
     if scores != "float32":
         notes.append(f"features computed in {scores}")
     return "; ".join(filter(None, notes))
@@ -171,15 +177,14 @@ def describe_protocol(config: Config, note: str) -> str:
 
 def describe(config: Config, network: Network, split: StoreSplit, name: str) -> Embedding:
     """Compute features of one split by the run's network or control, returned on the CPU."""
-    if config["kind"] == "random_features":
-        return Embedding(random_features(len(split), config["seed"], name))
-    if config["kind"] == "colour_histogram":
+    if config.kind == "random_features":
+        return Embedding(random_features(len(split), config.seed, name))
+    if config.kind == "colour_histogram":
         return Embedding(colour_histogram(split.images))
     device = default_device()
-    settings = config["evaluation"]
     images = ImageBatches(split.images, device)
     title = f"features of {name}"
-    precision, batch = settings["precision"], settings["batch"]
+    precision, batch = config.evaluation.precision, config.evaluation.batch
     found = embed(place(network, device), images, batch, precision, title=title)
     tensors: dict[str, Any] = {key: x if x is None else x.cpu() for key, x in vars(found).items()}
     return Embedding(**tensors)
@@ -190,7 +195,7 @@ def score_masks(
 ) -> dict[str, float] | None:
     """Score the parsing of query and gallery; None without parsed parts or without true masks."""
     labels = [e.part_labels for e in embeddings]
-    if config["model"]["part_source"] != "parsed" or labels[0] is None or labels[1] is None:
+    if config.model.part_source != "parsed" or labels[0] is None or labels[1] is None:
         return None
     if splits[0].masks is None or splits[1].masks is None:
         return None

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from scwm.core.config import Config
+from scwm.core.config import changed
 from scwm.core.device import default_device, place, resolve_precision
 from scwm.core.errors import ScwmError
 from scwm.core.files import write_json
@@ -21,6 +21,7 @@ from scwm.core.measures import keys_at
 from scwm.core.plugins import STRATEGIES
 from scwm.core.progress import progress
 from scwm.core.seeding import derived_seed, numpy_generator
+from scwm.core.settings import Config
 from scwm.data.keypoints import JOINTS, read_keypoints
 from scwm.data.sampler import identity_batches
 from scwm.data.store import ImageStore, StoreSplit
@@ -65,8 +66,10 @@ def study(run: Path, store: ImageStore, keypoints: Path | None = None) -> dict[s
     config, embedding = embed_parsed(run, split)
     labels = label_images(config, embedding, split.ids)
     found = {
-        **{key: config[key] for key in ("dataset", "method", "seed")},
-        "precision": config["evaluation"]["precision"],
+        "dataset": config.dataset,
+        "method": config.method,
+        "seed": config.seed,
+        "precision": config.evaluation.precision,
         "pseudo_labels": label_scores(labels, split.ids),
         "parsing": study_parsing(config, embedding, labels, split, points),
         "memory": study_memory(config, embedding, labels, split),
@@ -84,13 +87,12 @@ def embed_parsed(run: Path, split: StoreSplit) -> tuple[Config, Embedding]:
     network, config = load_network(run / "model.pt")
     device = default_device()
     config = resolve_precision(config, device, "evaluation")
-    model, settings = config["model"], config["evaluation"]
-    if not (model["parts"] and model["part_source"] == "parsed"):
+    if not (config.model.parts and config.model.part_source == "parsed"):
         raise ScwmError(
-            f"The model of {config['method']} parses no parts.", run, "use a run of `scwm`"
+            f"The model of {config.method} parses no parts.", run, "use a run of `scwm`"
         )
     images = ImageBatches(split.images, device)
-    precision, batch = settings["precision"], settings["batch"]
+    precision, batch = config.evaluation.precision, config.evaluation.batch
     return config, embed(place(network, device), images, batch, precision, pixels=True)
 
 
@@ -99,8 +101,8 @@ def corrections(config: Config) -> dict[str, tuple[bool | str, bool | str]]:
 
     The corrections are the config's, or the suite's own if the config names none.
     """
-    parsing = config["parsing"]
-    foreground, space = (parsing[f"{kind}_correction"] or True for kind in ("foreground", "space"))
+    foreground = config.parsing.foreground_correction or True
+    space = config.parsing.space_correction or True
     return {
         "isp": (False, False),
         "foreground": (foreground, False),
@@ -141,8 +143,8 @@ def study_parsing(
     found: dict[str, dict[str, float | None]] = {}
     settings = corrections(config)
     for name, own in progress(settings.items(), "parsing", len(settings)):
-        seed = derived_seed(config["seed"], "clustering", 0)
-        cells = cascaded_clustering(maps, groups, config["model"]["parts"], *own, seed)
+        seed = derived_seed(config.seed, "clustering", 0)
+        cells = cascaded_clustering(maps, groups, config.model.parts, *own, seed)
         predicted = cells.cpu().numpy()
         scores: dict[str, float | None] = dict.fromkeys(SCORES)
         scores["foreground_share"] = float((predicted > 0).mean())
@@ -160,7 +162,7 @@ def study_parsing(
             scores |= joint_scores(predicted, points[rows], names)
         found[name] = scores | {"mAP": pooled_map(maps, cells, split, rows)}
     height = maps.shape[2]
-    stripes = torch.arange(height) * config["model"]["parts"] // height + 1
+    stripes = torch.arange(height) * config.model.parts // height + 1
     fixed = {"stripes": stripes[:, None].expand_as(cells)}
     if truth is not None:
         fixed["truth"] = torch.from_numpy(truth)
@@ -237,23 +239,22 @@ def study_memory(
     Args:
         labels: (N,) pseudo identities of the split's images, -1 = unclustered.
     """
-    settings = config["training"]
-    draws = numpy_generator(config["seed"], "study")
+    settings = config.training
+    draws = numpy_generator(config.seed, "study")
     batches = [
         torch.as_tensor(rows).to(labels.device)
         for rows in identity_batches(
-            labels.cpu().numpy(), settings["identities"], settings["instances"], BATCHES, draws
+            labels.cpu().numpy(), settings.identities, settings.instances, BATCHES, draws
         )
     ]
     whole, parts, seen = embedding.global_feature, embedding.part_features, embedding.visibility
     assert parts is not None and seen is not None
 
     def score(strategy: str, tau: float | None = None) -> dict[str, float | None]:
-        memory = dict(config["memory"])
-        for kind in ("global", "part"):
-            memory[f"{kind}_strategy"] = strategy
-            memory[f"{kind}_tau"] = tau or memory[f"{kind}_tau"]
-        objective = Objective.of({**config, "memory": memory}, embedding, labels)
+        memory: dict[str, Any] = {"global_strategy": strategy, "part_strategy": strategy}
+        if tau is not None:
+            memory |= {"global_tau": tau, "part_tau": tau}
+        objective = Objective.of(changed(config, {"memory": memory}), embedding, labels)
         monitor = StepMonitor.of(objective, embedding, labels, split)
         for rows in batches:
             monitor.add(Output(whole[rows], parts[rows], seen[rows]), rows)

@@ -20,11 +20,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from scwm.core.config import Config
 from scwm.core.device import autocast, default_device, place
 from scwm.core.errors import ScwmError
 from scwm.core.plugins import optional_module
 from scwm.core.progress import progress
+from scwm.core.settings import Config
 from scwm.data.augment import Augment
 from scwm.evaluation.evaluate import load_network, restore_network
 from scwm.models import Network
@@ -80,8 +80,8 @@ def parse(model: Model, images: Images) -> np.ndarray:
     Raises:
         ScwmError: the model has no parsed parts.
     """
-    if not model.config["model"]["parts"] or model.config["model"]["part_source"] != "parsed":
-        raise ScwmError("This model has no parsed parts.", model.config["method"])
+    if not model.config.model.parts or model.config.model.part_source != "parsed":
+        raise ScwmError("This model has no parsed parts.", model.config.method)
     found = (e.part_labels for e in described(model, images))
     return stacked((labels.cpu().numpy() for labels in found if labels is not None), len(images))
 
@@ -119,8 +119,8 @@ def default_feature(model: Model, feature: str | None = None) -> str:
     Raises:
         ScwmError: the model has no such feature.
     """
-    known = ("global", "parts", "both") if model.config["model"]["parts"] else ("global",)
-    wanted = model.config["evaluation"]["feature"]
+    known = ("global", "parts", "both") if model.config.model.parts else ("global",)
+    wanted = model.config.evaluation.feature
     chosen = feature or (wanted if wanted in known else "global")
     if chosen not in known:
         raise ScwmError(f"This model has no feature '{chosen}'.", remedy=f"use {[*known]}")
@@ -145,7 +145,7 @@ def described(
     """
     if not len(images):
         raise ScwmError("No images were given.")
-    height, width = model.config["model"]["image_size"]
+    height, width = model.config.model.image_size
     device = default_device()
     normalise = Augment().normalise
     model.network.eval()
@@ -159,7 +159,7 @@ def described(
             unreadable[row] = error
             return None
 
-    size = model.config["evaluation"]["batch"]
+    size = model.config.evaluation.batch
     rows = range(len(images))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         waiting = [pool.submit(read, row) for row in rows[:size]]
@@ -203,15 +203,14 @@ def read_safetensors(path: Path) -> tuple[Network, Config]:
     module = optional_module("safetensors", "safetensors")
     try:
         with module.safe_open(path, framework="pt") as file:
-            config: Config = json.loads(file.metadata()["config"])
+            values = json.loads(file.metadata()["config"])
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        network = restore_network(config, state)
+        return restore_network(values, state)
     except FileNotFoundError as error:
         raise ScwmError("There is no such file.", path, "check the path") from error
     except Exception as error:
         remedy = "give a file that `scwm export` wrote"
         raise ScwmError(f"Not a model of this suite: {error}", path, remedy) from error
-    return network, config
 
 
 def _read(image: str | Path | Image.Image | np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from scwm.core.config import Config
 from scwm.core.errors import ScwmError
 from scwm.core.files import whole_file
+from scwm.core.settings import Config
 from scwm.inference.features import CropFeatures
 from scwm.method.pseudo_labels import pseudo_labels
 
@@ -58,8 +58,8 @@ def cluster_crops(
     count = len(found.files)
     if count < 2:
         raise ScwmError("One crop cannot be clustered.", found.files[0], "give more of them")
-    own = config["pseudo_labels"]
-    wanted = own["k1"] if k1 is None else k1, own["k2"] if k2 is None else k2
+    own = config.pseudo_labels
+    wanted = own.k1 if k1 is None else k1, own.k2 if k2 is None else k2
     most = min(count, max(LEAST, count // SHARE))
     used = min(wanted[0], most), min(wanted[1], max(1, most // 3))
     message = ""
@@ -70,8 +70,8 @@ def cluster_crops(
         )
     labels = pseudo_labels(
         found.features,
-        own["eps"] if eps is None else eps,
-        own["min_samples"] if min_samples is None else min_samples,
+        own.eps if eps is None else eps,
+        own.min_samples if min_samples is None else min_samples,
         *used,
     )
     return Clusters(found.files, labels, message)

@@ -13,10 +13,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from scwm.core.config import Config
+from scwm.core.config import plain
 from scwm.core.errors import ScwmError
 from scwm.core.files import whole_file, write_text
 from scwm.core.plugins import optional_module
+from scwm.core.settings import Config
 from scwm.data.augment import Augment
 from scwm.inference.api import Model, default_feature, read_safetensors
 from scwm.inference.model_card import model_card
@@ -81,7 +82,7 @@ def export(model: Model, run: Path, out: Path, feature: str | None = None) -> fl
 
 def _random_crops(config: Config, count: int) -> Tensor:
     generator = torch.Generator().manual_seed(count)
-    return torch.rand(count, 3, *config["model"]["image_size"], generator=generator)
+    return torch.rand(count, 3, *config.model.image_size, generator=generator)
 
 
 Features = Callable[[Tensor], Tensor]
@@ -125,7 +126,7 @@ def _onnx(crops: Crops, config: Config, path: Path) -> Features:
 def _safetensors(crops: Crops, config: Config, path: Path) -> Features:
     module = optional_module("safetensors.torch", "safetensors")
     state = {name: value.contiguous() for name, value in crops.network.state_dict().items()}
-    path.write_bytes(module.save(state, {"format": "pt", "config": json.dumps(config)}))
+    path.write_bytes(module.save(state, {"format": "pt", "config": json.dumps(plain(config))}))
     network, _ = read_safetensors(path)
     return Crops(network.eval(), crops.feature)
 

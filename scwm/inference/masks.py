@@ -38,7 +38,7 @@ def write_masks(run: Path, paths: Sequence[Path], out: Path) -> Path:
         double = max(targets, key=targets.count)
         raise ScwmError("Two images would get the same mask.", double, "give them one at a time")
     model = load_model(run)
-    colours = np.vstack([np.ones(3), part_colours(model.config["model"]["parts"])])
+    colours = np.vstack([np.ones(3), part_colours(model.config.model.parts)])
     made = zip(files, targets, parse(model, files), strict=True)
     for file, target, cells in progress(made, "masks", len(files)):
         with Image.open(file) as image:

@@ -41,7 +41,7 @@ def model_card(model: Model, run: Path, file: Path, feature: str, difference: fl
         difference: largest difference from the model's own output.
     """
     config = model.config
-    height, width = config["model"]["image_size"]
+    height, width = config.model.image_size
     metrics, provenance = (read_json(run / name) for name in ("metrics.json", "provenance.json"))
     parameters = sum(value.numel() for value in model.network.parameters())
     about = {
@@ -50,10 +50,10 @@ def model_card(model: Model, run: Path, file: Path, feature: str, difference: fl
         "output": f"{feature} feature (B,D), length 1; similarity is the inner product",
         "use": USES[file.suffix],
         "checked": f"on random crops its features differ from the model's by {difference:.1g}",
-        "method": f"{config['method']}: {config['description']}",
-        "backbone": f"{config['model']['backbone']}, {parameters:,} parameters in all",
-        "starting weights": config["model"]["weights"],
-        "seed": config["seed"],
+        "method": f"{config.method}: {config.description}",
+        "backbone": f"{config.model.backbone}, {parameters:,} parameters in all",
+        "starting weights": config.model.weights,
+        "seed": config.seed,
     }
     if file.suffix == ".safetensors":
         del about["input"], about["output"]
@@ -64,13 +64,13 @@ def model_card(model: Model, run: Path, file: Path, feature: str, difference: fl
     }
     return "\n".join(
         [
-            f"# {config['method']} on {config['dataset']}",
+            f"# {config.method} on {config.dataset}",
             "",
             *_items(about),
             "",
             "## Data",
             "",
-            *_items(_data(config["dataset"])),
+            *_items(_data(config.dataset)),
             "",
             "## Metrics",
             "",

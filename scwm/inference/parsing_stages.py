@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scwm.core.config import Config, load_config
+from scwm.core.config import load_config
 from scwm.core.errors import ScwmError
 from scwm.core.progress import progress
 from scwm.core.seeding import derived_seed, numpy_generator
+from scwm.core.settings import Config
 from scwm.data.store import ImageStore, StoreSplit
 from scwm.evaluation import to_grid
 from scwm.evaluation.study import corrections, embed_parsed
@@ -72,7 +73,7 @@ def crop_stages(run: Path, paths: Sequence[Path]) -> tuple[list[str], Stages]:
     files = find_crops(paths)
     if len(files) > MOST:
         raise ScwmError(f"{len(files)} images: one picture shows at most {MOST}.")
-    crops = read_crops(files, load_config(run / "config.yaml")["model"]["image_size"])
+    crops = read_crops(files, load_config(run / "config.yaml").model.image_size)
     unknown, names = np.zeros(len(files), dtype=np.int64), [file.name for file in files]
     split = StoreSplit(crops, unknown, unknown, names)
     config, embedding = embed_parsed(run, split)
@@ -95,10 +96,10 @@ def parsing_stages(
     pixels, masks = embedding.pixels, embedding.part_labels
     assert pixels is not None and masks is not None
     index = torch.from_numpy(rows).to(labels.device)
-    seed = derived_seed(config["seed"], "clustering", 0)
+    seed = derived_seed(config.seed, "clustering", 0)
     settings = corrections(config)
     isp, corrected = (
-        cascaded_clustering(pixels, labels, config["model"]["parts"], *settings[name], seed)[index]
+        cascaded_clustering(pixels, labels, config.model.parts, *settings[name], seed)[index]
         for name in progress(("isp", "both"), "parsing")
     )
     shown = {

@@ -4,9 +4,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scwm.core.config import Config
 from scwm.core.errors import ScwmError
 from scwm.core.seeding import derived_seed
+from scwm.core.settings import Config
 from scwm.method.parsing import cascaded_clustering
 from scwm.method.pseudo_labels import pseudo_labels
 from scwm.models.embedding import Embedding
@@ -27,14 +27,14 @@ def label_images(
     Raises:
         ScwmError: fewer than two clusters.
     """
-    settings = config["pseudo_labels"]
-    if settings["source"] == "truth":
+    settings = config.pseudo_labels
+    if settings.source == "truth":
         found = np.unique(ids, return_inverse=True)[1]
     else:
         features = embedding.features()
         found = pseudo_labels(
-            features.get(feature or settings["feature"], features["global"]),
-            *(settings[key] for key in ("eps", "min_samples", "k1", "k2")),
+            features.get(feature or settings.feature, features["global"]),
+            *(settings.eps, settings.min_samples, settings.k1, settings.k2),
         )
     labels = torch.as_tensor(found).to(embedding.global_feature.device)
     if int(labels.max()) < 1:
@@ -56,12 +56,12 @@ def parse_images(config: Config, embedding: Embedding, labels: Tensor, epoch: in
         epoch: determines the seed of the clustering.
     """
     assert embedding.pixels is not None
-    settings, alone = config["parsing"], labels < 0
+    settings, alone = config.parsing, labels < 0
     return cascaded_clustering(
         embedding.pixels,
         labels.masked_scatter(alone, labels.max() + alone.cumsum(0)[alone]),
-        config["model"]["parts"],
-        settings["foreground_correction"],
-        settings["space_correction"],
-        derived_seed(config["seed"], "clustering", epoch),
+        config.model.parts,
+        settings.foreground_correction,
+        settings.space_correction,
+        derived_seed(config.seed, "clustering", epoch),
     )

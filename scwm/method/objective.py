@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from scwm.core.config import Config
 from scwm.core.plugins import STRATEGIES
+from scwm.core.settings import Config
 from scwm.method.losses import diversity_loss, parsing_loss, separation_loss
 from scwm.method.memory import WeightedMemory, cluster_means, mean_difficulty
 from scwm.models import Output
@@ -29,9 +29,10 @@ class Objective(nn.Module):
 
     def __init__(self, config: Config, whole: Tensor, parts: Tensor | None = None) -> None:
         super().__init__()
-        self.weights, self.settings = config["losses"], config["memory"]
-        self.whole = self._memory("global", whole)
-        self.parts = None if parts is None else self._memory("part", parts)
+        self.weights, self.settings = config.losses, config.memory
+        self.whole = self._memory(whole, config.memory.global_strategy, config.memory.global_tau)
+        part = config.memory.part_strategy, config.memory.part_tau
+        self.parts = None if parts is None else self._memory(parts, *part)
 
     @classmethod
     def of(cls, config: Config, embedding: Embedding, labels: Tensor) -> "Objective":
@@ -47,14 +48,9 @@ class Objective(nn.Module):
         shared = mean_difficulty(features, seen, self.parts.prototypes(labels))
         return shared[:, None].expand_as(seen)
 
-    def _memory(self, kind: str, means: Tensor) -> WeightedMemory:
-        return WeightedMemory(
-            means,
-            self.settings["momentum"],
-            self.settings["temperature"],
-            self.settings[f"{kind}_strategy"],
-            self.settings[f"{kind}_tau"],
-        )
+    def _memory(self, means: Tensor, strategy: str, tau: float) -> WeightedMemory:
+        settings = self.settings
+        return WeightedMemory(means, settings.momentum, settings.temperature, strategy, tau)
 
     def losses(self, output: Output, cells: Tensor | None, labels: Tensor) -> Tensor:
         """The sum and its five terms without their weights, (6,) in the order of LOSSES.
@@ -69,16 +65,16 @@ class Objective(nn.Module):
         features, seen, masks = output.part_features, output.visibility, output.masks
         if self.parts and features is not None and seen is not None:
             part = self.parts(features, labels, seen)
-            separation = separation_loss(features, seen, self.weights["separation_margin"])
+            separation = separation_loss(features, seen, self.weights.separation_margin)
             if output.logits is not None and masks is not None and cells is not None:
                 parsing = parsing_loss(output.logits, cells)
                 diversity = diversity_loss(masks[:, 1:])
         total = (
             whole
-            + self.weights["part"] * part
-            + self.weights["parsing"] * parsing
-            + self.weights["diversity"] * diversity
-            + self.weights["separation"] * separation
+            + self.weights.part * part
+            + self.weights.parsing * parsing
+            + self.weights.diversity * diversity
+            + self.weights.separation * separation
         )
         return torch.stack([total, whole, part, parsing, diversity, separation])
 
@@ -122,12 +118,12 @@ def start_prototypes(
     if features is None or seen is None:
         return whole, None
     parts = cluster_means(features, labels, seen)
-    strategy = STRATEGIES.load(config["memory"]["part_strategy"])
+    strategy = STRATEGIES.load(config.memory.part_strategy)
     if hasattr(strategy, "start"):
         kept = labels >= 0
         difficulty = torch.zeros_like(seen)
         plain = Objective(config, whole, parts)
         difficulty[kept] = plain.part_difficulty(features[kept], seen[kept], labels[kept])
-        weights = strategy.start(difficulty, seen, config["memory"]["part_tau"])
+        weights = strategy.start(difficulty, seen, config.memory.part_tau)
         parts = cluster_means(features, labels, weights)
     return whole, parts

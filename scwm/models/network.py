@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from scwm.core.config import Config
 from scwm.core.errors import ScwmError
+from scwm.core.settings import Config
 from scwm.models.backbone import Backbone, build_backbone, fold_batch_norm, load_weights
 from scwm.models.conv_relu6 import fuse_relu6
 from scwm.models.part_head import PartHead, Stripes, pool_parts, visibility
@@ -146,21 +146,21 @@ class Network(nn.Module):
 
     def __init__(self, config: Config, weights: dict[str, Tensor] | None = None) -> None:
         super().__init__()
-        model = config["model"]
-        self.parts: int = model["parts"]
-        self.backbone = build_backbone(model["backbone"])
+        model = config.model
+        self.parts = model.parts
+        self.backbone = build_backbone(model.backbone)
         if weights is not None:
             load_weights(self.backbone, weights)
-        if model["batch_norm"] == "frozen":
+        if model.batch_norm == "frozen":
             fold_batch_norm(self.backbone)
             fuse_relu6(self.backbone)
         width = self.backbone.channels[-1]
-        self.pool = GeM() if model["pooling"] == "gem" else Average()
+        self.pool = GeM() if model.pooling == "gem" else Average()
         self.neck = bn_neck(width)
         if self.parts:
-            channels = model["part_channels"]
-            self.pixel_features = PixelFeatures(self.backbone, model["image_size"], channels)
-            parsed = model["part_source"] == "parsed"
+            channels = model.part_channels
+            self.pixel_features = PixelFeatures(self.backbone, model.image_size, channels)
+            parsed = model.part_source == "parsed"
             self.head = PartHead(channels, self.parts) if parsed else Stripes(self.parts)
             self.part_necks = nn.ModuleList(bn_neck(channels) for _ in range(self.parts))
 

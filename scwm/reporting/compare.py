@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from scwm.core.config import read_yaml
 from scwm.core.errors import ScwmError
 from scwm.core.measures import MEASURES, Measure
+from scwm.core.yaml_files import read_yaml
 from scwm.evaluation import query_scores
 from scwm.evaluation.evaluate import Side, read_features
 from scwm.reporting.measures import read_measure

@@ -13,9 +13,10 @@ from typing import Any
 import torch
 
 from scwm.core import distributed
-from scwm.core.config import Config, flatten, named_modules
+from scwm.core.config import flatten, named_modules, plain
 from scwm.core.errors import Interrupted, ScwmError
 from scwm.core.files import file_hash, save_atomically
+from scwm.core.settings import Config
 from scwm.core.sources import PACKAGE, sources
 
 logger = logging.getLogger(__name__)
@@ -32,7 +33,7 @@ def training_key(config: Config, data_hash: str, weights_hash: str) -> Key:
     It holds the config, the images, the starting weights, and each source file that the training of
     this config depends on.
     """
-    key = {f"config {name}": value for name, value in flatten(config)}
+    key = {f"config {name}": value for name, value in flatten(plain(config))}
     for file in sources([TRAINER, *named_modules(config)]):
         key[f"code {file}"] = file_hash(PACKAGE / file)[:12]
     return key | {"images": data_hash, "weights": weights_hash}
@@ -41,7 +42,7 @@ def training_key(config: Config, data_hash: str, weights_hash: str) -> Key:
 def state_name(config: Config, run: Path) -> str:
     """Name of the folder for the checkpoints of the run that `run` is to hold."""
     place = hashlib.sha256(str(run.resolve()).encode()).hexdigest()[:8]
-    return f"{config['dataset']}-{config['method']}-seed{config['seed']}-{place}"
+    return f"{config.dataset}-{config.method}-seed{config.seed}-{place}"
 
 
 class Checkpoints:

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scwm.core.config import Config
 from scwm.core.errors import ScwmError
 from scwm.core.seeding import numpy_generator, torch_generator
+from scwm.core.settings import Config
 from scwm.data.sampler import identity_batches
 from scwm.evaluation.monitor import StepMonitor
 from scwm.method.objective import LOSSES, Objective
@@ -42,20 +42,20 @@ class Epoch:
     ) -> None:
         self.config, self.number, self.labels = config, number, labels
         self.objective, self.monitor, self.row = objective, monitor, row
-        self.draws = torch_generator(config["seed"], "augment", number)
+        self.draws = torch_generator(config.seed, "augment", number)
         self.losses: list[Tensor] = []
         self._start = perf_counter()
 
     def batches(self, cameras: np.ndarray) -> Iterator[np.ndarray]:
         """Rows (B,) of the training images of each step."""
-        settings = self.config["training"]
+        settings = self.config.training
         return identity_batches(
             self.labels.cpu().numpy(),
-            settings["identities"],
-            settings["instances"],
-            settings["iterations"],
-            numpy_generator(self.config["seed"], "sampler", self.number),
-            cameras if settings["sampler"] == "identities_and_cameras" else None,
+            settings.identities,
+            settings.instances,
+            settings.iterations,
+            numpy_generator(self.config.seed, "sampler", self.number),
+            cameras if settings.sampler == "identities_and_cameras" else None,
         )
 
     def finish(self, parsed: bool) -> dict[str, Any]:

@@ -4,9 +4,9 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from scwm.core.config import Config
 from scwm.core.files import read_csv
 from scwm.core.measures import keys_at
+from scwm.core.settings import Config
 
 HISTORY = keys_at("history:")
 
@@ -24,7 +24,7 @@ def write_history(history: list[dict[str, Any]], path: Path) -> None:
 def training_speed(config: Config, history: Path) -> float | None:
     """Images a second in the optimiser steps of a finished run; None for an untrained one."""
     rows = read_csv(history)
-    batch = config["training"]["identities"] * config["training"]["instances"]
+    batch = config.training.identities * config.training.instances
     seconds = sum(float(row["seconds_training"]) for row in rows)
     steps = sum(int(row["iterations"]) for row in rows)
     return steps * batch / seconds if rows else None

@@ -15,11 +15,12 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from scwm.core import distributed
-from scwm.core.config import Config
+from scwm.core.config import plain
 from scwm.core.device import autocast, default_device, place, resolve_precision
 from scwm.core.files import save_atomically
 from scwm.core.progress import progress
 from scwm.core.seeding import derived_seed, numpy_generator
+from scwm.core.settings import Config
 from scwm.data.augment import Augment
 from scwm.data.store import StoreSplit
 from scwm.evaluation.label_quality import label_scores
@@ -38,7 +39,7 @@ from scwm.training.history import write_history
 
 def build_network(config: Config, weights: dict[str, Tensor] | None) -> Network:
     """The network of a run at its start: the seed's parameters under the pretrained backbone."""
-    torch.manual_seed(derived_seed(config["seed"], "model"))
+    torch.manual_seed(derived_seed(config.seed, "model"))
     return Network(config, weights)
 
 
@@ -55,21 +56,21 @@ class Trainer:
         self.config = resolve_precision(config, self.device)
         self.network = place(network, self.device)
         self.images = ImageBatches(split.images, self.device)
-        settings = config["training"]
+        settings = config.training
         parameters = [p for p in network.parameters() if p.requires_grad]
-        rate, decay = settings["learning_rate"], settings["weight_decay"]
+        rate, decay = settings.learning_rate, settings.weight_decay
         self.optimizer = torch.optim.Adam(parameters, rate, weight_decay=decay, fused=True)
-        average = get_ema_multi_avg_fn(settings["average"])
+        average = get_ema_multi_avg_fn(settings.average)
         self.averaged = AveragedModel(network, multi_avg_fn=average, use_buffers=True)
-        self.augment = Augment(**config["augment"])
-        self.parsed = network.parts > 0 and config["model"]["part_source"] == "parsed"
+        self.augment = Augment(config.augment.flip, config.augment.pad, config.augment.erase)
+        self.parsed = network.parts > 0 and config.model.part_source == "parsed"
         self.cells: Tensor | None = None
         self.history: list[dict[str, Any]] = []
 
     @property
     def precision(self) -> str:
         """float32 | tf32 | bfloat16: of the steps, and of the features that are clustered."""
-        return str(self.config["training"]["precision"])
+        return str(self.config.training.precision)
 
     @property
     def model(self) -> Network:
@@ -89,8 +90,8 @@ class Trainer:
     @property
     def batch(self) -> tuple[int, int]:
         """Images in the batch of all processes, and in a virtual batch."""
-        settings = self.config["training"]
-        return settings["identities"] * settings["instances"], settings["virtual_batch"]
+        settings = self.config.training
+        return settings.identities * settings.instances, settings.virtual_batch
 
     def run(self, checkpoints: Checkpoints) -> None:
         """Train to the last epoch, from the newest checkpoint if there is one.
@@ -98,16 +99,16 @@ class Trainer:
         Raises:
             Interrupted: a signal asked to stop; the epochs that are finished are saved.
         """
-        settings, seed = self.config["training"], self.config["seed"]
+        settings, seed = self.config.training, self.config.seed
         own_rows(*self.batch)  # an error before any work; few clusters make smaller batches later
         self.restore(distributed.from_main(checkpoints.load, self.device))
-        numbers = range(len(self.history), settings["epochs"])
+        numbers = range(len(self.history), settings.epochs)
         with checkpoints.on_signals():
-            for number in progress(numbers, f"{self.config['method']} seed {seed}: epochs"):
+            for number in progress(numbers, f"{self.config.method} seed {seed}: epochs"):
                 checkpoints.stop_if_asked(number)
-                decays = number // settings["decay_every"] if settings["decay_every"] else 0
+                decays = number // settings.decay_every if settings.decay_every else 0
                 for group in self.optimizer.param_groups:
-                    group["lr"] = settings["learning_rate"] * settings["decay"] ** decays
+                    group["lr"] = settings.learning_rate * settings.decay**decays
                 epoch = self.start_epoch(number)
                 self.run_steps(epoch, checkpoints)
                 self.history.append(epoch.finish(self.parsed) | {"learning_rate": group["lr"]})
@@ -145,11 +146,11 @@ class Trainer:
 
         The first pseudo labels and memory then hold the features that the first steps see.
         """
-        chance = numpy_generator(self.config["seed"], "neck")
+        chance = numpy_generator(self.config.seed, "neck")
         rows = chance.permutation(len(self.images))[:sample]
         self.network.eval()
         with calibrating(self.network.neck):
-            size = group_size(len(rows), self.config["evaluation"]["batch"])
+            size = group_size(len(rows), self.config.evaluation.batch)
             for group in np.split(rows, range(size, len(rows), size)):
                 with autocast(self.device, self.precision):
                     self.network(self.augment.normalise(self.images[group]))
@@ -161,8 +162,8 @@ class Trainer:
         labels would separate the processes.
         """
         start = time.perf_counter()
-        evaluation = self.config["evaluation"]["batch"]
-        every = self.config["parsing"]["every"]
+        evaluation = self.config.evaluation.batch
+        every = self.config.parsing.every
         starts = number == 0 and self.network.parts > 0
         again = self.parsed and number > 0 and every > 0 and number % every == 0
         network = self.model if number else self.network
@@ -227,7 +228,7 @@ class Trainer:
         """
         pixels, whole = embedding.pixels, embedding.global_feature
         assert pixels is not None
-        step = group_size(len(whole), self.config["evaluation"]["batch"])
+        step = group_size(len(whole), self.config.evaluation.batch)
 
         def read() -> list[Output]:
             return [
@@ -246,10 +247,10 @@ class Trainer:
             Interrupted: a signal asked to stop.
         """
         self.network.train()
-        settings, (height, width) = self.config["training"], self.split.images.shape[1:3]
+        settings, (height, width) = self.config.training, self.split.images.shape[1:3]
         objective, title = epoch.objective, f"epoch {epoch.number + 1}: steps"
-        batches = progress(epoch.batches(self.split.cameras), title, settings["iterations"])
-        steps = ((rows, own_rows(len(rows), settings["virtual_batch"])) for rows in batches)
+        batches = progress(epoch.batches(self.split.cameras), title, settings.iterations)
+        steps = ((rows, own_rows(len(rows), settings.virtual_batch)) for rows in batches)
         for (rows, own), images in self.images.along(steps, lambda step: step[0][step[1]]):
             if checkpoints is not None:
                 checkpoints.stop_if_asked(epoch.number)
@@ -293,12 +294,12 @@ def train(
 
     Controls that are not trained get a model of their untrained network and an empty history.
     """
-    deterministic = config["training"]["deterministic"] and default_device().type == "cuda"
+    deterministic = config.training.deterministic and default_device().type == "cuda"
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS may refuse
     torch.use_deterministic_algorithms(deterministic)
     network = build_network(config, weights)
     history: list[dict[str, Any]] = []
-    if config["kind"] == "trained":
+    if config.kind == "trained":
         trainer = Trainer(config, network, split)
         trainer.run(checkpoints)
         config, network, history = trainer.config, trainer.model, trainer.history
@@ -306,6 +307,6 @@ def train(
         return
     write_history(history, run / "history.csv")
     values = {name: value.cpu() for name, value in network.state_dict().items()}
-    save_atomically({"config": config, "model": values}, run / "model.pt")
-    if config["kind"] == "trained":
+    save_atomically({"config": plain(config), "model": values}, run / "model.pt")
+    if config.kind == "trained":
         checkpoints.remove()

@@ -7,8 +7,9 @@ import pytest
 
 from scwm.cli import benchmark
 from scwm.cli import main as cli
-from scwm.core.config import CONFIG_DIR, config_hash, load_config, read_yaml
+from scwm.core.config import config_hash, load_config
 from scwm.core.errors import ScwmError
+from scwm.core.yaml_files import CONFIG_DIR, read_yaml
 
 
 @pytest.fixture
@@ -53,8 +54,8 @@ def test_benchmark_takes_the_workflows_steps_once(steps, capsys):
         train = f"train {run} --store {store} --weights {weights}"
         expected.append(f"launch --processes=2 --gpus=0 -- {train}")
         expected.append(f"launch --gpus=0 -- evaluate {run} --store {store}")
-        training = load_config(Path(run, "config.yaml"))["training"]
-        assert (training["epochs"], training["iterations"]) == (3, 7)
+        training = load_config(Path(run, "config.yaml")).training
+        assert (training.epochs, training.iterations) == (3, 7)
     assert steps == expected
     line = json.loads(capsys.readouterr().out.splitlines()[0])
     assert line == {"run": f"{runs}/scwm/seed1", "mAP": 0.5, "rank1": 0.6, "seconds": 2.0}
@@ -82,5 +83,5 @@ def test_shipped_config_for_a_gpu_asks_for_one(steps, monkeypatch):
 def test_config_of_something_else_is_an_error(tmp_path):
     (tmp_path / "run.yaml").write_text("seed: 3")
     options = cli.build_parser().parse_args(["benchmark", str(tmp_path / "run.yaml")])
-    with pytest.raises(ScwmError, match="No datasets, methods, seeds"):
+    with pytest.raises(ScwmError, match=r"(?s)Unknown key 'seed'.*mean 'seeds'.*run\.yaml"):
         options.run_command(options)

@@ -7,16 +7,20 @@ from typing import Any
 import pytest
 
 from scwm.core.config import (
-    RULES,
+    changed,
     config_hash,
+    flatten,
     load_config,
     method_names,
     parse_assignments,
+    plain,
+    read_benchmark,
     resolve_config,
     validate,
     write_yaml,
 )
 from scwm.core.errors import ScwmError
+from scwm.core.settings import Config
 
 # What each method changes of scwm, key by key: its definition, written a second time.
 DIFFERENCES: dict[str, dict[str, Any]] = {
@@ -39,18 +43,17 @@ DIFFERENCES: dict[str, dict[str, Any]] = {
 }
 
 
-def flat(config: dict[str, Any]) -> dict[str, Any]:
+def flat(config: Config) -> dict[str, Any]:
     """``{"a": {"b": 1}}`` -> ``{"a.b": 1}``."""
-    pairs: dict[str, Any] = {}
-    for key, value in config.items():
-        inner = {f"{key}.{k}": v for k, v in flat(value).items()} if isinstance(value, dict) else {}
-        pairs |= inner or {key: value}
-    return pairs
+    return dict(flatten(plain(config)))
 
 
-def changed(key: str, value: Any) -> dict[str, Any]:
+KEYS = flat(resolve_config("scwm", "toy", 0))
+
+
+def replaced(key: str, value: Any) -> dict[str, Any]:
     """The config of scwm with one value replaced."""
-    config = copy.deepcopy(resolve_config("scwm", "toy", 0))
+    config = copy.deepcopy(plain(resolve_config("scwm", "toy", 0)))
     *sections, last = key.split(".")
     inner = config
     for section in sections:
@@ -92,7 +95,7 @@ def test_method_differs_from_scwm_as_its_name_says(method):
     full, own = (flat(resolve_config(m, "toy", 3)) for m in ("scwm", method))
     assert own["method"] == method and own["dataset"] == "toy" and own["seed"] == 3
     assert own["description"], "every method says what it is"
-    assert set(own) == set(RULES)
+    assert set(own) == set(KEYS)
     names = {"method", "description"}
     found = {key: own[key] for key in set(own) - names if own[key] != full[key]}
     assert found == DIFFERENCES[method]
@@ -102,7 +105,7 @@ def test_method_differs_from_scwm_as_its_name_says(method):
 def test_experiment_never_undoes_a_method(method):
     """A method's own values hold whatever an experiment sets; all others follow it."""
     full = resolve_config("scwm", "toy", 0, {"training": {"epochs": 3}})
-    own = flat(resolve_config(method, "toy", 0, full))
+    own = flat(resolve_config(method, "toy", 0, plain(full)))
     assert {key: own[key] for key in DIFFERENCES[method]} == DIFFERENCES[method]
     assert own["training.epochs"] == 3 and own["method"] == method
 
@@ -112,12 +115,14 @@ def test_experiment_never_undoes_a_method(method):
     [
         ("training.epoch", 5, "'training.epoch'.*Did you mean 'training.epochs'"),
         ("augmentation", 5, "Unknown key 'augmentation'"),
-        ("training", 5, "Unknown key 'training'"),
+        ("training", 5, "training is 5.*give a mapping"),
         ("training.epochs", 2.5, "training.epochs is 2.5"),
         ("training.epochs", True, "training.epochs is True"),
-        ("training.epochs", 0, "training.epochs is 0.*from 1 to"),
+        ("training.epochs", 0, "training.epochs is 0.*from 1 to 1,000,000"),
+        ("training.epochs", "2", "training.epochs is '2'.*give an integer"),
+        ("training.deterministic", 1, "training.deterministic is 1.*true or false"),
         ("training.learning_rate", "3.5e-4 ", "training.learning_rate is '3.5e-4 '"),
-        ("training.learning_rate", float("nan"), "training.learning_rate is nan"),
+        ("training.learning_rate", float("nan"), "training.learning_rate is nan.*from 0 to 10"),
         ("pseudo_labels.eps", 1.5, "pseudo_labels.eps is 1.5.*from 0.001 to 0.999"),
         ("parsing.space_correction", 1, "parsing.space_correction is 1.*true, false, body"),
         ("memory.part_strategy", "hard", "memory.part_strategy is 'hard'.*Did you.*one of hard_"),
@@ -127,7 +132,7 @@ def test_experiment_never_undoes_a_method(method):
         ("model.backbone", True, "model.backbone is True.*one of mobilenet_v2"),
         ("model.image_size", 128, "model.image_size is 128"),
         ("model.image_size", [128], "model.image_size is .128."),
-        ("model.image_size", [128, 16], "model.image_size is .128, 16.*32 to 4096"),
+        ("model.image_size", [128, 16], "model.image_size is .128, 16.*32 to 4,096"),
         ("seed", -1, "seed is -1"),
         ("training.virtual_batch", 1, "training.virtual_batch is 1.*stands alone"),
         ("training.virtual_batch", 51, "training.virtual_batch is 51.*batch of 256"),
@@ -135,12 +140,12 @@ def test_experiment_never_undoes_a_method(method):
 )
 def test_mistakes_are_named(key, value, message):
     with pytest.raises(ScwmError, match="(?s)" + message):
-        validate(changed(key, value))
+        validate(replaced(key, value))
 
 
-@pytest.mark.parametrize("key", RULES)
+@pytest.mark.parametrize("key", KEYS)
 def test_missing_key_is_named(key):
-    config = changed(key, None)
+    config = replaced(key, None)
     *sections, last = key.split(".")
     inner = config
     for section in sections:
@@ -159,15 +164,85 @@ def test_hash_is_of_the_values_alone():
     config = resolve_config("scwm", "toy", 0)
     turned = {
         key: dict(reversed(value.items())) if isinstance(value, dict) else value
-        for key, value in reversed(config.items())
+        for key, value in reversed(plain(config).items())
     }
-    assert list(turned) != list(config)
+    assert list(turned) != list(plain(config))
     assert config_hash(turned) == config_hash(config)
     other = {
         key: [1] if isinstance(value, list) else f"{value}!" for key, value in flat(config).items()
     }
-    hashes = {config_hash(changed(key, value)) for key, value in other.items()}
+    hashes = {config_hash(replaced(key, value)) for key, value in other.items()}
     assert len(hashes | {config_hash(config)}) == len(other) + 1
+
+
+def test_hash_and_file_are_those_of_the_values_as_written(tmp_path):
+    """A whole number of a setting that may be a fraction stays one: recorded hashes hold."""
+    config = resolve_config("scwm", "toy", 0, {"losses": {"part": 2}})
+    assert type(plain(config)["losses"]["part"]) is int and config.losses.part == 2.0
+    assert config_hash(config) == "39fe2544f36e7d5d"
+    write_yaml(config, tmp_path / "config.yaml")
+    assert "part: 2\n" in (tmp_path / "config.yaml").read_text()
+
+
+def test_a_config_is_changed_by_a_checked_copy_only():
+    config = resolve_config("scwm", "toy", 0)
+    assert changed(config, {"training": {"epochs": 3}}).training.epochs == 3
+    assert config.training.epochs == 50
+    with pytest.raises(ScwmError, match=r"training\.epochs is 0"):
+        changed(config, {"training": {"epochs": 0}})
+    with pytest.raises(ValueError, match="frozen"):
+        config.training.epochs = 3
+
+
+BENCHMARK = {"datasets": ["toy"], "methods": ["scwm"], "seeds": [0]}
+
+
+def test_texts_of_a_benchmark_are_read_as_what_they_write():
+    """As Snakemake's command line hands nested values over."""
+    texts = {"epochs": "2", "learning_rate": "1e-4", "deterministic": "true"}
+    model = {"image_size": ["64", "32"], "weights": "none", "backbone": "resnet18"}
+    found = read_benchmark(
+        {**BENCHMARK, "seeds": ["3"], "settings": {"training": texts, "model": model}}, "here"
+    )
+    values = plain(found)
+    assert found.seeds == [3]
+    assert values["settings"] == {
+        "training": {"epochs": 2, "learning_rate": 1e-4, "deterministic": True},
+        "model": {"image_size": [64, 32], "weights": "none", "backbone": "resnet18"},
+    }
+    assert values["results"] == "results" and values["dataset_settings"] == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"epochs": 3}, "Unknown key 'epochs'.*mean 'settings.training.epochs'"),
+        ({"seed": [1]}, "Unknown key 'seed'.*mean 'seeds'"),
+        ({"settings": {"optimiser": {"name": "adam"}}}, "Unknown key 'settings.optimiser'"),
+        ({"settings": {"kind": "trained"}}, "Unknown key 'settings.kind'"),
+        ({"settings": {"training.epochs": 3}}, "no single key.*nest it"),
+        ({"dataset_settings": {"toy": {"model": {"part": 3}}}}, "mean 'dataset_settings.toy.model"),
+        ({"settings": {"training": {"epochs": 0}}}, "settings.training.epochs is 0"),
+        ({"settings": 5}, "settings is 5.*give a mapping"),
+        ({"methods": ["scwm; rm -rf ."]}, "methods is .*each a name of a-z, 0-9 and _"),
+        ({"methods": ["scwm\n"]}, "methods is "),
+        ({"datasets": ["../market1501"]}, "datasets is "),
+        ({"sources": {"market-1501": "/data"}}, "sources.market-1501 has no valid name"),
+        ({"sources": {"toy": ""}}, "sources.toy is ''"),
+        ({"sweep": {"model.parts": ["../6"]}}, "sweep.model.parts is "),
+        ({"results": "/tmp/results"}, "results is '/tmp/results'"),
+        ({"seeds": [0, 0]}, "seeds is .0, 0..*without repetition"),
+        ({"seeds": [-1]}, "seeds is .-1."),
+        ({"methods": []}, "methods is "),
+        ({"gpu": "perhaps"}, "gpu is 'perhaps'.*true or false"),
+        ({"processes": 0}, "processes is 0.*from 1"),
+    ],
+)
+def test_mistakes_of_a_benchmark_are_named_shortly(change, message):
+    with pytest.raises(ScwmError, match="(?s)" + message) as caught:
+        read_benchmark(BENCHMARK | change, "here.yaml")
+    assert "where:  here.yaml" in str(caught.value) and "remedy" in str(caught.value)
+    assert len(str(caught.value).splitlines()) <= 4
 
 
 def test_config_survives_its_file(tmp_path):
@@ -206,7 +281,7 @@ def test_assignments_are_read_as_yaml():
 @pytest.mark.parametrize("text", ["training.epochs", "training.epochs=[1", "=3"])
 def test_malformed_assignment_is_an_error(text):
     with pytest.raises(ScwmError):
-        validate({**resolve_config("scwm", "toy", 0), **parse_assignments([text])})
+        validate({**plain(resolve_config("scwm", "toy", 0)), **parse_assignments([text])})
 
 
 @pytest.mark.parametrize("overrides", [[1], 5, "epochs"])

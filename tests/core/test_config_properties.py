@@ -7,22 +7,30 @@ import json
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
+import jsonschema
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scwm.core.config import (
-    RULES,
+    flatten,
     load_config,
     merge,
     parse_assignments,
-    parse_yaml,
+    plain,
     resolve_config,
     validate,
     write_yaml,
 )
 from scwm.core.errors import ScwmError
 from scwm.core.plugins import Kind
+from scwm.core.settings import Config, Section
+from scwm.core.yaml_files import parse_yaml
+
+SCHEMA = Config.model_json_schema()
+NAMES = ("dataset", "method", "description", "seed", "kind")
+KEYS = [key for key, _ in flatten(plain(resolve_config("scwm", "toy", 0)))]
 
 examples = settings(
     max_examples=60 * int(os.environ.get("SCWM_FUZZ", "1")),
@@ -32,7 +40,7 @@ examples = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
-keys = st.sampled_from([*RULES, *{key.split(".")[0] for key in RULES}]) | st.text(max_size=6)
+keys = st.sampled_from([*KEYS, *{key.split(".")[0] for key in KEYS}]) | st.text(max_size=6)
 trees = st.recursive(
     st.dictionaries(keys, scalars, max_size=3),
     lambda inner: st.dictionaries(
@@ -79,41 +87,50 @@ def test_merging(one, two):
 @examples
 @given(trees)
 def test_overrides_are_valid_or_named(overrides):
-    """No override gets past the rules: what is accepted is a config of exactly the known keys."""
+    """No override gets past the model: what is accepted is a config of exactly the known keys, and
+    the JSON schema agrees."""
     try:
         config = resolve_config("scwm", "toy", 0, overrides)
     except ScwmError as error:
         assert "remedy" in str(error)
         return
-    validate(config)
-    sections = {key.split(".")[0] for key in RULES}
-    assert set(config) == sections and config["method"] == "scwm"
+    values = plain(config)
+    assert validate(values) == config
+    assert [key for key, _ in flatten(values)] == KEYS and config.method == "scwm"
+    jsonschema.validate(values, SCHEMA)
+
+
+def allowed(section: type[Section], name: str) -> st.SearchStrategy[Any]:
+    """Values that the schema and the folders of modules say a setting may have."""
+    spec = SCHEMA["$defs"][section.__name__]["properties"][name]
+    for kind in section.model_fields[name].metadata:
+        if isinstance(kind, Kind):
+            return st.sampled_from([*([True, False] if kind.default else []), *kind.names()])
+    if "enum" in spec:
+        return st.sampled_from(spec["enum"])
+    if spec["type"] == "array":
+        sides = st.integers(spec["items"]["minimum"], spec["items"]["maximum"])
+        return st.lists(sides, min_size=spec["minItems"], max_size=spec["maxItems"])
+    return {
+        "boolean": st.booleans(),
+        "string": st.text("aä :#'\"\n{}[]-", max_size=5),
+        "integer": st.integers(spec.get("minimum"), spec.get("maximum")),
+        "number": st.floats(spec.get("minimum"), spec.get("maximum")),
+    }[spec["type"]]
 
 
 @settings(examples, max_examples=examples.max_examples // 4)
 @given(st.data())
 def test_config_of_any_allowed_values_survives_its_file(data):
-    overrides: dict = {}
-    for key, rule in RULES.items():
-        if key in ("dataset", "method", "seed", "model.image_size", "training.virtual_batch"):
-            continue
-        if isinstance(rule, type):
-            value = data.draw(
-                st.booleans() if rule is bool else st.text("aä :#'\"\n{}[]-", max_size=5)
-            )
-        elif isinstance(rule, Kind):
-            switches = [True, False] if rule.default else []
-            value = data.draw(st.sampled_from([*switches, *rule.names()]))
-        elif isinstance(rule[0], str):
-            value = data.draw(st.sampled_from(rule))
-        else:
-            kind, low, high = rule
-            value = data.draw(st.integers(low, high) if kind is int else st.floats(low, high))
-        overrides = merge(overrides, parse_assignments([f"{key}=0"]))
-        *sections, last = key.split(".")
-        (overrides[sections[0]] if sections else overrides)[last] = value
+    overrides: dict[str, Any] = {}
+    for name, field in Config.model_fields.items():
+        if isinstance(section := field.annotation, type) and issubclass(section, Section):
+            overrides[name] = {
+                key: data.draw(allowed(section, key)) for key in section.model_fields
+            }
     overrides["training"]["virtual_batch"] = 0
     config = resolve_config("scwm", "toy", 0, overrides)
+    assert plain(config) == overrides | {key: getattr(config, key) for key in NAMES}
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         write_yaml(config, work / "config.yaml")

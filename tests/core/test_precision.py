@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 import scwm
+from scwm.core.config import resolve_config
 from scwm.core.device import resolve_precision
 from scwm.core.errors import ScwmError
 from scwm.evaluation.evaluate import evaluate, load_network, read_features
@@ -48,8 +49,8 @@ def metrics(folder: Path) -> dict:
 
 
 def resolved(precision: str, device: torch.device) -> str:
-    config = {"training": {"precision": precision}}
-    return resolve_precision(config, device)["training"]["precision"]
+    config = resolve_config("scwm", "toy", 0, {"training": {"precision": precision}})
+    return resolve_precision(config, device).training.precision
 
 
 def test_auto_is_float32_on_every_cpu(hardware):
@@ -84,7 +85,7 @@ def test_scores_and_library_are_float32_after_training_in_bfloat16(
     hardware, reduced, toy_store, toy_folder
 ):
     network, config = load_network(reduced / "model.pt")
-    assert config["training"]["precision"] == "bfloat16"
+    assert config.training.precision == "bfloat16"
     images = ImageBatches(toy_store.split("query").images, CPU)
     expected = embed(network, images, precision="float32").features()
     stored = read_features(reduced / "features.npz")["query"].embedding.features()

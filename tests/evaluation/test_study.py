@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from scwm.cli.main import main
-from scwm.core.config import write_yaml
+from scwm.core.config import changed, write_yaml
 from scwm.core.errors import ScwmError
 from scwm.core.plugins import STRATEGIES
 from scwm.core.seeding import derived_seed
@@ -64,7 +64,7 @@ def test_study_is_what_its_parts_give(run, toy_store):
     for name, own in SETTINGS.items():
         cells = cascaded_clustering(
             embedding.pixels[kept], labels[kept], 3, *own,
-            derived_seed(config["seed"], "clustering", 0),
+            derived_seed(config.seed, "clustering", 0),
         ).numpy()  # fmt: skip
         truth = split.masks[kept.numpy()]
         expected = {
@@ -82,10 +82,8 @@ def test_study_is_what_its_parts_give(run, toy_store):
     assert set(memory["strategies"]) == set(STRATEGIES.names())
     assert len(memory["sweep"]) == 8
     for kind in ("global", "part"):
-        same_row = next(
-            row for row in memory["sweep"]
-            if (row["strategy"], row["tau"]) == ("hard_mining", config["memory"][f"{kind}_tau"])
-        )  # fmt: skip
+        own = "hard_mining", getattr(config.memory, f"{kind}_tau")
+        same_row = next(row for row in memory["sweep"] if (row["strategy"], row["tau"]) == own)
         for name in (f"{kind}_wrong_ratio", f"{kind}_hard_rank"):
             assert same_row[name] == memory["strategies"]["hard_mining"][name]
     uniform = memory["strategies"]["uniform"]
@@ -170,7 +168,8 @@ def test_model_without_parsed_parts_is_told(tiny_config, toy_store, tmp_path, ca
     config = tiny_config(method)
     write_yaml(config, tmp_path / "config.yaml")
     checkpoints = Checkpoints(tmp_path / "state", {})
-    train(config | {"kind": "untrained"}, toy_store.split("train"), None, tmp_path, checkpoints)
+    untrained = changed(config, {"kind": "untrained"})
+    train(untrained, toy_store.split("train"), None, tmp_path, checkpoints)
     assert main(["study", str(tmp_path), "--store", str(toy_store.folder)]) == 1
     error = capsys.readouterr().err
     assert method in error and "parses no parts" in error and "Traceback" not in error

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from scwm.core.config import resolve_config
+from scwm.core.config import plain, resolve_config
 from scwm.data import entries
 from scwm.reporting.runs import FILES
 
@@ -117,7 +117,8 @@ def run_config(change: Callable[[dict], object] | str | bytes = lambda config: N
     def prepare(patch: pytest.MonkeyPatch) -> None:
         if not callable(change):
             return write("run/config.yaml", change)
-        config = resolve_config("random_features", "toy", 0, {"model": {"image_size": [64, 32]}})
+        settings = {"model": {"image_size": [64, 32]}}
+        config = plain(resolve_config("random_features", "toy", 0, settings))
         change(config)
         write("run/config.yaml", yaml.safe_dump(config))
 

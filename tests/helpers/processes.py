@@ -15,8 +15,8 @@ from torch import Tensor
 from trained_runs import KEY, untimed
 
 from scwm.core import distributed
-from scwm.core.config import Config
 from scwm.core.errors import Interrupted, ScwmError
+from scwm.core.settings import Config
 from scwm.data.store import StoreSplit
 from scwm.method.objective import Objective
 from scwm.models import Network

@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 
 import scwm
+from scwm.core.config import plain
 from scwm.core.errors import ScwmError
 from scwm.models.embedding import ImageBatches, embed
 from scwm.training.trainer import build_network
@@ -21,7 +22,7 @@ def models(tiny_config, toy_weights, tmp_path_factory):
         config = tiny_config(method)
         network = build_network(config, toy_weights)
         path = tmp_path_factory.mktemp(method) / "model.pt"
-        torch.save({"config": config, "model": network.state_dict()}, path)
+        torch.save({"config": plain(config), "model": network.state_dict()}, path)
         found[method] = scwm.load_model(path), network
     return found
 

@@ -4,6 +4,7 @@ import csv
 import json
 import re
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from PIL import Image
 
 import scwm
+from scwm.core.config import changed
 from scwm.core.errors import ScwmError
 from scwm.evaluation import evaluate_ranking
 from scwm.inference import pages
@@ -49,10 +51,9 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 def test_features_are_the_librarys(call, model, toy_folder, tmp_path):
     """Also where batches are smaller than the folder."""
-    model.config["evaluation"]["batch"], batch = 3, model.config["evaluation"]["batch"]
+    config = changed(model.config, {"evaluation": {"batch": 3}})
     files = sorted((toy_folder / "query").iterdir())
-    expected = scwm.extract(model, files, "parts")
-    model.config["evaluation"]["batch"] = batch
+    expected = scwm.extract(replace(model, config=config), files, "parts")
     assert call("extract {run} {query} --feature parts --out {tmp}/f.npz") == 0
     found = np.load(tmp_path / "f.npz")
     assert found["names"].tolist() == [str(file) for file in files]

@@ -11,7 +11,7 @@ from PIL import Image
 
 import scwm
 from scwm.cli.main import main
-from scwm.core.config import write_yaml
+from scwm.core.config import changed, write_yaml
 from scwm.core.seeding import derived_seed
 from scwm.evaluation import to_grid
 from scwm.evaluation.evaluate import load_network
@@ -38,7 +38,7 @@ def runs(tiny_config, toy_store, toy_weights, tmp_path_factory) -> Path:
         (root / method).mkdir()
         config = tiny_config(method)
         write_yaml(config, root / method / "config.yaml")
-        untrained = config | {"kind": "untrained"}
+        untrained = changed(config, {"kind": "untrained"})
         train(untrained, toy_store.split("train"), toy_weights, root / method, root / "state")
     return root
 
@@ -58,7 +58,7 @@ def test_stages_of_a_store_are_what_the_parsing_gives(runs, toy_store):
     place = torch.cumsum(kept, 0)[rows] - 1  # of the shown images among the grouped ones
     first = two_means(activation(maps), groups)
     corrected = correct_foreground(maps, first)
-    seed = derived_seed(config["seed"], "clustering", 0)
+    seed = derived_seed(config.seed, "clustering", 0)
     expected = {
         "image": split.images[rows],
         "activation": activation(maps)[place],

@@ -53,10 +53,10 @@ def test_data_set(name):
 def test_method(method):
     """It says what it is, and is no other method under a second name."""
     own = resolve_config(method, "mannequins", 0)
-    assert own["description"]
+    assert own.description
     for other in set(method_names()) - {method}:
-        names = {"method": method, "description": own["description"]}
-        assert resolve_config(other, "mannequins", 0) | names != own, other
+        names = {"method": method, "description": own.description}
+        assert resolve_config(other, "mannequins", 0).model_copy(update=names) != own, other
 
 
 @pytest.fixture(scope="module")

@@ -108,7 +108,7 @@ def test_loss_is_the_weighted_sum_of_its_terms(tiny_config, embedding, labels):
         torch.stack(of_parts).mean(),
         parsing_loss(logits, cells),
         diversity_loss(output.masks[:, 1:]),
-        separation_loss(parts, seen, objective.weights["separation_margin"]),
+        separation_loss(parts, seen, objective.weights.separation_margin),
     ]
     torch.testing.assert_close(torch.stack(terms), torch.stack(expected))
     assert all(float(term) > 0.01 for term in terms)

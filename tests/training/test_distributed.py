@@ -16,7 +16,8 @@ from torch import nn
 from trained_runs import KEY, model_of, untimed
 
 from scwm.core import distributed
-from scwm.core.config import Config, write_yaml
+from scwm.core.config import changed, write_yaml
+from scwm.core.settings import Config
 from scwm.method.objective import Objective
 from scwm.models.backbone import Backbone
 from scwm.models.backbones import mobilenet_v2
@@ -81,7 +82,7 @@ def test_first_gradient_of_float32_is_that_of_one_process(
 ):
     monkeypatch.setattr(mobilenet_v2, "build", smooth_backbone)
     config = steps_of(kind, epochs=1)
-    config["training"]["iterations"] = 1
+    config = changed(config, {"training": {"iterations": 1}})
     run = config, toy_store.split("train"), None
     train_recorded(*run, tmp_path / "1")
     expected = read(tmp_path / "1/records0.pt")["gradient"]
@@ -121,7 +122,8 @@ def test_lost_process_ends_the_others_and_the_run_resumes(
     call then resumes after the first epoch, also in one process; in as many as before it ends with
     the bytes of an undisturbed run."""
     config = steps_of("groups", method="global_only")
-    config["training"]["identities"] = 4  # fewer than there are clusters, so that shares are equal
+    # Fewer identities than there are clusters, so that shares are equal.
+    config = changed(config, {"training": {"identities": 4}})
     run = config, toy_store.split("train"), toy_weights
     update, steps = Objective.update, []
 

@@ -12,8 +12,8 @@ def test_history_leaves_cells_empty_that_do_not_apply(tmp_path):
     assert row.split(",") == ["1", "", "0.123457", *[""] * (len(HISTORY) - 3)]
 
 
-def test_speed_is_of_the_steps_alone(tmp_path):
-    config = {"training": {"identities": 4, "instances": 2}}
+def test_speed_is_of_the_steps_alone(tmp_path, tiny_config):
+    config = tiny_config(training={"identities": 4, "instances": 2})
     rows = [{"iterations": 10, "seconds_training": s, "seconds_features": 9.0} for s in (1.0, 3.0)]
     write_history(rows, tmp_path / "history.csv")
     assert training_speed(config, tmp_path / "history.csv") == pytest.approx(20 * 8 / 4)

@@ -69,7 +69,7 @@ def test_training_stopped_between_two_steps_is_the_uninterrupted_one(
             os.kill(os.getpid(), signal.SIGTERM)
 
     config, whole = tiny_config(method), finished(method)
-    per_epoch = config["training"]["iterations"]
+    per_epoch = config.training.iterations
     done = step // per_epoch
     then = f"resumes after epoch {done}" if done else "starts from the beginning"
     monkeypatch.setattr(Objective, "update", signalled)
@@ -80,7 +80,7 @@ def test_training_stopped_between_two_steps_is_the_uninterrupted_one(
     assert state is None if not done else len(state["history"]) == done
     run = start(config, tmp_path)
     evaluate(run, toy_store)
-    assert len(steps) - step == per_epoch * (config["training"]["epochs"] - done)
+    assert len(steps) - step == per_epoch * (config.training.epochs - done)
     assert untimed(run) == untimed(whole)
     for name in ("model.pt", "metrics.json"):
         assert (run / name).read_bytes() == (whole / name).read_bytes()

@@ -39,8 +39,8 @@ COLUMNS = [
 def test_contract_of_every_method(finished, tiny_config, method):
     run = finished(method)
     settings = tiny_config(method)
-    parts, trained = settings["model"]["parts"] > 0, settings["kind"] == "trained"
-    parsed = parts and settings["model"]["part_source"] == "parsed"
+    parts, trained = settings.model.parts > 0, settings.kind == "trained"
+    parsed = parts and settings.model.part_source == "parsed"
 
     rows = history_of(run)
     assert (run / "history.csv").read_text().splitlines()[0].split(",") == COLUMNS
@@ -81,7 +81,7 @@ def test_contract_of_every_method(finished, tiny_config, method):
         feature: pytest.approx(scores, abs=1e-6) for feature, scores in metrics["features"].items()
     }
     assert (sides["query"].embedding.part_features is not None) == parts
-    assert (metrics["parameters"] is None) == (settings["kind"] not in ("trained", "untrained"))
+    assert (metrics["parameters"] is None) == (settings.kind not in ("trained", "untrained"))
 
     with np.load(run / "visuals.npz", allow_pickle=False) as visuals:
         shapes = {name: visuals[name].shape for name in visuals}

@@ -78,7 +78,7 @@ def test_parsing_is_done_once_or_every_epoch(
     record = lambda *given: parsed.append(given[3]) or parse_images(*given)  # noqa: E731
     monkeypatch.setattr(training, "parse_images", record)
     trainer.run(Checkpoints(tmp_path, {}))
-    epochs = trainer.config["training"]["epochs"]
+    epochs = trainer.config.training.epochs
     assert epochs > 1 and parsed == ([*range(epochs)] if every else [0])
 
 

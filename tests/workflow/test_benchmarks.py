@@ -11,7 +11,8 @@ import torch
 from benchmarks import STAGES, gpu
 from benchmarks.harness import Stage
 from benchmarks.report import write_report
-from scwm.core.config import CONFIG_DIR, merge, read_yaml
+from scwm.core.config import merge
+from scwm.core.yaml_files import CONFIG_DIR, read_yaml
 
 ALL = [stage for name in STAGES for stage in import_module(f"benchmarks.{name}").STAGES]
 

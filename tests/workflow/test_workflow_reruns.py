@@ -51,12 +51,13 @@ def test_edits_redo_what_depends_on_them(stubbed: Path) -> None:
         *("scwm/data/layouts/new.py", "scwm/method/parsing/foreground_corrections/new.py"),
         *("scwm/models/backbones/new.py", "scwm/models/backbones/resnet50.py"),
     ) == set()  # fmt: skip
-    assert after_editing("config/base.yaml", "config/methods/scwm.yaml") == set()
-    base = stubbed / "config/base.yaml"
-    text = base.read_text()
-    base.write_text(text.replace("global_strategy: hard_mining", "global_strategy: uniform"))
+    # Settings that no run has otherwise than before, and a default that one of the two runs has.
+    assert after_editing("config/methods/scwm.yaml", "scwm/core/settings.py") == set()
+    declared = stubbed / "scwm/core/settings.py"
+    text = declared.read_text()
+    declared.write_text(text.replace('Strategy = "hard_mining"', 'Strategy = "uniform"'))
     assert planned(stubbed, *select)["train"] == 1  # `hard_memory` has a strategy of its own
-    base.write_text(text)
+    declared.write_text(text)
     after_training = {"evaluate", "study", "table", "plot", "page", "all"}
     assert after_editing("config/published_results.csv") == {"table", "page", "all"}
     assert after_editing("scwm/method/losses.py") == {"train", *after_training}

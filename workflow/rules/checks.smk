@@ -1,45 +1,54 @@
 # What is wrong with a config, and which data are missing, said before the first job.
 
 
+def default_is_changed():
+    """Whether the command line names no config file that stands by itself."""
+    try:
+        given = [read_yaml(file) for file in workflow.overwrite_configfiles]
+    except ScwmError as error:
+        raise WorkflowError(str(error))
+    return not is_whole({key for content in given for key in content})
+
+
 def check_config(config):
-    """What the schema cannot know: names and values that the package decides on.
+    """Fill in defaults, and check what the rules read, as well as every run's settings.
 
     Raises:
-        WorkflowError: a data set, method or setting is unknown, or a value is out of range.
+        WorkflowError: a key, data set, method or setting is unknown, or a value is not allowed.
     """
-    keys = ("datasets", "sources", "keypoints", "dataset_settings")
-    for name in [name for key in keys for name in config[key]]:
-        if name not in REGISTRY:
-            known = ", ".join(sorted(REGISTRY))
-            raise WorkflowError(f"Unknown data set '{name}' in the config; known: {known}.")
-    for dataset in config["datasets"]:
-        for method in all_methods():
-            try:
-                model_settings(dataset, method)
-            except ScwmError as error:
-                raise WorkflowError(f"The config does not fit {method} on {dataset}: {error}")
-        for method in all_methods():
-            if split_variant(method)[1] and settings_of(dataset, method) == settings_of(
-                dataset, REFERENCE
-            ):
-                raise WorkflowError(
-                    f"Sweep: {method} is {REFERENCE} itself on {dataset}; leave the value out."
-                )
+    places = [os.path.relpath(file) for file in workflow.configfiles]
+    places += ["--config"] if workflow.config_settings.config else []
+    try:
+        config.update(plain(read_benchmark(config, ", ".join(places))))
+        keys = ("datasets", "sources", "keypoints", "dataset_settings")
+        for name in [name for key in keys for name in config[key]]:
+            lookup(name)
+        for dataset in config["datasets"]:
+            check_methods(dataset)
+    except ScwmError as error:
+        raise WorkflowError(f"The config is not valid. {error}")
     if config["sweep"] and REFERENCE not in config["methods"]:
         raise WorkflowError(f"A sweep varies {REFERENCE}: list it among the methods.")
 
 
+def check_methods(dataset):
+    """What a model cannot know of the methods' settings on a data set."""
+    for method in all_methods():
+        own = settings_of(dataset, method)
+        names = {"method": REFERENCE, "description": settings_of(dataset, REFERENCE).description}
+        if "@" in method and own.model_copy(update=names) == settings_of(dataset, REFERENCE):
+            raise WorkflowError(
+                f"Sweep: {method} is {REFERENCE} itself on {dataset}; leave the value out."
+            )
+
+
 def data_at_hand(dataset):
     """Whether the suite makes the data set, has it already, or is told where it is."""
-    entry = REGISTRY[dataset]
+    entry = lookup(dataset)
     folder = Path("data/raw", dataset)
-    places = [
-        data_source(dataset),
-        os.environ.get(entry.get("env", "")),
-        entry.get("source", {}).get("path"),
-    ]
+    places = [data_source(dataset), os.environ.get(entry.env or ""), entry.source.path]
     return (
-        is_rendered(dataset)
+        bool(entry.source.preset)
         or (folder.is_dir() and any(folder.iterdir()))
         or any(place and Path(place).expanduser().exists() for place in places)
     )
@@ -52,18 +61,18 @@ def report_missing_data(config):
     for dataset in config["datasets"]:
         if data_at_hand(dataset):
             continue
-        entry = REGISTRY[dataset]
+        entry = lookup(dataset)
         ways = [
             f"put it in data/raw/{dataset}",
             f"name it in the config (sources: {dataset}: PATH)",
         ]
-        if "env" in entry:
-            ways.insert(0, f"set {entry['env']}=PATH (archive or folder)")
+        if entry.env:
+            ways.insert(0, f"set {entry.env}=PATH (archive or folder)")
         lines = [
-            f"Data set {dataset} ({entry['title']}) is not on this machine.",
+            f"Data set {dataset} ({entry.title}) is not on this machine.",
             "  supply it: " + ", or ".join(ways),
         ]
-        if urls := entry.get("source", {}).get("urls"):
-            lines.append("  else it is downloaded: " + ", ".join(urls))
-        lines += [f"  {entry[key].strip()}" for key in ("ask", "homepage") if entry.get(key)]
+        if entry.source.urls:
+            lines.append("  else it is downloaded: " + ", ".join(entry.source.urls))
+        lines += [f"  {text.strip()}" for text in (entry.ask, entry.homepage) if text]
         logger.warning("\n".join(lines))

@@ -3,6 +3,7 @@ import json
 import os
 import shlex
 import sys
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 
@@ -10,21 +11,27 @@ from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.settings import DeploymentMethod
 
 sys.path.insert(0, str(Path(workflow.basedir).parent))
-# These need nothing but PyYAML.
-from scwm.core.config import merge, named_modules, read_yaml, resolve_config, split_variant
+# These need nothing but PyYAML and pydantic.
+from scwm.core.config import (
+    is_whole,
+    named_modules,
+    overrides_of,
+    plain,
+    read_benchmark,
+    resolve_config,
+)
 from scwm.core.errors import ScwmError
 from scwm.core.lock import Lock
-from scwm.core.plugins import BACKBONES, FOREGROUND_CORRECTIONS, LAYOUTS, SPACE_CORRECTIONS
+from scwm.core.plugins import BACKBONES, FOREGROUND_CORRECTIONS, LAYOUTS, NAME, SPACE_CORRECTIONS
+from scwm.core.settings import METHOD
 from scwm.core.sources import sources
-from scwm.reporting.catalogue import CAPTIONS, PLOTS, REFERENCE, TABLES, TITLES, methods_of
+from scwm.core.yaml_files import read_yaml
+from scwm.data.entries import lookup
+from scwm.reporting.catalogue import CAPTIONS, PLOTS, REFERENCE, TABLES, TITLES
+from scwm.reporting.inputs import READ_OF_CONFIG, input_files, run_files
 
-NAME = "[a-z0-9_]+"
-VARIANT = rf"{NAME}(@{NAME}\.{NAME}=[A-Za-z0-9_.+-]+)?"
 # Relative, so that a moved checkout is not out of date; "." but for --directory.
 ROOT = Path(os.path.relpath(Path(workflow.basedir).parent))
-READ_OF_RUNS = ("config.yaml", "metrics.json", "history.csv", "provenance.json")
-TABLE_FORMATS = ("csv", "md", "html", "tex")
-PLOT_FORMATS = ("png", "svg")
 
 
 def hold_folder():
@@ -40,20 +47,6 @@ def hold_folder():
         )
 
 
-def read_registry():
-    """config/datasets, each entry with what it has from its base (all but the counts)."""
-    files = sorted((ROOT / "config/datasets").glob("*.yaml"))
-    entries = {file.stem: read_yaml(file) for file in files}
-    bases = {name: entries.get(entry.get("base"), {}) for name, entry in entries.items()}
-    return {
-        name: {k: v for k, v in bases[name].items() if k != "counts"} | entry
-        for name, entry in entries.items()
-    }
-
-
-REGISTRY = read_registry()
-
-
 def code(*patterns):
     """Sources that a rule's result depends on, so that an edit reruns that rule and no other.
 
@@ -63,16 +56,10 @@ def code(*patterns):
     return [str(ROOT / "scwm" / file) for file in sources(patterns)]
 
 
-def overrides(dataset):
-    """What the config changes of config/base.yaml for one data set."""
-    return merge(config["settings"], config["dataset_settings"].get(dataset, {}))
-
-
 @cache
-def settings_of(dataset, method):
-    """The resolved config of a run, without its name."""
-    resolved = resolve_config(method, dataset, 0, overrides(dataset))
-    return {key: value for key, value in resolved.items() if key not in ("method", "description")}
+def settings_of(dataset, method, seed=0):
+    """The resolved config of a run."""
+    return resolve_config(method, dataset, seed, overrides_of(config, dataset))
 
 
 def run_code(*patterns):
@@ -85,16 +72,11 @@ def run_code(*patterns):
     return files
 
 
-def model_settings(dataset, method):
-    """The model section of a run's resolved config."""
-    return settings_of(dataset, method)["model"]
-
-
 def store_file(name):
     """Input function: one file of the store that a run reads."""
 
     def path(wildcards):
-        height, width = model_settings(wildcards.dataset, wildcards.method)["image_size"]
+        height, width = settings_of(wildcards.dataset, wildcards.method).model.image_size
         return f"data/stores/{wildcards.dataset}/{height}x{width}/{name}"
 
     return path
@@ -102,11 +84,11 @@ def store_file(name):
 
 def weights_file(wildcards):
     """Input function: the backbone's weights; none where the run starts from random ones."""
-    model = model_settings(wildcards.dataset, wildcards.method)
-    backbone, source = model["backbone"], model["weights"]
-    if source == "none":
+    model = settings_of(wildcards.dataset, wildcards.method).model
+    if model.weights == "none":
         return []
-    return source if source.endswith((".pt", ".pth")) else f"data/weights/{backbone}-{source}.pt"
+    given = model.weights.endswith((".pt", ".pth"))
+    return model.weights if given else f"data/weights/{model.backbone}-{model.weights}.pt"
 
 
 def option(flag, values):
@@ -117,23 +99,17 @@ def option(flag, values):
 
 def data_source(dataset):
     """The archive or folder that the config names for a data set or for the one it is part of."""
-    sources = config["sources"]
-    return sources.get(dataset) or sources.get(REGISTRY[dataset].get("base"))
-
-
-def is_rendered(dataset):
-    """Whether the suite makes the data set itself."""
-    return "preset" in REGISTRY[dataset].get("source", {})
+    return config["sources"].get(dataset) or config["sources"].get(lookup(dataset).base)
 
 
 def loader_code(dataset):
     """Sources that read a data set's layout and pick its images."""
-    return code(LAYOUTS.file(REGISTRY[dataset]["layout"]))
+    return code(LAYOUTS.file(lookup(dataset).layout))
 
 
 def dataset_code(dataset):
     """Sources that decide what lies in data/raw/<dataset>."""
-    if is_rendered(dataset):
+    if lookup(dataset).source.preset:
         return code("data/mannequins/**/*")
     return sorted({*code("data/download.py", "data/manifest.py"), *loader_code(dataset)})
 
@@ -145,57 +121,15 @@ def all_methods():
     return [*config["methods"], *variants]
 
 
-def run_files(methods, *names):
-    """These files of the runs of some methods, of every data set and seed."""
-    return expand(
-        f"{RUN}/{{name}}",
-        dataset=config["datasets"],
-        method=methods,
-        seed=config["seeds"],
-        name=names,
-    )
+def benchmark_runs():
+    """The folder of the runs, and what names them: data sets, methods and seeds."""
+    return f"{config['results']}/runs", config["datasets"], all_methods(), config["seeds"]
 
 
-def other_files(name):
-    """What a table or plot reads beside metrics, history and provenance of its runs.
-
-    For the claims that is, beside their list, the studies of the models whose own features they
-    are about. A claim whose methods the config does not list asks for nothing: the table says "not
-    run".
-    """
-    methods = config["methods"]
-    if name == "published":
-        return [str(ROOT / "config/published_results.csv")]
-    if name in ("masks", "ranks"):
-        return run_files(methods, "visuals.npz")
-    if name == "tsne":
-        return run_files(methods, "features.npz")
-    if name == "weights":
-        return run_files([REFERENCE] if REFERENCE in methods else [], "study.json")
-    if name != "claims":
-        return []
-    listed = sorted((ROOT / "config/claims").glob("*.yaml"))
-    files = list(map(str, listed))
-    for claim in map(read_yaml, listed):
-        if claim["metric"].startswith("study:") and claim["method"] in config["methods"]:
-            files += expand(
-                f"{RUN}/study.json",
-                dataset=[d for d in config["datasets"] if d in claim.get("datasets", [d])],
-                method=claim["method"],
-                seed=config["seeds"],
-            )
-    return sorted(set(files))
-
-
-def reported_outputs(config):
-    """Every table and plot of the benchmark, and its report."""
-    results = config["results"]
-    return [
-        f"{results}/report.html",
-        *expand(f"{results}/tables/{{name}}.{{ext}}", name=TABLES, ext=TABLE_FORMATS),
-        *expand(f"{results}/metrics/{{name}}.json", name=TABLES),
-        *expand(f"{results}/plots/{{name}}.{{ext}}", name=PLOTS, ext=PLOT_FORMATS),
-    ]
+def config_files(name):
+    """Files of config/ that a table or plot reads."""
+    files = ROOT.glob(f"config/{READ_OF_CONFIG[name]}") if name in READ_OF_CONFIG else []
+    return sorted(map(str, files))
 
 
 def shell_prefix():

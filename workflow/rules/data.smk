@@ -17,7 +17,7 @@ rule get_dataset:
     params:
         folder=subpath(output.manifest, parent=True),
         source=lambda wildcards: option("--source", data_source(wildcards.dataset)),
-        entry=lambda wildcards: json.dumps(REGISTRY[wildcards.dataset], sort_keys=True),
+        entry=lambda wildcards: json.dumps(asdict(lookup(wildcards.dataset)), sort_keys=True),
     message:
         "get data set {wildcards.dataset}"
     shell:

@@ -1,8 +1,8 @@
 rule table:
     """Mean and standard deviation over seeds, as CSV, Markdown, HTML, LaTeX, and JSON for DVC."""
     input:
-        runs=lambda wildcards: run_files(methods_of(wildcards.table, all_methods()), *READ_OF_RUNS),
-        others=lambda wildcards: other_files(wildcards.table),
+        runs=lambda wildcards: input_files(wildcards.table, *benchmark_runs()),
+        others=lambda wildcards: config_files(wildcards.table),
         code=code("reporting/**/*.py"),
     output:
         csv=f"{config['results']}/tables/{{table}}.csv",
@@ -45,8 +45,8 @@ rule table:
 rule plot:
     """One figure of the benchmark, as PNG and SVG."""
     input:
-        runs=lambda wildcards: run_files(methods_of(wildcards.plot, all_methods()), *READ_OF_RUNS),
-        others=lambda wildcards: other_files(wildcards.plot),
+        runs=lambda wildcards: input_files(wildcards.plot, *benchmark_runs()),
+        others=lambda wildcards: config_files(wildcards.plot),
         code=code("reporting/**/*.py"),
     output:
         png=report(
@@ -86,8 +86,8 @@ rule plot:
 rule page:
     """Tables, plots and provenance on one page that needs no network."""
     input:
-        runs=run_files(all_methods(), *READ_OF_RUNS),
-        others=[file for name in TABLES for file in other_files(name)],
+        runs=sorted({file for name in TABLES for file in input_files(name, *benchmark_runs())}),
+        others=[file for name in TABLES for file in config_files(name)],
         plots=expand(f"{config['results']}/plots/{{name}}.png", name=PLOTS),
         code=code("reporting/**/*.py"),
     output:

@@ -1,5 +1,5 @@
 rule resolve_config:
-    """Write every setting of one run. A parameter holds the settings, so an edit of base or method
+    """Write every setting of one run. A parameter holds the settings, so an edit of a default or method
     that does not change them reruns nothing."""
     output:
         config=f"{RUN}/config.yaml",
@@ -14,14 +14,11 @@ rule resolve_config:
         mem_mb=1000,
         runtime=5,
     params:
-        overrides=lambda wildcards: json.dumps(overrides(wildcards.dataset), sort_keys=True),
+        overrides=lambda wildcards: json.dumps(
+            overrides_of(config, wildcards.dataset), sort_keys=True
+        ),
         resolved=lambda wildcards: json.dumps(
-            resolve_config(
-                wildcards.method,
-                wildcards.dataset,
-                int(wildcards.seed),
-                overrides(wildcards.dataset),
-            ),
+            plain(settings_of(wildcards.dataset, wildcards.method, int(wildcards.seed))),
             sort_keys=True,
         ),
     message:

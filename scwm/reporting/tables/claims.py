@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from scwm.core.config import CONFIG_DIR, method_names, read_yaml
+from scwm.core.config import method_names
 from scwm.core.errors import ScwmError
 from scwm.core.measures import measure_at
+from scwm.core.yaml_files import CONFIG_DIR, read_yaml
 from scwm.data.entries import data_names
 from scwm.reporting.measures import read_source
 from scwm.reporting.runs import Run, Runs

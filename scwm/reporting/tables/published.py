@@ -5,9 +5,9 @@ from typing import Any
 
 import pandas as pd
 
-from scwm.core.config import CONFIG_DIR
 from scwm.core.errors import ScwmError
 from scwm.core.measures import measures
+from scwm.core.yaml_files import CONFIG_DIR
 from scwm.reporting.catalogue import TITLES
 from scwm.reporting.markup import UNKNOWN, Block, Cell, Table
 from scwm.reporting.runs import Runs

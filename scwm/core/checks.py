@@ -1,0 +1,147 @@
+"""Check values by a model of `scwm.core.settings`, and describe what is wrong with them."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from scwm.core.errors import ScwmError, suggest
+from scwm.core.plugins import NAME
+from scwm.core.settings import Section
+
+Model = TypeVar("Model", bound=Section)
+Spec = dict[str, Any]
+
+TYPES = {
+    "boolean": "true or false",
+    "integer": "an integer",
+    "null": "null",
+    "number": "a number",
+    "object": "a mapping",
+    "string": "text",
+}
+
+
+def checked(model: type[Model], values: Mapping[str, Any], where: object) -> Model:
+    """Return the model of `values`.
+
+    Raises:
+        ScwmError: naming the first key that is unknown, else the first value that is not allowed.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        unknown = ("extra_forbidden", "invalid_key")
+        found = min(error.errors(), key=lambda one: one["type"] not in unknown)
+        raise _refusal(model.model_json_schema(), values, dict(found), where) from None
+
+
+def allowed(spec: Spec, schema: Spec) -> str:
+    """Describe the values that a part of a JSON schema allows, as in "a number from 0 to 1"."""
+    spec = _resolved(spec, schema)
+    if "enum" in spec:
+        return "one of " + ", ".join(spec["enum"])
+    if "anyOf" in spec:
+        return ", or ".join(allowed(one, schema) for one in spec["anyOf"])
+    if "items" in spec:
+        kind = f"a list of {spec['maxItems']}" if "maxItems" in spec else "a list"
+        kind += " without repetition" if "uniqueItems" in spec else ""
+        return f"{kind}, each {allowed(spec['items'], schema)}"
+    if spec.get("pattern") == f"^{NAME}$":
+        return "a name of a-z, 0-9 and _"
+    form = f" of the form `{spec['pattern']}`" if "pattern" in spec else ""
+    ends = [
+        f" {word} {_number(spec[key])}"
+        for word, key in (("from", "minimum"), ("to", "maximum"))
+        if key in spec
+    ]
+    return TYPES[spec["type"]] + form + "".join(ends)
+
+
+def _number(value: float) -> str:
+    return f"{int(value):,}" if value == int(value) else f"{value:g}"
+
+
+def _resolved(spec: Spec, schema: Spec) -> Spec:
+    """Follow a reference within the schema."""
+    name = spec.get("$ref", "").removeprefix("#/$defs/")
+    return dict(schema["$defs"][name]) if name else spec
+
+
+def _below(spec: Spec, schema: Spec, key: str) -> Spec:
+    """Look up a key of a mapping in the schema; the result is empty for an unknown key."""
+    spec = _resolved(spec, schema)
+    patterns = spec.get("patternProperties", {}).items()
+    named = [inner for pattern, inner in patterns if re.search(pattern, key)]
+    return dict(spec.get("properties", {}).get(key) or (named[0] if named else {}))
+
+
+def _keys(spec: Spec, schema: Spec, prefix: str = "") -> list[str]:
+    """List all keys that a schema names, dotted."""
+    found = []
+    for name, inner in _resolved(spec, schema).get("properties", {}).items():
+        found += [prefix + name, *_keys(inner, schema, f"{prefix}{name}.")]
+    return found
+
+
+def _refusal(schema: Spec, values: Any, found: dict[str, Any], where: object) -> ScwmError:
+    """Turn one of pydantic's errors into ours."""
+    key, around, spec, value = _place(schema, values, found["loc"])
+    kind, context, last = found["type"], found.get("ctx", {}), found["loc"][-1]
+    if kind in ("extra_forbidden", "invalid_key"):
+        return _unknown(key, last, _keys(around, schema), _keys(schema, schema), where)
+    if kind == "missing":
+        return lacking(key, where)
+    if last == "[key]":
+        form = allowed({"type": "string", **context}, schema)
+        return ScwmError(f"{key} has no valid name.", where, f"give {form}")
+    wanted = context.get("choices") or spec.get("enum", ())
+    words = "one of " + ", ".join(wanted) if wanted else allowed(spec, schema)
+    meaning = spec.get("description", "")
+    return ScwmError(
+        f"{key} is {value!r}.{suggest(value, wanted)}", where, f"give {words}. {meaning}".strip()
+    )
+
+
+def _place(schema: Spec, values: Any, steps: Iterable[Any]) -> tuple[str, Spec, Spec, Any]:
+    """Find the place of an error.
+
+    Returns:
+        The dotted key, what the schema says of the section around it and of the key itself (nothing
+        for an unknown key), and the value.
+    """
+    names: list[str] = []
+    around, spec, value = schema, schema, values
+    for step in steps:
+        if not isinstance(value, Mapping) or not spec:  # what follows is an index or a type
+            break
+        names.append(str(step))
+        inner = _below(spec, schema, str(step))
+        around, spec, value = spec, inner, value.get(step)
+    return ".".join(names), around, {**_resolved(spec, schema), **spec}, value
+
+
+def _unknown(key: str, name: Any, near: list[str], known: list[str], where: object) -> ScwmError:
+    """Build the error of an unknown key, with the nearest key of its section, else of others."""
+    if not isinstance(name, str) or "." in name:
+        return ScwmError(f"'{key}' is no single key.", where, "nest it: `training: {epochs: 5}`")
+    section = key.removesuffix(name)
+    hint = suggest(key, [section + other for other in near if "." not in other])
+    elsewhere = [other for other in known if other.split(".")[-1] == name]
+    if elsewhere and not hint:
+        hint = f" Did you mean '{elsewhere[0]}'?"
+    return ScwmError(
+        f"Unknown key '{key}' in the configuration.{hint}",
+        where,
+        "remove or correct it; docs/config.md lists every key",
+    )
+
+
+def lacking(key: str, where: object) -> ScwmError:
+    """Build the error of a missing key."""
+    return ScwmError(
+        f"The configuration lacks '{key}'.",
+        where,
+        "add it, or write the configuration again with `scwm config`",
+    )

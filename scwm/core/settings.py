@@ -1,0 +1,279 @@
+"""Every setting of a run and of a benchmark: its type, range, choices, default and meaning.
+
+These models check the configs, and code reads their attributes. docs/config.md and
+workflow/schemas/config.schema.yaml are written from them (tools/config_reference.py). A result
+depends on the values in its run's config.yaml, not on this file (`scwm.core.sources`).
+"""
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WrapValidator,
+)
+from pydantic_core import PydanticCustomError
+
+from scwm.core.plugins import (
+    BACKBONES,
+    FOREGROUND_CORRECTIONS,
+    NAME,
+    SPACE_CORRECTIONS,
+    STRATEGIES,
+    Kind,
+)
+
+METHOD = rf"{NAME}(@{NAME}\.{NAME}=[A-Za-z0-9_.+-]+)?"
+
+
+def _of_kind(kind: Kind) -> BeforeValidator:
+    """Check that a module exists."""
+
+    def check(value: Any) -> Any:
+        if not kind.allows(value):
+            raise PydanticCustomError("module", "no such module", {"choices": kind.choices()})
+        return value
+
+    return BeforeValidator(check)
+
+
+def _as_written(value: Any, check: Callable[[Any], Any]) -> Any:
+    """Keep a whole number an integer, so that a config is written and hashed as it was given."""
+    check(value)
+    return value
+
+
+def within(low: float, high: float) -> Any:
+    """Build a range that includes both ends."""
+    return Field(ge=low, le=high)
+
+
+def _distinct(values: Any) -> Any:
+    if isinstance(values, list) and any(value in values[:i] for i, value in enumerate(values)):
+        raise PydanticCustomError("distinct", "a value stands twice")
+    return values
+
+
+AS_WRITTEN = WrapValidator(_as_written)
+Name = Annotated[str, Field(pattern=f"^{NAME}$")]
+Share = Annotated[float, within(0, 1), AS_WRITTEN]
+Rate = Annotated[float, within(0, 10), AS_WRITTEN]
+Weight = Annotated[float, within(0, 1e6), AS_WRITTEN]
+Temperature = Annotated[float, within(1e-4, 1e6), AS_WRITTEN]
+Side = Annotated[int, within(32, 4096)]
+Feature = Literal["global", "parts", "both"]
+Strategy = Annotated[str, STRATEGIES, _of_kind(STRATEGIES)]
+Unique = (BeforeValidator(_distinct), Field(min_length=1, json_schema_extra={"uniqueItems": True}))
+Names = Annotated[list[Name], *Unique]
+Paths = dict[Name, Annotated[str, Field(min_length=1)] | None]
+SweptValue = bool | int | float | Annotated[str, Field(pattern="^[A-Za-z0-9_.+-]+$")]
+
+
+class Section(BaseModel):
+    """Settings by name. Other keys are refused, and so is text for a number, or 1 for true."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True
+    )
+
+
+class ModelSettings(Section):
+    """The network."""
+
+    backbone: Annotated[str, BACKBONES, _of_kind(BACKBONES)] = "resnet50"
+    """A file of scwm/models/backbones."""
+    weights: str = "imagenet"
+    """`imagenet`, another of the backbone's `WEIGHTS`, `none`, or a file."""
+    batch_norm: Literal["batch", "frozen"] = "batch"
+    """Batch statistics, or the pretrained ones, folded into the convolutions."""
+    pooling: Literal["gem", "average"] = "gem"
+    """How a map becomes one feature."""
+    image_size: Annotated[list[Side], Field(min_length=2, max_length=2)] = [256, 128]
+    """Height and width in pixels."""
+    parts: Annotated[int, within(0, 32)] = 6
+    """K; 0: the global feature only."""
+    part_source: Literal["parsed", "stripes"] = "parsed"
+    """Where parts come from."""
+    part_channels: Annotated[int, within(1, 4096)] = 256
+    """Channels of the pixel features F."""
+
+
+class PseudoLabelSettings(Section):
+    """The clustering of the training images."""
+
+    source: Literal["clusters", "truth"] = "clusters"
+    """`truth` is a control: true identities."""
+    feature: Feature = "both"
+    """What is clustered."""
+    k1: Annotated[int, within(2, 1000)] = 30
+    """Nearest neighbours of an image, itself included."""
+    k2: Annotated[int, within(1, 1000)] = 6
+    """Images averaged in the query expansion."""
+    eps: Annotated[float, within(0.001, 0.999), AS_WRITTEN] = 0.6
+    """DBSCAN's radius, a Jaccard distance."""
+    min_samples: Annotated[int, within(1, 1000)] = 4
+    """Images within the radius that make a core."""
+
+
+class ParsingSettings(Section):
+    """The cascaded clustering of the pixels."""
+
+    foreground_correction: Annotated[
+        bool | str, FOREGROUND_CORRECTIONS, _of_kind(FOREGROUND_CORRECTIONS)
+    ] = True
+    """A file of scwm/method/parsing/foreground_corrections; `true`: the suite's own."""
+    space_correction: Annotated[bool | str, SPACE_CORRECTIONS, _of_kind(SPACE_CORRECTIONS)] = True
+    """A file of scwm/method/parsing/space_corrections; `true`: the suite's own."""
+    every: Annotated[int, within(0, 10**6)] = 0
+    """Epochs between two cascaded clusterings; 0: one, at the start."""
+
+
+class MemorySettings(Section):
+    """The prototypes of the pseudo identities."""
+
+    momentum: Share = 0.1
+    """Share of the old prototype that an update keeps."""
+    temperature: Annotated[float, within(1e-4, 100), AS_WRITTEN] = 0.05
+    """Of the contrastive loss."""
+    global_strategy: Strategy = "hard_mining"
+    """A file of scwm/method/strategies: which samples move a prototype."""
+    part_strategy: Strategy = "noise_suppression"
+    """The same for the parts."""
+    global_tau: Temperature = 0.3
+    """Temperature of the weights, in units of the difficulty 1 - cos."""
+    part_tau: Temperature = 0.1
+    """The same for the parts."""
+
+
+class LossSettings(Section):
+    """Weights of the losses; the global loss has weight 1."""
+
+    part: Weight = 1.0
+    """Contrastive loss of the parts."""
+    parsing: Weight = 1.0
+    """Cross-entropy of the part classifier."""
+    diversity: Weight = 0.5
+    """Overlap of an image's part masks, and their collapse."""
+    separation: Weight = 0.5
+    """Similarity of an image's part features."""
+    separation_margin: Annotated[float, within(-1, 1), AS_WRITTEN] = 0.0
+    """Similarity below which they cost nothing."""
+
+
+class TrainingSettings(Section):
+    """Epochs, batches and optimiser."""
+
+    epochs: Annotated[int, within(1, 10**6)] = 50
+    """Each has new pseudo identities."""
+    iterations: Annotated[int, within(1, 10**9)] = 200
+    """Steps of an epoch."""
+    identities: Annotated[int, within(2, 10**5)] = 16
+    """Pseudo identities in a batch."""
+    instances: Annotated[int, within(1, 10**5)] = 16
+    """Images of each."""
+    sampler: Literal["identities", "identities_and_cameras"] = "identities"
+    """`identities_and_cameras` uses camera labels."""
+    learning_rate: Rate = 3.5e-4
+    """Of Adam."""
+    weight_decay: Rate = 5.0e-4
+    """Of Adam, added to the gradient."""
+    decay_every: Annotated[int, within(0, 10**6)] = 20
+    """Epochs until the learning rate is multiplied by `decay`; 0: constant."""
+    decay: Share = 0.1
+    """Factor of the learning rate."""
+    virtual_batch: Annotated[int, within(0, 10**6)] = 64
+    """Images that batch normalisation sees together; 0: the whole batch."""
+    average: Share = 0.0
+    """Share of the old in the running average of the steps; 0: none."""
+    precision: Literal["auto", "float32", "tf32", "bfloat16"] = "auto"
+    """`auto`: bfloat16 on a GPU, float32 on a CPU."""
+    deterministic: bool = False
+    """The same bytes from the same seed on a GPU; a CPU needs no switch."""
+
+
+class AugmentSettings(Section):
+    """Random changes of the training images."""
+
+    flip: Share = 0.5
+    """Chance of a mirror image."""
+    pad: Annotated[int, within(0, 10**4)] = 10
+    """Pixels of padding before the random crop."""
+    erase: Share = 0.5
+    """Chance that a box is erased."""
+
+
+class EvaluationSettings(Section):
+    """The features that are scored."""
+
+    feature: Feature = "both"
+    """What the tables score."""
+    batch: Annotated[int, within(1, 10**6)] = 128
+    """Images embedded at once; decides memory, not scores."""
+    precision: Literal["float32", "tf32", "bfloat16"] = "float32"
+    """Of the features that are scored."""
+
+
+class Settings(Section):
+    """All sections; what is not given has its default."""
+
+    model: ModelSettings = ModelSettings()
+    pseudo_labels: PseudoLabelSettings = PseudoLabelSettings()
+    parsing: ParsingSettings = ParsingSettings()
+    memory: MemorySettings = MemorySettings()
+    losses: LossSettings = LossSettings()
+    training: TrainingSettings = TrainingSettings()
+    augment: AugmentSettings = AugmentSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+
+
+class Config(Settings):
+    """The whole configuration of one run."""
+
+    dataset: Name
+    """The data set's name."""
+    method: Annotated[str, Field(pattern=f"^{METHOD}$")]
+    """The method's name, or that of a variant, as in `scwm@model.parts=4`."""
+    description: str
+    """Of the method, for the tables."""
+    seed: Annotated[int, within(0, 2**31 - 1)]
+    """Decides every draw."""
+    kind: Literal["trained", "untrained", "random_features", "colour_histogram"] = "trained"
+    """What computes the features."""
+
+
+Overrides = Annotated[Settings, PlainSerializer(lambda given: given.model_dump(exclude_unset=True))]
+
+
+class Benchmark(Section):
+    """The product of data sets, methods and seeds: one file of config/."""
+
+    datasets: Names
+    """Files of config/datasets."""
+    methods: Names
+    """Files of config/methods, controls among them."""
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], *Unique]
+    """Each method runs once with each."""
+    sweep: dict[
+        Annotated[str, Field(pattern=rf"^{NAME}\.{NAME}$")], Annotated[list[SweptValue], *Unique]
+    ] = {}
+    """Setting -> values other than its own that `scwm` is run with, one at a time."""
+    results: Annotated[str, Field(pattern="^[A-Za-z0-9_][A-Za-z0-9_/-]*$")] = "results"
+    """Folder of runs, tables, plots and report."""
+    gpu: bool = False
+    """Whether training and evaluation ask the scheduler for a GPU."""
+    processes: Annotated[int, Field(ge=1)] = 1
+    """Processes that share each training's batches; with `gpu` each has its own GPU."""
+    threads_per_run: Annotated[int, Field(ge=1)] = 1
+    """CPU threads of one process; on few cores, several runs at once are faster than threads."""
+    sources: Paths = {}
+    """Data set -> local archive or folder."""
+    keypoints: Paths = {}
+    """Data set -> file with joints of its training images, for the study of parsing."""
+    settings: Overrides = Field(default_factory=Settings)
+    """Changes of the defaults for every run."""
+    dataset_settings: dict[Name, Overrides] = {}
+    """Data set -> changes for its runs only."""

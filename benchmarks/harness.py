@@ -94,7 +94,8 @@ def _in_own_process(stage: Stage, which: str, size: int) -> tuple[float, float, 
     process.start()
     sender.close()
     try:
-        return receiver.recv()
+        received: tuple[float, float, Any] = receiver.recv()
+        return received
     except EOFError as error:
         process.join()
         raise RuntimeError(

@@ -5,16 +5,18 @@ from pathlib import Path
 from typing import Any
 
 from scwm.core.files import read_csv
-from scwm.core.measures import keys_at
 from scwm.core.settings import Config
-
-HISTORY = keys_at("history:")
 
 
 def write_history(history: list[dict[str, Any]], path: Path) -> None:
-    """One CSV row an epoch; a value that does not apply is an empty cell."""
+    """Write one CSV row an epoch, with a column for each value that any epoch has.
+
+    The registry of measures (`scwm.core.measures`) says what the columns mean. This module does
+    not import it, so that a new title does not change what a training depends on.
+    """
+    columns = dict.fromkeys(key for row in [{"epoch": ""}, *history] for key in row)
     with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, HISTORY)
+        writer = csv.DictWriter(file, columns)
         writer.writeheader()
         for row in history:
             shown = {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()}

@@ -39,7 +39,7 @@ def hold_folder():
     outlives a killed run and must be removed by hand; the kernel frees this one with its process.
     """
     global folder_lock
-    folder_lock = Lock(Path(".snakemake/scwm.core.lock"))
+    folder_lock = Lock(Path(".snakemake/scwm.lock"))
     if workflow.is_main_process and not folder_lock.acquire():
         raise WorkflowError(
             f"Another run (process {folder_lock.holder()}) works in this folder: wait for its end "

@@ -83,15 +83,11 @@ class Trainer:
 
         It normalises over virtual batches and averages gradients over processes.
         """
-        normalise_in_groups(self.network, *self.batch)
+        settings = self.config.training
+        batch = settings.identities * settings.instances
+        normalise_in_groups(self.network, batch, settings.virtual_batch)
         several = distributed.count() > 1
         return DistributedDataParallel(self.network) if several else self.network
-
-    @property
-    def batch(self) -> tuple[int, int]:
-        """Images in the batch of all processes, and in a virtual batch."""
-        settings = self.config.training
-        return settings.identities * settings.instances, settings.virtual_batch
 
     def run(self, checkpoints: Checkpoints) -> None:
         """Train to the last epoch, from the newest checkpoint if there is one.
@@ -100,7 +96,8 @@ class Trainer:
             Interrupted: a signal asked to stop; the epochs that are finished are saved.
         """
         settings, seed = self.config.training, self.config.seed
-        own_rows(*self.batch)  # an error before any work; few clusters make smaller batches later
+        # A wrong number of processes is an error before any work.
+        own_rows(settings.identities * settings.instances, settings.virtual_batch)
         self.restore(distributed.from_main(checkpoints.load, self.device))
         numbers = range(len(self.history), settings.epochs)
         with checkpoints.on_signals():
@@ -168,34 +165,30 @@ class Trainer:
         again = self.parsed and number > 0 and every > 0 and number % every == 0
         network = self.model if number else self.network
         embedding = embed(network, self.images, evaluation, self.precision, starts or again)
-
-        def label() -> tuple[Any, ...]:
-            given = self.start_parts(embedding) if starts else embedding
-            return self.label(given, number, again, start)
-
-        labels, self.cells, prototypes, means, row = distributed.from_main(label, self.device)
+        labels, self.cells, prototypes, means, row = distributed.from_main(
+            lambda: self.label(embedding, number, start), self.device
+        )
         objective = Objective(self.config, *prototypes)
         monitor = StepMonitor(objective, means, labels, self.split)
         return Epoch(self.config, number, labels, objective, monitor, row)
 
-    def label(
-        self, embedding: Embedding, number: int, again: bool, start: float
-    ) -> tuple[Any, ...]:
+    def label(self, embedding: Embedding, number: int, start: float) -> tuple[Any, ...]:
         """Compute pseudo identities and part labels of an epoch, and means of their features.
 
         Returns also the means of the true identities and the first cells of the epoch's row.
 
         Args:
-            embedding: features of the training images.
+            embedding: features of the training images, with pixel features to find part labels.
             number: number of the epoch.
-            again: find the part labels again.
             start: time on the clock when the features were asked for.
         """
+        if number == 0 and embedding.pixels is not None:
+            embedding = self.start_parts(embedding)
         clock = [start, time.perf_counter()]
         labels = label_images(self.config, embedding, self.split.ids)
         clock.append(time.perf_counter())
         row: dict[str, Any] = label_scores(labels.cpu().numpy(), self.split.ids)
-        if again:
+        if number > 0 and embedding.pixels is not None:
             self.cells = parse_images(self.config, embedding, labels, number)
         masks, predicted = self.split.masks, embedding.part_labels
         if masks is not None and self.cells is not None and predicted is not None:
@@ -211,23 +204,16 @@ class Trainer:
     def start_parts(self, embedding: Embedding) -> Embedding:
         """Initialise the part classifier before the first step, and compute part features.
 
-        The classifier starts from the parts found within clusters of the global feature.
-        """
-        if isinstance(self.network.head, PartHead):
-            assert embedding.pixels is not None
-            labels = label_images(self.config, embedding, self.split.ids, "global")
-            self.cells = parse_images(self.config, embedding, labels, 0)
-            discriminant = LinearDiscriminant(embedding.pixels)
-            self.network.head.start_from(*discriminant.fit(self.cells, self.network.parts + 1))
-        return self.reread_parts(embedding)
-
-    def reread_parts(self, embedding: Embedding) -> Embedding:
-        """Compute part features of the current head from the pixel features.
-
-        The running statistics of the part necks start from them.
+        The classifier starts from the parts found within clusters of the global feature, and the
+        running statistics of the part necks from the part features.
         """
         pixels, whole = embedding.pixels, embedding.global_feature
         assert pixels is not None
+        if isinstance(self.network.head, PartHead):
+            labels = label_images(self.config, embedding, self.split.ids, "global")
+            self.cells = parse_images(self.config, embedding, labels, 0)
+            discriminant = LinearDiscriminant(pixels)
+            self.network.head.start_from(*discriminant.fit(self.cells, self.network.parts + 1))
         step = group_size(len(whole), self.config.evaluation.batch)
 
         def read() -> list[Output]:

@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import torch
 from processes import in_processes, numbers_of, read, train_recorded
@@ -161,9 +160,9 @@ def test_torchrun_trains_from_the_command_line(steps_of, toy_store, toy_weights,
     words = ["launch", "--processes", "2", "--", "train", "run", "--store", str(toy_store.folder)]
     words += ["--weights", "weights.pt"]
 
-    def called() -> psutil.Popen:
+    def called() -> subprocess.Popen[str]:
         environment = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "SCWM_DEVICE": "cpu"}
-        return psutil.Popen(
+        return subprocess.Popen(
             [sys.executable, "-m", "scwm", *words],
             cwd=tmp_path,
             env=os.environ | environment,
@@ -176,8 +175,9 @@ def test_torchrun_trains_from_the_command_line(steps_of, toy_store, toy_weights,
     while not list((tmp_path / ".scwm/state").glob("*/checkpoint.pt")):
         assert first.poll() is None, first.communicate()
         time.sleep(0.01)
-    (second,) = (p for p in first.children() if p.environ().get("RANK") == "1")
-    second.kill()
+    children = Path(f"/proc/{first.pid}/task/{first.pid}/children").read_text().split()
+    (second,) = (p for p in children if b"\0RANK=1\0" in Path(f"/proc/{p}/environ").read_bytes())
+    os.kill(int(second), signal.SIGKILL)
     assert "Another process of this training was lost" in first.communicate(timeout=300)[1]
     assert first.returncode == 1 and not (tmp_path / "run/model.pt").exists()
     again = called()

@@ -28,7 +28,7 @@ from scwm.core.provenance import describe_machine, peak_gpu_memory_mib
 from scwm.core.yaml_files import CONFIG_DIR, read_yaml
 from scwm.data.store import StoreSplit
 from scwm.method.pseudo_labels import pseudo_labels
-from scwm.models import embedding as inference
+from scwm.models import embedding
 from scwm.training import trainer as training
 from scwm.training.epoch import Epoch
 from scwm.training.trainer import Trainer
@@ -53,7 +53,7 @@ def only(channels_last: bool, resident: bool) -> Iterator[None]:
                 patch.object(Trainer, "forward", lambda t, i: forward(t, i.contiguous()))
             )
         if not resident:
-            stack.enter_context(patch.object(inference, "fits", lambda size, free: False))
+            stack.enter_context(patch.object(embedding, "fits", lambda size, free: False))
         yield
 
 

@@ -18,6 +18,7 @@ from scwm.evaluation.ranking import query_scores
 from scwm.method.memory import WeightedMemory
 from scwm.method.parsing import cascaded_clustering
 from scwm.method.pseudo_labels import pseudo_labels
+from scwm.models import embedding
 from scwm.models.embedding import ImageBatches, embed
 from scwm.training.checkpoint import Checkpoints
 from scwm.training.trainer import Trainer, build_network, train
@@ -34,7 +35,7 @@ def test_images_live_on_the_gpu_or_come_pinned(toy_store, monkeypatch):
     images = toy_store.split("train").images
     rows = [np.array([3, 1, 7]), slice(2, 5)]
     for resident in (True, False):
-        monkeypatch.setattr("scwm.inference.fits", lambda *_, resident=resident: resident)
+        monkeypatch.setattr(embedding, "fits", lambda *_, resident=resident: resident)
         batches = ImageBatches(images, GPU)
         assert batches.reads_ahead != resident
         for item, found in batches.along(rows, lambda item: item):

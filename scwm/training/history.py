@@ -6,17 +6,27 @@ from typing import Any
 
 from scwm.core.files import read_csv
 from scwm.core.settings import Config
+from scwm.method.objective import LOSSES
+
+# The registry of measures (scwm/core/measures.py) says what these are. It is not imported, so that
+# a new title there does not change what a training depends on. A test compares the two.
+HISTORY = (
+    *("epoch", "iterations", *LOSSES),
+    *("clusters", "unclustered_share", "ari", "nmi"),
+    *("label_foreground_iou", "label_part_miou", "label_misplaced_share"),
+    *("mask_foreground_iou", "mask_part_miou"),
+    *("effective_parts", "part_similarity", "wrong_share"),
+    *("global_wrong_ratio", "global_hidden_ratio", "global_hard_rank"),
+    *("part_wrong_ratio", "part_hidden_ratio", "part_hard_rank"),
+    *("learning_rate", "seconds_features", "seconds_pseudo_labels", "seconds_parsing"),
+    "seconds_training",
+)
 
 
 def write_history(history: list[dict[str, Any]], path: Path) -> None:
-    """Write one CSV row an epoch, with a column for each value that any epoch has.
-
-    The registry of measures (`scwm.core.measures`) says what the columns mean. This module does
-    not import it, so that a new title does not change what a training depends on.
-    """
-    columns = dict.fromkeys(key for row in [{"epoch": ""}, *history] for key in row)
+    """Write one CSV row an epoch; a value that does not apply is an empty cell."""
     with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, columns)
+        writer = csv.DictWriter(file, HISTORY)
         writer.writeheader()
         for row in history:
             shown = {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()}

@@ -86,5 +86,5 @@ def yaml_text(value: Any) -> str:
 
 if __name__ == "__main__":
     for path, text in ((PAGE, page()), (SCHEMA, schema())):
-        with whole_file(path) as beside:
-            beside.write_text(text)
+        with whole_file(path) as temporary:
+            temporary.write_text(text)

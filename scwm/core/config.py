@@ -208,8 +208,8 @@ def config_hash(config: Config | Mapping[str, Any]) -> str:
 
 def write_yaml(config: Config, path: Path) -> None:
     """Write `config` so that equal configs give equal bytes."""
-    with whole_file(path) as beside:
-        beside.write_text(yaml.safe_dump(plain(config), sort_keys=True))
+    with whole_file(path) as temporary:
+        temporary.write_text(yaml.safe_dump(plain(config), sort_keys=True))
 
 
 def named_modules(config: Section) -> list[str]:

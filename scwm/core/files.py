@@ -38,31 +38,31 @@ def whole_file(path: Path) -> Iterator[Path]:
     """
     path = Path(os.path.realpath(path))
     in_place = path.exists() and not path.is_file()
-    beside = path if in_place else path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path if in_place else path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield beside
+        yield temporary
         if not in_place:
-            beside.replace(path)
+            temporary.replace(path)
     except OSError as error:
         raise refusal(error, path) from error
     finally:
         if not in_place:
             with suppress(OSError):
-                beside.unlink()
+                temporary.unlink()
 
 
 def write_text(text: str, path: Path) -> Path:
     """Write a text file, whole or not at all; returns its path."""
-    with whole_file(path) as beside:
-        beside.write_text(text, encoding="utf-8")
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
     return path
 
 
-def file_hash(path: Path) -> str:
-    """Return the SHA-256 of a file, in hex."""
+def file_hash(path: Path, kind: str = "sha256") -> str:
+    """Return the hexadecimal digest of a file; `kind` is a name that hashlib knows."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, kind).hexdigest()
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
@@ -81,15 +81,15 @@ def save_atomically(payload: Mapping[str, Any], path: Path) -> None:
     import torch  # slow to import, and reading a config does not need it
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        with beside.open("wb") as file:
+        with temporary.open("wb") as file:
             torch.save(dict(payload), file)
             file.flush()
             os.fsync(file.fileno())
-        beside.replace(path)
+        temporary.replace(path)
     finally:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

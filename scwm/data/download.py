@@ -1,7 +1,6 @@
 """Downloads and archives that succeed completely or not at all."""
 
 import errno
-import hashlib
 import http.client
 import logging
 import os
@@ -16,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from scwm.core.errors import ScwmError
-from scwm.core.files import DISK_ERRORS, refusal
+from scwm.core.files import DISK_ERRORS, file_hash, refusal
 from scwm.core.progress import progress
 from scwm.data.files import new_folder
 
@@ -149,12 +148,6 @@ def _mismatch(path: Path, expected: dict[str, int | str | None]) -> str | None:
         if found != (value.lower() if isinstance(value, str) else value):
             return f"{kind} differs: expected {value}, found {found}"
     return None
-
-
-def file_hash(path: Path, kind: str = "sha256") -> str:
-    """Return the hexadecimal digest of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, kind).hexdigest()
 
 
 def is_archive(path: Path) -> bool:

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from scwm.core.errors import ScwmError
-from scwm.core.files import whole_file
+from scwm.core.files import file_hash, whole_file
 from scwm.core.progress import progress
-from scwm.data.download import file_hash
 from scwm.data.files import read_text
 from scwm.data.types import Dataset
 
@@ -75,7 +74,7 @@ def read_manifest(path: Path) -> list[Entry]:
 def write_manifest(entries: list[Entry], folder: Path) -> Path:
     """Write `manifest.csv` (path, size, sha256) into the folder."""
     path = folder / NAME
-    with whole_file(path) as beside, open(beside, "w", newline="", encoding="utf-8") as file:
+    with whole_file(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(Entry._fields)
         writer.writerows(entries)

@@ -108,7 +108,7 @@ def evaluate(run: Path, store: ImageStore) -> None:
     features = [embedding.features()[default] for embedding in embeddings]
     visuals: dict[str, Any] = rank_examples(query, gallery, *features)
     visuals |= mask_examples(gallery, embeddings[1])
-    with whole_file(run / "visuals.npz") as beside, beside.open("wb") as file:
+    with whole_file(run / "visuals.npz") as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **visuals)
 
 
@@ -136,7 +136,7 @@ def write_features(sides: Mapping[str, Side], path: Path) -> None:
         tensors = {key: getattr(embedding, attribute) for key, attribute in STORED.items()}
         arrays |= {f"{name}_{key}": t.numpy() for key, t in tensors.items() if t is not None}
         arrays |= {f"{name}_ids": ids, f"{name}_cameras": cameras}
-    with whole_file(path) as beside, beside.open("wb") as file:
+    with whole_file(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)
 
 

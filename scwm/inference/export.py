@@ -66,8 +66,8 @@ def export(model: Model, run: Path, out: Path, feature: str | None = None) -> fl
         raise ScwmError(f"Unknown kind of file '{out.suffix}'.", out, f"use {', '.join(WRITERS)}")
     chosen = default_feature(model, feature)
     crops = Crops(copy.deepcopy(model.network).cpu(), chosen).eval()
-    with whole_file(out) as beside, torch.inference_mode():
-        again = WRITERS[out.suffix](crops, model.config, beside)
+    with whole_file(out) as temporary, torch.inference_mode():
+        again = WRITERS[out.suffix](crops, model.config, temporary)
         difference = max(_difference(crops, again, model.config, count) for count in BATCHES)
         if not difference <= TOLERANCE:
             raise ScwmError(

@@ -94,12 +94,12 @@ def save_features(found: CropFeatures, path: Path) -> None:
     """
     names = [str(file) for file in found.files]
     if path.suffix == ".npz":
-        with whole_file(path) as beside, beside.open("wb") as file:
+        with whole_file(path) as temporary, temporary.open("wb") as file:
             np.savez(file, names=names, features=found.features, feature=found.feature)
         return
     parquet = optional_module("pyarrow.parquet", "pyarrow", "or write .npz, which needs nothing")
     arrow = optional_module("pyarrow", "pyarrow")
     rows = arrow.FixedSizeListArray.from_arrays(found.features.ravel(), found.features.shape[1])
     table = arrow.table({"name": names, "feature": rows})
-    with whole_file(path) as beside:
-        parquet.write_table(table.replace_schema_metadata({"feature": found.feature}), beside)
+    with whole_file(path) as temporary:
+        parquet.write_table(table.replace_schema_metadata({"feature": found.feature}), temporary)

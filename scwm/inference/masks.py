@@ -45,6 +45,6 @@ def write_masks(run: Path, paths: Sequence[Path], out: Path) -> Path:
             size = image.size
         mask = Image.fromarray(cells).resize(size, Image.Resampling.NEAREST).convert("P")
         mask.putpalette((255 * colours).astype(np.uint8).tobytes())
-        with whole_file(target) as beside:
-            mask.save(beside, "PNG")
+        with whole_file(target) as temporary:
+            mask.save(temporary, "PNG")
     return out

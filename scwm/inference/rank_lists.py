@@ -117,7 +117,7 @@ def _has_match(query: Labels, gallery: Labels) -> bool:
 def write_rank_lists(lists: RankLists, folder: Path) -> None:
     """Write ranks.csv (query, rank, file, similarity and, if known, correct) and ranks.json."""
     head = ["query", "rank", "file", "similarity", "correct"]
-    with whole_file(folder / "ranks.csv") as beside, beside.open("w", newline="") as file:
+    with whole_file(folder / "ranks.csv") as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(head if lists.correct is not None else head[:-1])
         for number, query in enumerate(lists.queries):

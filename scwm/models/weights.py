@@ -35,9 +35,9 @@ def get_weights(backbone: str, source: str, out: Path) -> None:
         )
     state = fetched[source]() if source in fetched else read_state(Path(source))
     out.parent.mkdir(parents=True, exist_ok=True)
-    beside = out.with_name(out.name + ".part")
-    torch.save(state, beside)
-    beside.replace(out)
+    temporary = out.with_name(out.name + ".part")
+    torch.save(state, temporary)
+    temporary.replace(out)
 
 
 def read_state(path: Path) -> dict[str, Tensor]:

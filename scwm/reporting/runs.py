@@ -137,7 +137,7 @@ def _missing(root: Path, gaps: Sequence[Gap]) -> ScwmError:
     )
 
 
-def beside(out: Path, ending: str) -> Path:
+def with_ending(out: Path, ending: str) -> Path:
     """Add `ending` to the name of `out`, which may have dots, and make its folder."""
     out = Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Whatever is read ends in a right result or a ScwmError, and writes nothing beside its target.
+"""Whatever is read ends in a right result or a ScwmError, and writes nothing except its target.
 
 Properties are drawn by hypothesis, without chance from run to run; `ROUNDS` of mutated archives and
 lists are drawn from the seeds 0, 1, 2, …. SCWM_FUZZ=20 makes both 20 times as long.

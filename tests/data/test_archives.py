@@ -171,12 +171,12 @@ def test_disk_that_fills_up_while_unpacking(monkeypatch):
 def test_file_is_replaced_whole_or_kept():
     for error in (KeyError, OSError(28, "No space left on device")):
         Path("file").write_text("old")
-        with pytest.raises((KeyError, ScwmError)), whole_file(Path("file")) as beside:
-            beside.write_text("half")
+        with pytest.raises((KeyError, ScwmError)), whole_file(Path("file")) as temporary:
+            temporary.write_text("half")
             raise error
         assert files_in(Path()) == {"file": b"old"}
-    with whole_file(Path("file")) as beside:
-        beside.write_text("new")
+    with whole_file(Path("file")) as temporary:
+        temporary.write_text("new")
     assert files_in(Path()) == {"file": b"new"}
 
 

@@ -1,4 +1,4 @@
-"""`scwm extract`, `rank`, `cluster` and `parse --masks`: their files beside the library's calls."""
+"""`scwm extract`, `rank`, `cluster` and `parse --masks`: their files and the library's calls."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""Published results: each with its source, none of SCWM's, and ours beside them."""
+"""Published results: each with its source, none of SCWM's, and ours next to them."""
 
 import json
 from pathlib import Path

@@ -11,7 +11,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
-from scwm.reporting.runs import CONTROLS, Gap, beside
+from scwm.reporting.runs import CONTROLS, Gap, with_ending
 
 LineStyle = Literal["-"] | tuple[float, tuple[float, ...]]
 # Dashes distinguish the members of a family, also in a black-and-white print.
@@ -108,7 +108,7 @@ def say(panel: Axes, text: str) -> None:
 
 def save(figure: Figure, out: Path) -> list[Path]:
     """Write `out`.png and `out`.svg."""
-    return [write(figure, beside(out, ending)) for ending in METADATA]
+    return [write(figure, with_ending(out, ending)) for ending in METADATA]
 
 
 def write(figure: Figure, path: Path) -> Path:

@@ -14,7 +14,7 @@ from scwm.core.measures import Measure
 from scwm.reporting.catalogue import REFERENCE, TITLES
 from scwm.reporting.markup import UNKNOWN, Block, Cell, Table, render, to_markdown
 from scwm.reporting.measures import read_measure
-from scwm.reporting.runs import CONTROLS, Runs, beside
+from scwm.reporting.runs import CONTROLS, Runs, with_ending
 from scwm.reporting.tables.latex import to_latex
 from scwm.reporting.tables.layouts import LAYOUTS, TEXTS
 
@@ -187,10 +187,12 @@ def write_files(
         nested: numbers for `dvc metrics`, for the JSON file `metrics` if it is given.
     """
     contents = {
-        beside(out, ".csv"): frame.to_csv(index=False, float_format="%.8f", lineterminator="\n"),
-        beside(out, ".md"): to_markdown(table),
-        beside(out, ".html"): render(PAGE, title=table.title, table=table),
-        beside(out, ".tex"): to_latex(table),
+        with_ending(out, ".csv"): frame.to_csv(
+            index=False, float_format="%.8f", lineterminator="\n"
+        ),
+        with_ending(out, ".md"): to_markdown(table),
+        with_ending(out, ".html"): render(PAGE, title=table.title, table=table),
+        with_ending(out, ".tex"): to_latex(table),
     }
     if metrics:
         contents[metrics] = json.dumps(nested, indent=2, sort_keys=True) + "\n"

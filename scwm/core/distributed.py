@@ -21,7 +21,7 @@ from torch import Tensor
 
 from scwm.core.errors import ScwmError
 
-TIMEOUT = timedelta(hours=1)  # the others wait for the pseudo labels of the first
+TIMEOUT = timedelta(days=1)  # the others wait for the pseudo labels of the first
 
 
 @contextmanager
@@ -51,10 +51,11 @@ def together(device: torch.device) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if not isinstance(error, dist.DistError) and "gloo" not in str(error):
+        exchange = isinstance(error, dist.DistError) or "gloo" in str(error)
+        if isinstance(error, ScwmError) or not exchange:
             raise
         raise ScwmError(
-            "Another process of this training was lost.",
+            f"Another process of this training was lost: {str(error).splitlines()[0]}",
             f"process {rank() + 1} of {count()}, which waited for it",
             "see what it says; the same command resumes from the last checkpoint",
         ) from error
@@ -95,7 +96,7 @@ def highest(number: int) -> int:
 
 
 def from_main(make: Callable[[], Any], device: torch.device) -> Any:
-    """What the first process makes, in all of them, its tensors on `device`.
+    """Return in every process what the first process makes, with tensors on `device`.
 
     Args:
         make: returns what `torch.load(weights_only=True)` takes; only the first process calls it.
@@ -134,7 +135,7 @@ def to_main(own: Tensor, sizes: list[int]) -> Tensor:
 
 
 def gather(own: Tensor) -> Tensor:
-    """The rows of all processes one after the other, in every process.
+    """Return the rows of all processes one after the other, in every process.
 
     The gradients of all processes come back summed. A loss that each computes of the whole batch
     then has, averaged over processes as DistributedDataParallel does, the gradient of one process.
@@ -144,9 +145,13 @@ def gather(own: Tensor) -> Tensor:
     """
     if count() == 1:
         return own
-    from torch.distributed.nn.functional import all_gather  # its import makes a folder
+    # Imported here, as one process does without it.
+    from torch.distributed.nn.functional import all_gather
 
-    return torch.cat(all_gather(own))
+    whole = torch.cat(all_gather(own))
+    if whole.requires_grad:  # all_gather mixes up a gradient whose axes are permuted in memory
+        whole.register_hook(torch.Tensor.contiguous)
+    return whole
 
 
 def _joined() -> bool:

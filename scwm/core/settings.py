@@ -212,7 +212,7 @@ class EvaluationSettings(Section):
     feature: Feature = "both"
     """What the tables score."""
     batch: Annotated[int, within(1, 10**6)] = 128
-    """Images embedded at once; decides memory, not scores."""
+    """Images embedded at once; limits memory. The necks' first statistics are means over them."""
     precision: Literal["float32", "tf32", "bfloat16"] = "float32"
     """Of the features that are scored."""
 

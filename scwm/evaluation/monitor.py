@@ -14,7 +14,7 @@ from scwm.models.embedding import Embedding
 
 
 class StepMonitor:
-    """Records of one epoch's steps, for the history alone: nothing here reaches the training.
+    """Records of one epoch's steps, only for the history: nothing here reaches the training.
 
     They stay on the device until `read`, so that no step waits for them.
 

@@ -20,7 +20,7 @@ RULES = {
     True: "Identities and cameras are read from the file names (Market-1501's pattern): images of "
     "the query's identity and camera, and junk (identity -1), are left out, as in Market-1501's "
     "protocol.",
-    False: "File names are taken as mere names: nothing is known of right and wrong. The query's "
+    False: "File names hold no identities, so right and wrong are unknown. The query's "
     "own file is left out.",
 }
 

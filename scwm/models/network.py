@@ -104,22 +104,24 @@ class PixelFeatures(nn.Module):
             if deep.requires_grad:
                 deep.register_hook(_channels_last)
         scale = 0.5 * deep.detach().norm(dim=1, keepdim=True).mean((2, 3), keepdim=True)
-        shallow = F.interpolate(maps[self.shallow], size=size, mode="area")
+        shallow = _block_means(maps[self.shallow], size)
         mean, square = (_block_means(x, size) for x in (images, images.square()))
         colour = torch.cat([mean, (square - mean**2).clamp(min=1e-8).sqrt()], 1) / math.sqrt(6)
         detail = self.detail(torch.cat([F.normalize(shallow, dim=1), self.COLOUR * colour], 1))
         return torch.cat([deep, scale * F.normalize(detail, dim=1)], 1)
 
 
-def _block_means(images: Tensor, size: list[int]) -> Tensor:
-    """Compute the means of (h,w) blocks of images, (B,C,H,W) -> (B,C,h,w)."""
-    channels, height, width = images.shape[1:]
+def _block_means(maps: Tensor, size: list[int]) -> Tensor:
+    """Compute the means of the (h,w) blocks of maps or images, (B,C,H,W) -> (B,C,h,w)."""
+    channels, height, width = maps.shape[1:]
     if height % size[0] or width % size[1]:
-        return F.interpolate(images, size=size, mode="area")
-    # On a CPU, a convolution takes a fifth of the time of PyTorch's pooling of three channels.
+        return F.interpolate(maps, size=size, mode="area")
     block = [height // size[0], width // size[1]]
-    kernel = images.new_full((channels, 1, *block), 1 / math.prod(block))
-    return F.conv2d(images, kernel, stride=block, groups=channels)
+    if channels > 3 or maps.is_cuda:  # on a GPU this has a deterministic gradient, the above not
+        return F.avg_pool2d(maps, block)
+    # On a CPU, a convolution takes a fifth of the time of PyTorch's pooling of three channels.
+    kernel = maps.new_full((channels, 1, *block), 1 / math.prod(block))
+    return F.conv2d(maps, kernel, stride=block, groups=channels)
 
 
 def _channels_last(gradient: Tensor) -> Tensor:

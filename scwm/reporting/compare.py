@@ -154,7 +154,7 @@ def _over_queries(first: Run, second: Run) -> tuple[dict[str, tuple[float, float
         intervals[name] = bootstrap_interval(effects[~np.isnan(effects)].tolist(), DRAWS)
     return intervals, (
         f"one run each, {len(scores[0]['mAP']):,} queries, paired: bootstrap 95 % interval; it "
-        "speaks of these two models, not of other seeds"
+        "holds only for these two models, not of other seeds"
     )
 
 

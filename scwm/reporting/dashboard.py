@@ -18,7 +18,7 @@ LEFT, RIGHT, TOP, BOTTOM = 54, 294, 8, 148  # frame of a panel of 300 by 170, in
 
 
 def write_dashboard(runs: list[Path], out: Path) -> None:
-    """Draw every measure of history.csv over the epochs, for one run or several.
+    """Draw measures of history.csv over the epochs, for one run or several.
 
     Args:
         runs: folders of finished trainings, at most LINES.

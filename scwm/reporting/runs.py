@@ -66,7 +66,7 @@ class Runs:
         return [r for r in self.found if r.dataset == dataset and method in (None, r.method)]
 
     def of_methods(self, methods: Iterable[str]) -> "Runs":
-        """The same without other methods, as if these had been asked for."""
+        """The same without other methods, as if only these had been requested."""
         names = tuple(methods)
         found = tuple(run for run in self.found if run.method in names)
         gaps = tuple(gap for gap in self.gaps if gap.method in names)

@@ -49,7 +49,7 @@ class Checkpoints:
     """The newest and the previous checkpoint of one run in `folder`.
 
     Args:
-        folder: of this run alone.
+        folder: used by this run only.
         key: what a checkpoint must match to be resumed.
     """
 

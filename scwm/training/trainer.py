@@ -180,7 +180,7 @@ class Trainer:
         Args:
             embedding: features of the training images, with pixel features to find part labels.
             number: number of the epoch.
-            start: time on the clock when the features were asked for.
+            start: time at which the features were requested, of `perf_counter`.
         """
         if number == 0 and embedding.pixels is not None:
             embedding = self.start_parts(embedding)

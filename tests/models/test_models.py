@@ -18,9 +18,10 @@ def network_of(tiny_config, backbone: str, size: list[int], **model: object) -> 
     return build_network(tiny_config("scwm", model=section), None).eval()
 
 
-@pytest.mark.parametrize("size", [(128, 64), (96, 48), (100, 50)])
-def test_block_means_are_means_of_blocks(size):
-    images = torch.randn(2, 3, *size).contiguous(memory_format=torch.channels_last)
+@pytest.mark.parametrize("channels", [3, 5])
+@pytest.mark.parametrize("size", [(128, 64), (96, 48), (100, 50), (16, 8)])
+def test_block_means_are_means_of_blocks(channels, size):
+    images = torch.randn(2, channels, *size).contiguous(memory_format=torch.channels_last)
     expected = nn.functional.interpolate(images, size=[16, 8], mode="area")
     assert torch.allclose(_block_means(images, [16, 8]), expected, atol=1e-6)
 

@@ -1,12 +1,14 @@
 """What several processes exchange: outputs and their gradients, features, state."""
 
 import numpy as np
+import pytest
 import torch
 from processes import CPU, in_processes
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from scwm.core import distributed
+from scwm.core.errors import Interrupted, ScwmError
 from scwm.models.embedding import ImageBatches, embed
 from scwm.training.trainer import build_network
 
@@ -33,6 +35,32 @@ def test_a_loss_of_gathered_rows_has_the_gradient_of_one_process():
             torch.testing.assert_close(parameter.grad, gradient)
 
     assert in_processes(4, check) == [0] * 4
+
+
+def test_a_gradient_in_any_memory_layout_is_gathered():
+    """Losses of permuted features and of channels-last maps give such gradients."""
+    features = torch.randn(8, 3, 5, 2, generator=torch.Generator().manual_seed(0))
+    weights = torch.randn(8, 3, 5, 2, generator=torch.Generator().manual_seed(1))
+    layouts = weights.contiguous(memory_format=torch.channels_last), weights.mT.contiguous().mT
+
+    def check() -> None:
+        rows = slice(4 * distributed.rank(), 4 * distributed.rank() + 4)
+        for weighted in layouts:
+            own = features[rows].clone().requires_grad_()
+            distributed.gather(own).backward(weighted)
+            torch.testing.assert_close(own.grad, 2 * weights[rows])
+
+    assert in_processes(2, check) == [0, 0]
+
+
+@pytest.mark.parametrize(("error", "status"), [(Interrupted, 75), (ScwmError, 1)])
+def test_an_error_of_our_own_keeps_its_kind(error, status):
+    """Whatever its text says; here the name of gloo stands in a path."""
+
+    def check() -> None:
+        raise error("Stopped.", "/data/igloo/checkpoint.pt")
+
+    assert in_processes(2, check) == [status] * 2
 
 
 def test_features_are_shared_out_and_put_together(tiny_config, toy_store, toy_weights):

@@ -17,10 +17,10 @@ HEADER = (
 )
 CAPTION = (
     "Effect: mean of the paired differences over the seeds, positive where it is in the claim's "
-    "favour; in points (hundredths) but for ratios, rank correlations, numbers of masks and "
-    "cosines. Held: the effect is at least what is asked for and Student's 95 % interval lies "
-    "above 0; not held: it reaches no higher than what is asked for; else undecided. The "
-    "bootstrap's percentile interval is too narrow for so few seeds and decides nothing. "
+    "favour; in points (hundredths) except for ratios, rank correlations, numbers of masks and "
+    "cosines. Held: the effect is at least what is required and Student's 95 % interval lies "
+    "above 0; not held: it is at most what is required; else undecided. The "
+    "bootstrap's percentile interval is too narrow for so few seeds and is not used for verdicts. "
     f"{UNKNOWN}: unknown."
 )
 LISTED = ("required", "informative")
@@ -70,7 +70,7 @@ def check_claims(table: Path) -> str:
     if len(broken):
         lines = [
             f"  {row.claim} on {row.dataset}: {row.effect:+.3f} [{row.low:+.3f}, {row.high:+.3f}], "
-            f"at least {row.at_least:+.3f} is asked for; {row.statement}"
+            f"at least {row.at_least:+.3f} is required; {row.statement}"
             for row in broken.itertuples()
         ]
         raise ScwmError(

@@ -36,8 +36,8 @@ BENCHMARK = """
 
 `snakemake` reads `config/config.yaml`, the embedded benchmark's. `--configfile FILE` reads another
 file: one with `datasets`, `methods` and `seeds` stands by itself, and one that lacks any of the
-three changes `config/config.yaml`. `--config key=value` replaces single keys
-([workflow](workflow.md)).
+three changes `config/config.yaml`. `--config key=value` changes single keys: it replaces lists and
+merges mappings ([workflow](workflow.md)).
 """
 
 

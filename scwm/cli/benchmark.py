@@ -33,13 +33,13 @@ def add(parsers: Parsers) -> None:
         "    --weights resnet50.pt --set training.epochs=20",
     )
     whole.add_argument("config", type=Path, help="config of a benchmark, as for Snakemake")
-    whole.add_argument("--results", type=Path, default=Path("results"), help="default: results")
+    whole.add_argument("--results", type=Path, help="default: `results` of the config")
     whole.add_argument("--weights", type=Path, help="pretrained weights; default: fetched")
-    whole.add_argument("--set", nargs="*", default=[], metavar="KEY.PATH=VALUE")
+    whole.add_argument("--set", nargs="*", action="extend", default=[], metavar="KEY.PATH=VALUE")
 
 
 def benchmark(options: argparse.Namespace) -> None:
-    """`scwm benchmark`: every data set, method and seed; finished runs are kept.
+    """`scwm benchmark`: every data set, method, variant and seed; finished runs are kept.
 
     Raises:
         ScwmError: the config of the benchmark or of a run is not valid.
@@ -52,14 +52,17 @@ def benchmark(options: argparse.Namespace) -> None:
         plain,
         resolve_config,
     )
+    from scwm.reporting.catalogue import with_variants
 
     content, assigned = load_benchmark(options.config), parse_assignments(options.set)
     if content.gpu:
         os.environ["SCWM_DEVICE"] = "cuda"  # without a GPU an error, not days on a CPU
-    for dataset, seed, method in product(content.datasets, content.seeds, content.methods):
+    results = options.results or Path(content.results)
+    methods = with_variants(content.methods, content.sweep)
+    for dataset, seed, method in product(content.datasets, content.seeds, methods):
         settings = merge(overrides_of(plain(content), dataset), assigned)
         config = resolve_config(method, dataset, seed, settings)
-        _run(options.results / "runs" / dataset / method / f"seed{seed}", config, content, options)
+        _run(results / "runs" / dataset / method / f"seed{seed}", config, content, options)
 
 
 def _run(run: Path, config: "Config", content: "Benchmark", options: argparse.Namespace) -> None:

@@ -112,11 +112,12 @@ def launch(gpus: int, processes: int, arguments: list[str]) -> list[str]:
     Raises:
         ScwmError: there are too few GPUs, or several processes cannot share the command.
     """
-    if gpus < 0 or processes < 1 or (processes > 1 and arguments[:1] != ["train"]):
+    unsuited = arguments[:1] in ([], ["launch"]) or (processes > 1 and arguments[0] != "train")
+    if gpus < 0 or processes < 1 or unsuited:
         raise ScwmError(
             f"Cannot launch '{' '.join(arguments)}' in {processes} process(es) on {gpus} GPU(s).",
             "--processes, --gpus",
-            "give counts; only `train` takes several processes",
+            "give counts and a command other than `launch`; only `train` takes several processes",
         )
     if not gpus and processes == 1:
         return arguments

@@ -30,7 +30,7 @@ def add(parsers: Parsers) -> None:
     settings.add_argument("--dataset", required=True)
     settings.add_argument("--seed", type=int, default=0)
     settings.add_argument("--overrides", default="{}", metavar="JSON", help="nested settings")
-    settings.add_argument("--set", nargs="*", default=[], metavar="KEY.PATH=VALUE")
+    settings.add_argument("--set", nargs="*", action="extend", default=[], metavar="KEY.PATH=VALUE")
     settings.add_argument("--out", type=Path, required=True)
 
     training = _add_run(

@@ -123,14 +123,18 @@ def _place(schema: Spec, values: Any, steps: Iterable[Any]) -> tuple[str, Spec, 
 
 
 def _unknown(key: str, name: Any, near: list[str], known: list[str], where: object) -> ScwmError:
-    """Build the error of an unknown key, with the nearest key of its section, else of others."""
+    """Build the error of an unknown key, with a hint.
+
+    The hint is the nearest key of its section, and the same key of another section.
+    """
     if not isinstance(name, str) or "." in name:
         return ScwmError(f"'{key}' is no single key.", where, "nest it: `training: {epochs: 5}`")
     section = key.removesuffix(name)
-    hint = suggest(key, [section + other for other in near if "." not in other])
     elsewhere = [other for other in known if other.split(".")[-1] == name]
-    if elsewhere and not hint:
-        hint = f" Did you mean '{elsewhere[0]}'?"
+    hint = suggest(key, [section + other for other in near if "." not in other])
+    if elsewhere:
+        hint = f"{hint.removesuffix('?')} or" if hint else " Did you mean"
+        hint += f" '{elsewhere[0]}'?"
     return ScwmError(
         f"Unknown key '{key}' in the configuration.{hint}",
         where,

@@ -19,7 +19,12 @@ from scwm.core.yaml_files import CONFIG_DIR, parse_yaml, read_yaml
 
 VARIANT = re.compile(rf"({NAME})@({NAME}\.{NAME})=([A-Za-z0-9_.+-]+)")
 WHOLE = ("datasets", "methods", "seeds")  # what a benchmark's file that stands by itself names
-TYPED = ("seeds", "settings", "dataset_settings")  # the others are texts, or Snakemake reads them
+TYPED = (
+    "seeds",
+    "gpu",
+    "settings",
+    "dataset_settings",
+)  # the others are texts, or Snakemake reads them
 
 
 def method_names() -> list[str]:
@@ -166,20 +171,11 @@ def parse_assignments(assignments: list[str]) -> dict[str, Any]:
             raise ScwmError(
                 f"'{text}' is not of the form key.path=value.", "--set", "as in training.epochs=5"
             )
-        nested = _read(value, f"--set {text}")
+        nested = parse_yaml(value, f"--set {text}")
         for part in reversed(key.split(".")):
             nested = {part: nested}
         result = merge(result, nested)
     return result
-
-
-def _read(text: str, where: object) -> Any:
-    """Read a value as YAML; also 1e-4, which YAML takes for text as its mantissa has no point."""
-    value = parse_yaml(text, where)
-    if isinstance(value, str):
-        with suppress(ValueError):
-            return float(value)
-    return value
 
 
 def _typed(value: Any) -> Any:
@@ -190,7 +186,7 @@ def _typed(value: Any) -> Any:
         return [_typed(inner) for inner in value]
     if isinstance(value, str):
         with suppress(ScwmError):
-            found = _read(value, None)
+            found = parse_yaml(value, None)
             return found if isinstance(found, int | float) else value
     return value
 

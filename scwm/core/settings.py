@@ -65,6 +65,7 @@ Rate = Annotated[float, within(0, 10), AS_WRITTEN]
 Weight = Annotated[float, within(0, 1e6), AS_WRITTEN]
 Temperature = Annotated[float, within(1e-4, 1e6), AS_WRITTEN]
 Side = Annotated[int, within(32, 4096)]
+Seed = Annotated[int, within(0, 2**31 - 1)]
 Feature = Literal["global", "parts", "both"]
 Strategy = Annotated[str, STRATEGIES, _of_kind(STRATEGIES)]
 Unique = (BeforeValidator(_distinct), Field(min_length=1, json_schema_extra={"uniqueItems": True}))
@@ -86,7 +87,7 @@ class ModelSettings(Section):
 
     backbone: Annotated[str, BACKBONES, _of_kind(BACKBONES)] = "resnet50"
     """A file of scwm/models/backbones."""
-    weights: str = "imagenet"
+    weights: Annotated[str, Field(min_length=1)] = "imagenet"
     """`imagenet`, another of the backbone's `WEIGHTS`, `none`, or a file."""
     batch_norm: Literal["batch", "frozen"] = "batch"
     """Batch statistics, or the pretrained ones, folded into the convolutions."""
@@ -98,7 +99,7 @@ class ModelSettings(Section):
     """K; 0: the global feature only."""
     part_source: Literal["parsed", "stripes"] = "parsed"
     """Where parts come from."""
-    part_channels: Annotated[int, within(1, 4096)] = 256
+    part_channels: Annotated[int, within(2, 4096)] = 256
     """Channels of the pixel features F."""
 
 
@@ -239,7 +240,7 @@ class Config(Settings):
     """The method's name, or that of a variant, as in `scwm@model.parts=4`."""
     description: str
     """Of the method, for the tables."""
-    seed: Annotated[int, within(0, 2**31 - 1)]
+    seed: Seed
     """Decides every draw."""
     kind: Literal["trained", "untrained", "random_features", "colour_histogram"] = "trained"
     """What computes the features."""
@@ -255,13 +256,15 @@ class Benchmark(Section):
     """Files of config/datasets."""
     methods: Names
     """Files of config/methods, controls among them."""
-    seeds: Annotated[list[Annotated[int, Field(ge=0)]], *Unique]
+    seeds: Annotated[list[Seed], *Unique]
     """Each method runs once with each."""
     sweep: dict[
         Annotated[str, Field(pattern=rf"^{NAME}\.{NAME}$")], Annotated[list[SweptValue], *Unique]
     ] = {}
     """Setting -> values other than its own that `scwm` is run with, one at a time."""
-    results: Annotated[str, Field(pattern="^[A-Za-z0-9_][A-Za-z0-9_/-]*$")] = "results"
+    results: Annotated[str, Field(pattern="^[A-Za-z0-9_][A-Za-z0-9_-]*(/[A-Za-z0-9_-]+)*$")] = (
+        "results"
+    )
     """Folder of runs, tables, plots and report."""
     gpu: bool = False
     """Whether training and evaluation ask the scheduler for a GPU."""

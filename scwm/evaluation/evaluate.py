@@ -27,6 +27,7 @@ from scwm.evaluation import (
 from scwm.evaluation.controls import colour_histogram, random_features
 from scwm.models import Network
 from scwm.models.embedding import Embedding, ImageBatches, embed
+from scwm.models.weights import reason
 
 EXAMPLE_QUERIES, EXAMPLE_MASKS = 8, 12
 STORED = {"global": "global_feature", "parts": "part_features", "visibility": "visibility"}
@@ -71,7 +72,7 @@ def load_network(path: Path) -> tuple[Network, Config]:
         raise ScwmError("There is no model here.", path, "train the run first") from error
     except Exception as error:
         remedy = "give the model.pt that `scwm train` wrote, or train the run again"
-        raise ScwmError(f"Not a model of this suite: {error}", path, remedy) from error
+        raise ScwmError(f"Not a model of this suite{reason(error)}", path, remedy) from error
 
 
 def evaluate(run: Path, store: ImageStore) -> None:

@@ -81,7 +81,8 @@ def parse(model: Model, images: Images) -> np.ndarray:
         ScwmError: the model has no parsed parts.
     """
     if not model.config.model.parts or model.config.model.part_source != "parsed":
-        raise ScwmError("This model has no parsed parts.", model.config.method)
+        remedy = "give a model of a method that parses parts, such as scwm"
+        raise ScwmError("This model has no parsed parts.", model.config.method, remedy)
     found = (e.part_labels for e in described(model, images))
     return stacked((labels.cpu().numpy() for labels in found if labels is not None), len(images))
 

@@ -38,8 +38,9 @@ def write_masks(run: Path, paths: Sequence[Path], out: Path) -> Path:
         double = max(targets, key=targets.count)
         raise ScwmError("Two images would get the same mask.", double, "give them one at a time")
     model = load_model(run)
+    found = parse(model, files)
     colours = np.vstack([np.ones(3), part_colours(model.config.model.parts)])
-    made = zip(files, targets, parse(model, files), strict=True)
+    made = zip(files, targets, found, strict=True)
     for file, target, cells in progress(made, "masks", len(files)):
         with Image.open(file) as image:
             size = image.size

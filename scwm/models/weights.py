@@ -50,10 +50,18 @@ def read_state(path: Path) -> dict[str, Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         remedy = "give a state dict of tensors, written by torch.save"
-        raise ScwmError(f"Cannot read the weights: {error}", path, remedy) from error
+        raise ScwmError(f"Cannot read the weights{reason(error)}", path, remedy) from error
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise ScwmError("Expected a state dict of tensors.", path, "save only model.state_dict()")
     return state
+
+
+def reason(error: Exception) -> str:
+    """Return why a file cannot be read, as the end of a message.
+
+    A file of another kind fails anywhere in PyTorch, whose text advises to run code from the file.
+    """
+    return f": {error}" if isinstance(error, OSError | RuntimeError) else "."
 
 
 def torchvision_weights(name: str) -> dict[str, Tensor]:

@@ -1,6 +1,7 @@
 """Names of the tables and figures in the order of display, without imports."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 REFERENCE = "scwm"
 
@@ -49,6 +50,15 @@ CAPTIONS = {
 """The caption of each figure, in the order of the report."""
 
 PLOTS = tuple(CAPTIONS)
+
+
+def with_variants(methods: Sequence[str], sweep: Mapping[str, Sequence[Any]]) -> list[str]:
+    """List the methods of a benchmark and the variants of its sweep, which vary the reference.
+
+    Without the reference among the methods there are no variants.
+    """
+    values = sweep.items() if REFERENCE in methods else ()
+    return [*methods, *(f"{REFERENCE}@{key}={one}" for key, own in values for one in own)]
 
 
 def methods_of(name: str, methods: Iterable[str]) -> list[str]:

@@ -29,7 +29,7 @@ def write_dashboard(runs: list[Path], out: Path) -> None:
     """
     if len(runs) > LINES:
         raise ScwmError(f"{len(runs)} runs; a page shows {LINES}.", "RUN", "make several pages")
-    histories = {_name(run): _read(run) for run in runs}
+    histories = dict(zip(_names(runs), map(_read, runs), strict=True))
     sections = {
         section: [
             _panel(histories, MEASURES[column])
@@ -48,8 +48,14 @@ def write_dashboard(runs: list[Path], out: Path) -> None:
     write_text(page, out)
 
 
-def _name(run: Path) -> str:
-    return "/".join(run.resolve().parts[-2:])
+def _names(runs: list[Path]) -> list[str]:
+    """Name each run by the end of its path, long enough to distinguish them."""
+    paths = [run.resolve().parts for run in runs]
+    for length in range(2, max(map(len, paths)) + 1):
+        names = ["/".join(path[-length:]) for path in paths]
+        if len(set(names)) == len(names):
+            return names
+    raise ScwmError("A run is given twice.", names[0], "give each run once")
 
 
 def _read(run: Path) -> pd.DataFrame:

@@ -110,9 +110,10 @@ def load_runs(
         partial: keep a missing or unreadable run as a `Gap` instead of failing.
 
     Raises:
-        ScwmError: runs are missing and `partial` is false; the message lists them.
+        ScwmError: runs are missing and `partial` is false; the message lists the first.
     """
-    datasets, methods, seeds = tuple(datasets), tuple(methods), tuple(seeds)
+    datasets, methods = tuple(dict.fromkeys(datasets)), tuple(dict.fromkeys(methods))
+    seeds = tuple(dict.fromkeys(seeds))
     found: list[Run] = []
     gaps: list[Gap] = []
     for dataset in datasets:
@@ -129,9 +130,10 @@ def load_runs(
 
 
 def _missing(root: Path, gaps: Sequence[Gap]) -> ScwmError:
+    lines = [f"  {run_folder(root, g.dataset, g.method, g.seed)}: {g.reason}" for g in gaps[:5]]
+    lines += [f"  and {len(gaps) - 5} more"] if len(gaps) > 5 else []
     return ScwmError(
-        f"{len(gaps)} runs are missing or incomplete:\n"
-        + "\n".join(f"  {run_folder(root, g.dataset, g.method, g.seed)}: {g.reason}" for g in gaps),
+        f"{len(gaps)} runs are missing or incomplete:\n" + "\n".join(lines),
         where=root,
         remedy="train and evaluate them first, or use --partial",
     )
@@ -140,5 +142,7 @@ def _missing(root: Path, gaps: Sequence[Gap]) -> ScwmError:
 def with_ending(out: Path, ending: str) -> Path:
     """Add `ending` to the name of `out`, which may have dots, and make its folder."""
     out = Path(out)
+    if not out.name:
+        raise ScwmError("The path has no file name.", "--out", "give a folder and a name")
     out.parent.mkdir(parents=True, exist_ok=True)
     return out.with_name(out.name + ending)

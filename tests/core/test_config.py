@@ -114,6 +114,10 @@ def test_experiment_never_undoes_a_method(method):
     ("key", "value", "message"),
     [
         ("training.epoch", 5, "'training.epoch'.*Did you mean 'training.epochs'"),
+        ("training.eps", 0.5, "'training.eps'.*mean 'training.epochs' or 'pseudo_labels.eps'"),
+        ("parts", 5, "Unknown key 'parts'.*or 'model.parts'"),
+        ("model.weights", "", "model.weights is ''"),
+        ("model.part_channels", 1, "model.part_channels is 1.*from 2"),
         ("augmentation", 5, "Unknown key 'augmentation'"),
         ("training", 5, "training is 5.*give a mapping"),
         ("training.epochs", 2.5, "training.epochs is 2.5"),
@@ -202,10 +206,16 @@ def test_texts_of_a_benchmark_are_read_as_what_they_write():
     texts = {"epochs": "2", "learning_rate": "1e-4", "deterministic": "true"}
     model = {"image_size": ["64", "32"], "weights": "none", "backbone": "resnet18"}
     found = read_benchmark(
-        {**BENCHMARK, "seeds": ["3"], "settings": {"training": texts, "model": model}}, "here"
+        {
+            **BENCHMARK,
+            "seeds": ["3"],
+            "gpu": "true",
+            "settings": {"training": texts, "model": model},
+        },
+        "here",
     )
     values = plain(found)
-    assert found.seeds == [3]
+    assert found.seeds == [3] and found.gpu is True
     assert values["settings"] == {
         "training": {"epochs": 2, "learning_rate": 1e-4, "deterministic": True},
         "model": {"image_size": [64, 32], "weights": "none", "backbone": "resnet18"},
@@ -236,6 +246,9 @@ def test_texts_of_a_benchmark_are_read_as_what_they_write():
         ({"methods": []}, "methods is "),
         ({"gpu": "perhaps"}, "gpu is 'perhaps'.*true or false"),
         ({"processes": 0}, "processes is 0.*from 1"),
+        ({"seeds": [2**31]}, "seeds is .2147483648."),
+        ({"results": "results/"}, "results is 'results/'"),
+        ({"results": "a//b"}, "results is 'a//b'"),
     ],
 )
 def test_mistakes_of_a_benchmark_are_named_shortly(change, message):
@@ -270,10 +283,11 @@ def test_assignments_are_read_as_yaml():
             "training.epochs=5",
             "model.image_size=[64, 32]",
             "training.decay=0.5",
+            "training.learning_rate=1e-4",
             "model.weights=a=b",
         ]
     ) == {
-        "training": {"epochs": 5, "decay": 0.5},
+        "training": {"epochs": 5, "decay": 0.5, "learning_rate": 1e-4},
         "model": {"image_size": [64, 32], "weights": "a=b"},
     }
 

@@ -113,7 +113,7 @@ def allowed(section: type[Section], name: str) -> st.SearchStrategy[Any]:
         return st.lists(sides, min_size=spec["minItems"], max_size=spec["maxItems"])
     return {
         "boolean": st.booleans(),
-        "string": st.text("aä :#'\"\n{}[]-", max_size=5),
+        "string": st.text("aä :#'\"\n{}[]-", min_size=spec.get("minLength", 0), max_size=5),
         "integer": st.integers(spec.get("minimum"), spec.get("maximum")),
         "number": st.floats(spec.get("minimum"), spec.get("maximum")),
     }[spec["type"]]

@@ -50,3 +50,15 @@ def test_what_has_no_history_is_named(tmp_path):
     with pytest.raises(ScwmError, match="train the run"):
         write_dashboard(runs[:2], out)
     assert not out.exists()
+
+
+def test_runs_of_two_folders_have_two_names(tmp_path):
+    runs = [tmp_path / folder / "toy/scwm/seed0" for folder in ("one", "two")]
+    for run in runs:
+        run.mkdir(parents=True)
+        (run / "history.csv").write_text(HISTORY.format(4, 2))
+    write_dashboard(runs, tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert "one/toy/scwm/seed0" in page and "two/toy/scwm/seed0" in page
+    with pytest.raises(ScwmError, match="A run is given twice"):
+        write_dashboard([runs[0], runs[0]], tmp_path / "page.html")

@@ -27,8 +27,6 @@ def check_config(config):
             check_methods(dataset)
     except ScwmError as error:
         raise WorkflowError(f"The config is not valid. {error}")
-    if config["sweep"] and REFERENCE not in config["methods"]:
-        raise WorkflowError(f"A sweep varies {REFERENCE}: list it among the methods.")
 
 
 def check_methods(dataset):

@@ -27,7 +27,7 @@ from scwm.core.settings import METHOD
 from scwm.core.sources import sources
 from scwm.core.yaml_files import read_yaml
 from scwm.data.entries import lookup
-from scwm.reporting.catalogue import CAPTIONS, PLOTS, REFERENCE, TABLES, TITLES
+from scwm.reporting.catalogue import CAPTIONS, PLOTS, REFERENCE, TABLES, TITLES, with_variants
 from scwm.reporting.inputs import READ_OF_CONFIG, input_files, run_files
 
 # Relative, so that a moved checkout is not out of date; "." but for --directory.
@@ -116,9 +116,7 @@ def dataset_code(dataset):
 
 def all_methods():
     """The methods of the benchmark and the variants of its sweep."""
-    sweep = config["sweep"].items()
-    variants = [f"{REFERENCE}@{key}={value}" for key, values in sweep for value in values]
-    return [*config["methods"], *variants]
+    return with_variants(config["methods"], config["sweep"])
 
 
 def benchmark_runs():

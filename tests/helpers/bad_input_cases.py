@@ -55,7 +55,8 @@ CASES = {
     "unknown key": Case(f"{CONFIG} --set epochs=5", ["key 'epochs'", "mean 'training.epochs'"]),
     "misspelt key": Case(f"{CONFIG} --set training.epoch=5", ["mean 'training.epochs'?"]),
     "out of range": Case(f"{CONFIG} --set training.epochs=0", ["training.epochs is 0", "from 1"]),
-    "not a number": Case(f"{CONFIG} --set memory.momentum=nan", ["memory.momentum is nan"]),
+    "not a number": Case(f"{CONFIG} --set memory.momentum=.nan", ["memory.momentum is nan"]),
+    "nan as text": Case(f"{CONFIG} --set memory.momentum=nan", ["memory.momentum is 'nan'"]),
     "text for a number": Case(f"{CONFIG} --set augment.pad=ten", ["augment.pad is 'ten'"]),
     "unknown method": Case(
         "config --method scvm --dataset d --out x", ["'scvm'", "mean 'scwm'?", "choose one of"]

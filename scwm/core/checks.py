@@ -128,7 +128,7 @@ def _unknown(key: str, name: Any, near: list[str], known: list[str], where: obje
     The hint is the nearest key of its section, and the same key of another section.
     """
     if not isinstance(name, str) or "." in name:
-        return ScwmError(f"'{key}' is no single key.", where, "nest it: `training: {epochs: 5}`")
+        return ScwmError(f"'{key}' is not a single key.", where, "nest it: `training: {epochs: 5}`")
     section = key.removesuffix(name)
     elsewhere = [other for other in known if other.split(".")[-1] == name]
     hint = suggest(key, [section + other for other in near if "." not in other])

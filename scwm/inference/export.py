@@ -95,7 +95,7 @@ def _difference(model: Features, again: Features, config: Config, count: int) ->
 
 def _torchscript(crops: Crops, config: Config, path: Path) -> Features:
     with warnings.catch_warnings():
-        # It is no longer developed, but many programs read it. Whether the trace is valid
+        # Its development has ended, but many programs read it. Whether the trace is valid
         # for other crops and batches is checked on them.
         warnings.simplefilter("ignore")
         traced = torch.jit.trace(crops, _random_crops(config, 2), check_trace=False)

@@ -230,7 +230,7 @@ def test_texts_of_a_benchmark_are_read_as_what_they_write():
         ({"seed": [1]}, "Unknown key 'seed'.*mean 'seeds'"),
         ({"settings": {"optimiser": {"name": "adam"}}}, "Unknown key 'settings.optimiser'"),
         ({"settings": {"kind": "trained"}}, "Unknown key 'settings.kind'"),
-        ({"settings": {"training.epochs": 3}}, "no single key.*nest it"),
+        ({"settings": {"training.epochs": 3}}, "not a single key.*nest it"),
         ({"dataset_settings": {"toy": {"model": {"part": 3}}}}, "mean 'dataset_settings.toy.model"),
         ({"settings": {"training": {"epochs": 0}}}, "settings.training.epochs is 0"),
         ({"settings": 5}, "settings is 5.*give a mapping"),

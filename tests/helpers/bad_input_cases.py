@@ -76,7 +76,7 @@ CASES = {
     "overrides not JSON": Case(f"{CONFIG} --overrides {{", ["--overrides", "JSON", "as in"]),
     "overrides no mapping": Case(f"{CONFIG} --overrides 5", ["mapping", "overrides"]),
     "overrides flat": Case(
-        f"{CONFIG} --overrides", ["'training.epochs' is no single key"],
+        f"{CONFIG} --overrides", ["'training.epochs' is not a single key"],
         more=['{"training.epochs": 5}'],
     ),
     "name with a command": Case(

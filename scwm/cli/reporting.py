@@ -140,8 +140,8 @@ def compare(options: argparse.Namespace) -> None:
     print(f"first:  {found.names[0]}\nsecond: {found.names[1]}\n{found.basis}\n")
     print_table(list(cells(found)), right=(1, 2, 3))
     if found.seeds_needed:
-        effect = f"a difference of {PLANNED:g} mAP"
-        print(f"\n{found.seeds_needed} paired seeds decide {effect} with power {POWER:.0%}.")
+        effect, power = f"a difference of {PLANNED:g} mAP", f"power {100 * POWER:g} %"
+        print(f"\n{found.seeds_needed} paired seeds decide {effect} with {power}.")
 
 
 def verify(options: argparse.Namespace) -> None:

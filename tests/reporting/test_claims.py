@@ -375,7 +375,7 @@ def test_check_counts_the_verdicts_and_names_the_undecided(check):
     assert status == 0
     assert output.splitlines() == [
         "required claims: 1 held, 1 undecided",
-        "undecided, as far as required or further: near on toy",
+        "undecided with an effect of at least what is required: near on toy",
     ]
 
 

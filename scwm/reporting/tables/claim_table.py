@@ -84,7 +84,7 @@ def check_table(table: Path) -> str:
     counts = claims["verdict"].value_counts()
     lines = ["required claims: " + ", ".join(f"{n} {verdict}" for verdict, n in counts.items())]
     lines += [
-        f"undecided, as far as required or further: {row.claim} on {row.dataset}"
+        f"undecided with an effect of at least what is required: {row.claim} on {row.dataset}"
         for row in undecided.itertuples()
     ]
     return "\n".join(lines)

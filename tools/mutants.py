@@ -111,7 +111,7 @@ def failed_tests(folder: Path) -> list[str]:
 
 
 def failed_claims(folder: Path) -> list[str]:
-    """The required claims that the tiny workflow does not hold; [] where it holds all."""
+    """The required claims that fail in the tiny workflow; [] where none does."""
     make(folder, "clean")
     passed, output = make(folder, "-o", TESTS, CLAIMS)
     return [] if passed else re.findall(r"^  (\w+) on \w+: ", output, re.M) or [_last(output)]

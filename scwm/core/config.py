@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,19 @@ TYPED = (
 def method_names() -> list[str]:
     """List every method and control that has a file in config/methods."""
     return sorted(path.stem for path in (CONFIG_DIR / "methods").glob("*.yaml"))
+
+
+def check_claims(names: Iterable[str], where: object) -> None:
+    """Check that every name is that of a claim, a file in config/claims.
+
+    Raises:
+        ScwmError: naming the first that is not, with the nearest name.
+    """
+    known = sorted(path.stem for path in (CONFIG_DIR / "claims").glob("*.yaml"))
+    for name in names:
+        if name not in known:
+            hint = suggest(name, known)
+            raise ScwmError(f"Unknown claim '{name}'.{hint}", where, "choose from config/claims")
 
 
 def split_variant(method: str) -> tuple[str, str, str]:
@@ -121,10 +134,12 @@ def read_benchmark(values: Mapping[str, Any], where: object) -> Benchmark:
     Nested values of Snakemake's command line are text. They become numbers and switches here.
 
     Raises:
-        ScwmError: naming the first unknown, missing or out-of-range value.
+        ScwmError: naming the first unknown, missing or out-of-range value, or an unknown claim.
     """
     given = {key: _typed(value) if key in TYPED else value for key, value in values.items()}
-    return checked(Benchmark, given, where)
+    benchmark = checked(Benchmark, given, where)
+    check_claims(benchmark.claims or (), where)
+    return benchmark
 
 
 def load_benchmark(path: Path) -> Benchmark:

@@ -262,6 +262,8 @@ class Benchmark(Section):
         Annotated[str, Field(pattern=rf"^{NAME}\.{NAME}$")], Annotated[list[SweptValue], *Unique]
     ] = {}
     """Setting -> values other than its own that `scwm` is run with, one at a time."""
+    claims: Names | None = None
+    """Files of config/claims that it can decide; any other is informative. Null: all of them."""
     results: Annotated[str, Field(pattern="^[A-Za-z0-9_][A-Za-z0-9_-]*(/[A-Za-z0-9_-]+)*$")] = (
         "results"
     )

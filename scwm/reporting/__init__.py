@@ -25,11 +25,13 @@ def table(
     seeds: Iterable[int],
     out: Path,
     partial: bool = False,
+    claims: Iterable[str] | None = None,
     metrics: Path | None = None,
 ) -> list[Path]:
     """Write the table `name` of `TABLES` to `out`.csv, .md, .html and .tex.
 
     Args:
+        claims: names of the claims that the benchmark can decide; None: all.
         metrics: a JSON file of the same numbers, for `dvc metrics`.
 
     Raises:
@@ -38,7 +40,7 @@ def table(
     from scwm.reporting.runs import load_runs
     from scwm.reporting.tables.tables import write_files
 
-    runs = load_runs(root, datasets, methods_of(name, methods), seeds, partial)
+    runs = load_runs(root, datasets, methods_of(name, methods), seeds, partial, claims)
     return write_files(*_table(name, runs), out, metrics)
 
 
@@ -70,6 +72,7 @@ def plot(
     seeds: Iterable[int],
     out: Path,
     partial: bool = False,
+    claims: Iterable[str] | None = None,
 ) -> list[Path]:
     """Write the figure `name` of `PLOTS` to `out`.png and .svg.
 
@@ -83,7 +86,7 @@ def plot(
     from scwm.reporting.figures import style
     from scwm.reporting.runs import load_runs
 
-    runs = load_runs(root, datasets, methods_of(name, methods), seeds, partial)
+    runs = load_runs(root, datasets, methods_of(name, methods), seeds, partial, claims)
     with style.figure_style():
         return style.save(figures.FIGURES[name](runs, partial), out)
 
@@ -96,6 +99,7 @@ def page(
     seeds: Iterable[int],
     out: Path,
     partial: bool = False,
+    claims: Iterable[str] | None = None,
 ) -> list[Path]:
     """Write the report `out` from the runs and the plots' folder.
 
@@ -105,7 +109,7 @@ def page(
     from scwm.reporting.report import write_page
     from scwm.reporting.runs import load_runs
 
-    runs = load_runs(root, datasets, methods, seeds, partial)
+    runs = load_runs(root, datasets, methods, seeds, partial, claims)
     tables = {
         name: _table(name, runs.of_methods(methods_of(name, runs.methods)))[0] for name in TABLES
     }

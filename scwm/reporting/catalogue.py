@@ -23,8 +23,8 @@ TABLES = tuple(TITLES)
 
 CAPTIONS = {
     "claims": "Effect of each claim: mean over the seeds and Student's 95 % interval, positive in "
-    "the claim's favour. Bold: required. Blue tick: the required value. An arrow: the "
-    "interval continues.",
+    "the claim's favour. Colour: the verdict, which for required claims (bold) is corrected for "
+    "their number. Blue tick: the required value. An arrow: the interval continues.",
     "ablation": "mAP of the full method, its ablations and the controls (grey): mean over the "
     "seeds, error bar of one standard deviation, a point for each seed. Dashed: the full method.",
     "sweeps": "mAP of the full method with one setting changed: mean over the seeds, band of one "

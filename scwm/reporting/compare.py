@@ -18,13 +18,13 @@ from scwm.core.yaml_files import read_yaml
 from scwm.evaluation import query_scores
 from scwm.evaluation.evaluate import Side, read_features
 from scwm.reporting.measures import read_measure
+from scwm.reporting.paired import seeds_needed, t_interval
 from scwm.reporting.runs import Run, read_run
-from scwm.reporting.tables.claims import bootstrap_interval, t_interval
 from scwm.reporting.tables.layouts import LAYOUTS
 
 _IN_TABLES = {one for layout in LAYOUTS.values() for one in layout.measures}
 SHOWN = tuple(one for one in MEASURES.values() if one in _IN_TABLES and not one.signed)
-DRAWS = 2000  # of the bootstrap over queries, which are many
+PLANNED = 2.0  # points of mAP: the difference that the number of seeds is planned for
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,14 @@ class Difference:
     Attributes:
         first, second: means of both sides.
         interval: 95 % interval of the mean of second − first; None with only one seed.
+        deviation: standard deviation of second − first over the seeds; None with only one.
     """
 
     measure: Measure
     first: float
     second: float
     interval: tuple[float, float] | None
+    deviation: float | None
 
     @property
     def decided(self) -> bool | None:
@@ -61,6 +63,12 @@ class Comparison:
     seeds: tuple[int, ...]
     basis: str
     differences: tuple[Difference, ...]
+
+    @property
+    def seeds_needed(self) -> int | None:
+        """The number of paired seeds that decide `PLANNED` points of mAP; None with one seed."""
+        found = {one.measure.key: one.deviation for one in self.differences}.get("mAP")
+        return None if found is None else seeds_needed(found, PLANNED)
 
 
 def compare(first: Path, second: Path) -> Comparison:
@@ -123,13 +131,14 @@ def _difference(
     if len(known) < len(pairs):
         return None
     known *= measure.scale
-    interval = intervals.get(measure.key)
+    interval, deviation = intervals.get(measure.key), None
     if len(pairs) > 1:
-        interval = t_interval((known[:, 1] - known[:, 0]).tolist())
+        effects = known[:, 1] - known[:, 0]
+        interval, deviation = t_interval(effects.tolist()), float(effects.std(ddof=1))
     elif interval:
         interval = interval[0] * measure.scale, interval[1] * measure.scale
     mean = known.mean(axis=0).tolist()
-    return Difference(measure, mean[0], mean[1], interval)
+    return Difference(measure, mean[0], mean[1], interval, deviation)
 
 
 def _over_queries(first: Run, second: Run) -> tuple[dict[str, tuple[float, float]], str]:
@@ -148,12 +157,11 @@ def _over_queries(first: Run, second: Run) -> tuple[dict[str, tuple[float, float
         _query_scores(side, run.metrics["default_feature"])
         for side, run in zip(sides, (first, second), strict=True)
     ]
-    intervals = {}
-    for name in scores[0]:
-        effects = scores[1][name] - scores[0][name]
-        intervals[name] = bootstrap_interval(effects[~np.isnan(effects)].tolist(), DRAWS)
+    effects = {name: scores[1][name] - scores[0][name] for name in scores[0]}
+    known = {name: values[~np.isnan(values)].tolist() for name, values in effects.items()}
+    intervals = {name: t_interval(values) for name, values in known.items() if len(values) > 1}
     return intervals, (
-        f"one run each, {len(scores[0]['mAP']):,} queries, paired: bootstrap 95 % interval; it "
+        f"one run each, {len(scores[0]['mAP']):,} queries, paired: Student's 95 % interval; it "
         "holds only for these two models, not of other seeds"
     )
 
@@ -190,6 +198,7 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
             "second": one.second,
             "difference": one.second - one.first,
             "interval": one.interval,
+            "deviation": one.deviation,
             "decided": one.decided,
         }
         for one in comparison.differences
@@ -199,5 +208,6 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
         "second": comparison.names[1],
         "seeds": comparison.seeds,
         "basis": comparison.basis,
+        "seeds_needed": comparison.seeds_needed,
         "measures": found,
     }

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,13 +53,18 @@ class Gap:
 
 @dataclass(frozen=True)
 class Runs:
-    """The requested runs: their names in the order of display, the found runs and the gaps."""
+    """The requested runs: their names in the order of display, the found runs and the gaps.
+
+    Attributes:
+        claims: names of the claims that the benchmark can decide; None: all.
+    """
 
     datasets: tuple[str, ...]
     methods: tuple[str, ...]
     seeds: tuple[int, ...]
     found: tuple[Run, ...]
     gaps: tuple[Gap, ...] = ()
+    claims: tuple[str, ...] | None = None
 
     def of(self, dataset: str, method: str | None = None) -> list[Run]:
         """List the found runs of a data set, of one method or of all, by method and seed."""
@@ -70,7 +75,7 @@ class Runs:
         names = tuple(methods)
         found = tuple(run for run in self.found if run.method in names)
         gaps = tuple(gap for gap in self.gaps if gap.method in names)
-        return Runs(self.datasets, names, self.seeds, found, gaps)
+        return replace(self, methods=names, found=found, gaps=gaps)
 
 
 def run_folder(root: Path, dataset: str, method: str, seed: int) -> Path:
@@ -103,11 +108,13 @@ def load_runs(
     methods: Iterable[str],
     seeds: Iterable[int],
     partial: bool = False,
+    claims: Iterable[str] | None = None,
 ) -> Runs:
     """Read the runs of every data set, method and seed from `root`/dataset/method/seed<seed>.
 
     Args:
         partial: keep a missing or unreadable run as a `Gap` instead of failing.
+        claims: names of the claims that the benchmark can decide; None: all.
 
     Raises:
         ScwmError: runs are missing and `partial` is false; the message lists the first.
@@ -126,7 +133,8 @@ def load_runs(
                     gaps.append(Gap(dataset, method, seed, str(error)))
     if gaps and not partial:
         raise _missing(Path(root), gaps)
-    return Runs(datasets, methods, seeds, tuple(found), tuple(gaps))
+    named = None if claims is None else tuple(claims)
+    return Runs(datasets, methods, seeds, tuple(found), tuple(gaps), named)
 
 
 def _missing(root: Path, gaps: Sequence[Gap]) -> ScwmError:

@@ -12,6 +12,7 @@ from scwm.core.errors import ScwmError
 from scwm.evaluation import query_scores
 from scwm.evaluation.evaluate import read_features
 from scwm.reporting.compare import compare
+from scwm.reporting.paired import seeds_needed
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +45,8 @@ def test_seeds_are_paired(runs):
     expected = stats.ttest_1samp(effects, 0).confidence_interval(0.95)
     assert own.interval == pytest.approx((expected.low, expected.high))
     assert own.decided == (expected.low > 0 or expected.high < 0)
+    assert own.deviation == pytest.approx(np.std(effects, ddof=1))
+    assert found.seeds_needed == seeds_needed(own.deviation, 2.0)
     assert "foreground_iou" not in by_key(found), "one side alone has parts"
 
 
@@ -60,11 +63,10 @@ def test_single_runs_are_paired_by_query(runs):
         ]
         precision.append(query_scores(*arrays[0], *arrays[1])["mAP"])
     effects = 100 * (precision[1] - precision[0])
-    low, high = by_key(found)["mAP"].interval
-    half = 1.96 * effects.std() / np.sqrt(len(effects))
-    assert (low + high) / 2 == pytest.approx(effects.mean(), abs=0.15 * half)
-    assert (high - low) / 2 == pytest.approx(half, rel=0.1)
+    expected = stats.ttest_1samp(effects, 0).confidence_interval(0.95)
+    assert by_key(found)["mAP"].interval == pytest.approx((expected.low, expected.high))
     assert by_key(found)["ari"].interval is None and by_key(found)["ari"].decided is None
+    assert found.seeds_needed is None
 
 
 def test_a_run_equals_itself(runs):
@@ -107,4 +109,5 @@ def test_table_and_json_say_the_same(runs, capsys):
     assert found["seeds"] == [1, 2]
     line = next(line for line in text.splitlines() if line.startswith("mAP "))
     assert f"{found['measures']['mAP']['difference']:+.2f}" in line
+    assert f"\n{found['seeds_needed']} paired seeds decide a difference of 2 mAP" in text
     assert max(map(len, text.splitlines())) <= 80

@@ -47,7 +47,7 @@ MAKEFILE = """
 component-tests:
 \t@grep -q 'a = 1' code.py || { echo 'FAILED tests/test_code.py::test_a - wrong'; exit 1; }
 ablation-check: component-tests
-\t@grep -q 'b = 1' code.py || { echo '  b_is_one on tiny: +0.1 [0, 0]'; exit 1; }
+\t@grep -q 'b = 1' code.py || { echo '  b_is_one on tiny: refuted, +0.1 [0, 0]'; exit 1; }
 clean:
 \t@true
 """

@@ -11,6 +11,8 @@ import yaml
 from workflow_copy import ROOT, job_counts, snakemake
 
 from scwm.core.config import load_benchmark, overrides_of, plain, resolve_config
+from scwm.reporting.catalogue import PLOTS, TABLES
+from scwm.reporting.tables.claims import load_claims
 
 CONFIGS = ("config", "ci", "market1501_small", "market1501_cpu", "paper")
 
@@ -83,6 +85,7 @@ def test_the_embedded_graph_is_as_documented(tmp_path: Path) -> None:
     [
         ("methods=[scmw]", "scmw"),
         ("sweep={model.prts: [4]}", "Did you mean 'model.parts'"),
+        ("claims=[tiny_spce]", "Unknown claim 'tiny_spce'. Did you mean 'tiny_space'"),
         ("sweep={model.parts: [6]}", "scwm@model.parts=6 is scwm itself"),
         ("sweep={model.parts: [../6]}", "sweep"),
         ("datasets=[market1502]", "unknown data set 'market1502'. Did you mean 'market1501'"),
@@ -103,6 +106,26 @@ def test_unknown_names_stop_a_dry_run(setting: str, message: str, tmp_path: Path
     assert message in told and "Traceback" not in told
     error = told[told.index("WorkflowError") :]
     assert len(error.strip().splitlines()) <= 10
+
+
+def test_the_ablation_check_decides_what_its_config_names(tmp_path: Path) -> None:
+    """Each claim is required and has its runs; every table, figure and page gets the names."""
+    config = load_benchmark(ROOT / "config/ci.yaml")
+    found = {claim.name: claim for claim in load_claims() if claim.name in config.claims}
+    assert len(found) == len(config.claims) > 4
+    for claim in found.values():
+        sides = {side.method for side in (claim.side, claim.rival)}
+        assert claim.kind == "required" and sides <= set(config.methods)
+        assert set(config.datasets) <= set(claim.datasets) and len(config.seeds) > 1
+    done = snakemake(
+        ROOT,
+        *("--dry-run", "--printshellcmds", "--directory", str(tmp_path)),
+        *("--configfile", str(ROOT / "config/ci.yaml")),
+    )
+    commands = re.findall(r"python -m scwm (?:table|plot|page) .*", done.stdout + done.stderr)
+    names = f" --claims {' '.join(config.claims)} --out "
+    assert len(commands) == len(TABLES) + len(PLOTS) + 1
+    assert all(names in command for command in commands)
 
 
 def settings_of_runs(folder: Path, *arguments: str) -> list[dict]:

@@ -34,12 +34,13 @@ rule table:
         datasets=config["datasets"],
         methods=all_methods(),
         seeds=config["seeds"],
+        claims=option("--claims", config["claims"]),
     message:
         "make table {wildcards.table}"
     shell:
         "python -m scwm table {wildcards.table:q} --runs {params.runs:q}"
         " --datasets {params.datasets:q} --methods {params.methods:q} --seeds {params.seeds:q}"
-        " --out {params.out:q} --metrics {output.metrics:q} > {log:q} 2>&1"
+        " {params.claims:q} --out {params.out:q} --metrics {output.metrics:q} > {log:q} 2>&1"
 
 
 rule plot:
@@ -75,12 +76,13 @@ rule plot:
         datasets=config["datasets"],
         methods=all_methods(),
         seeds=config["seeds"],
+        claims=option("--claims", config["claims"]),
     message:
         "draw plot {wildcards.plot}"
     shell:
         "python -m scwm plot {wildcards.plot:q} --runs {params.runs:q}"
         " --datasets {params.datasets:q} --methods {params.methods:q} --seeds {params.seeds:q}"
-        " --out {params.out:q} > {log:q} 2>&1"
+        " {params.claims:q} --out {params.out:q} > {log:q} 2>&1"
 
 
 rule page:
@@ -108,13 +110,14 @@ rule page:
         datasets=config["datasets"],
         methods=all_methods(),
         seeds=config["seeds"],
+        claims=option("--claims", config["claims"]),
     message:
         "write {output.page}"
     shell:
         "python -m scwm page --runs {params.runs:q}"
         " --plots {params.plots:q} --datasets {params.datasets:q}"
         " --methods {params.methods:q} --seeds {params.seeds:q}"
-        " --out {output.page:q} > {log:q} 2>&1"
+        " {params.claims:q} --out {output.page:q} > {log:q} 2>&1"
 
 
 # Tables and plots of the existing runs, with gaps for the others. Without input and output the rule
@@ -136,11 +139,12 @@ rule partial:
         datasets=config["datasets"],
         methods=all_methods(),
         seeds=config["seeds"],
+        claims=option("--claims", config["claims"]),
     message:
         "make tables and plots of what exists, in {params.out}"
     shell:
         "runs=(--runs {params.runs:q} --datasets {params.datasets:q}"
-        " --methods {params.methods:q} --seeds {params.seeds:q});"
+        " --methods {params.methods:q} --seeds {params.seeds:q} {params.claims:q});"
         " {{"
         ' for table in {params.tables:q}; do python -m scwm table "$table"'
         ' "${{runs[@]}}" --partial --out {params.out:q}/tables/"$table"; done;'

@@ -8,7 +8,7 @@ from scwm.reporting.figures.style import RIGHT, WRONG, dataset_panels
 from scwm.reporting.runs import Runs
 from scwm.reporting.tables.claims import Outcome
 
-COLOURS = {"held": RIGHT, "not held": WRONG, "undecided": "#505050", "one seed": "#505050"}
+COLOURS = {"held": RIGHT, "refuted": WRONG, "undecided": "#505050", "one seed": "#505050"}
 MISSING = "#A4400C"
 UNITS = {100.0: "Effect (points)", 1.0: "Effect (unit of the measure)"}
 ROW = 0.27  # inches

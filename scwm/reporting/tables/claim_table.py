@@ -1,6 +1,7 @@
 """Outcomes of the claims as a table."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -9,18 +10,19 @@ from scwm.core.measures import Measure
 from scwm.reporting.catalogue import TITLES
 from scwm.reporting.markup import UNKNOWN, Block, Cell, Table
 from scwm.reporting.runs import Runs
-from scwm.reporting.tables.claims import Outcome, bootstrap_interval
+from scwm.reporting.tables.claims import Outcome
 
 HEADER = (
-    *("Claim", "Statement", "Comparison", "Seeds", "Effect", "95 % interval", "Bootstrap"),
-    *("At least", "Verdict"),
+    *("Claim", "Statement", "Comparison", "Seeds", "Effect", "95 % interval", "At least"),
+    *("p-value", "Verdict", "Smallest decidable effect"),
 )
 CAPTION = (
     "Effect: mean of the paired differences over the seeds, positive where it is in the claim's "
     "favour; in points (hundredths) except for ratios, rank correlations, numbers of masks and "
-    "cosines. Held: the effect is at least what is required and Student's 95 % interval lies "
-    "above 0; not held: it is at most what is required; else undecided. The "
-    "bootstrap's percentile interval is too narrow for so few seeds and is not used for verdicts. "
+    "cosines. p-value: of Student's two-sided test of the effect against what is required, for "
+    "the required claims of a data set corrected for their number (Holm); the interval is not. At "
+    "most 0.05 decides: held if the effect is at least what is required, else refuted. Smallest "
+    "decidable effect: at these values or beyond, an undecided claim is refuted or held. "
     f"{UNKNOWN}: unknown."
 )
 LISTED = ("required", "informative")
@@ -31,8 +33,7 @@ def claim_frame(outcomes: list[Outcome]) -> pd.DataFrame:
     rows = []
     for one in outcomes:
         low, high = one.interval or (None, None)
-        several = len(one.effects) > 1
-        bootstrap = bootstrap_interval(one.effects) if several else (None, None)
+        decidable = one.decidable or (None, None)
         rows.append(
             {
                 "dataset": one.dataset,
@@ -44,42 +45,58 @@ def claim_frame(outcomes: list[Outcome]) -> pd.DataFrame:
                 "effect": one.effect,
                 "low": low,
                 "high": high,
-                "bootstrap_low": bootstrap[0],
-                "bootstrap_high": bootstrap[1],
                 "at_least": one.claim.at_least,
+                "p_value": one.p_value,
                 "verdict": one.verdict,
+                "decidable_low": decidable[0],
+                "decidable_high": decidable[1],
                 "missing": "; ".join(one.missing),
             }
         )
     return pd.DataFrame(rows)
 
 
-def check_claims(table: Path) -> str:
-    """Count the verdicts of required claims in a table's CSV.
+def check_table(table: Path) -> str:
+    """Count the verdicts of the required claims in a table's CSV, and name the undecided ones.
 
     Raises:
-        ScwmError: the file is not such a table, or a required claim is not held.
+        ScwmError: the file is not such a table, it has no required claim, or one of them fails: it
+            is refuted, not run, on one seed, or undecided with an effect below what is required.
     """
     try:
         claims = pd.read_csv(table).query("kind == 'required'")
+        undecided = claims.query("verdict == 'undecided' and effect >= at_least")
+        failed = claims.query("verdict != 'held'").drop(undecided.index)
     except (OSError, ValueError, pd.errors.UndefinedVariableError) as error:
         raise ScwmError(
             f"Not a table of claims: {error}", table, "make it with `scwm table claims`"
         ) from error
-    broken = claims[claims["verdict"] == "not held"]
-    if len(broken):
-        lines = [
-            f"  {row.claim} on {row.dataset}: {row.effect:+.3f} [{row.low:+.3f}, {row.high:+.3f}], "
-            f"at least {row.at_least:+.3f} is required; {row.statement}"
-            for row in broken.itertuples()
-        ]
+    if claims.empty:
+        raise ScwmError("The table has no required claim.", table, "see `claims` in docs/config.md")
+    if len(failed):
         raise ScwmError(
-            "Required claims are not held:\n" + "\n".join(lines),
+            "Required claims fail:\n" + "\n".join(map(_failure, failed.itertuples())),
             table,
-            "find the change that caused it (docs/discussion.md explains each measurement)",
+            "refuted or undecided: find the change that caused it (docs/discussion.md explains "
+            "each measurement); not run or one seed: make these runs, or name in `claims` of the "
+            "benchmark's config only the claims that it can decide",
         )
     counts = claims["verdict"].value_counts()
-    return "required claims: " + ", ".join(f"{n} {verdict}" for verdict, n in counts.items())
+    lines = ["required claims: " + ", ".join(f"{n} {verdict}" for verdict, n in counts.items())]
+    lines += [
+        f"undecided with an effect of at least what is required: {row.claim} on {row.dataset}"
+        for row in undecided.itertuples()
+    ]
+    return "\n".join(lines)
+
+
+def _failure(row: Any) -> str:
+    """Describe a failed claim in one line, from its row of the table."""
+    found = f"{row.verdict}, {row.effect:+.3f} [{row.low:+.3f}, {row.high:+.3f}]"
+    if row.verdict in ("not run", "one seed"):
+        found = row.verdict if pd.isna(row.missing) else f"{row.verdict} ({row.missing})"
+    asked = f"at least {row.at_least:+.3f} is required"
+    return f"  {row.claim} on {row.dataset}: {found}, {asked}; {row.statement}"
 
 
 def claim_table(outcomes: list[Outcome], runs: Runs) -> Table:
@@ -110,15 +127,13 @@ def nested_effects(outcomes: list[Outcome]) -> dict[str, dict[str, dict[str, flo
 
 
 def _cells(outcome: Outcome) -> list[Cell]:
-    claim, several = outcome.claim, len(outcome.effects) > 1
+    claim = outcome.claim
     unit, decimals = ("%", 1) if claim.scale == 100 else ("", 3)
     measure = Measure("effect", "Effect", unit, decimals=decimals, signed=True)
+    interval, decidable = outcome.interval, outcome.decidable
 
     def show(value: float | None) -> str:
         return UNKNOWN if value is None else measure.show(value)
-
-    def span(interval: tuple[float, float] | None) -> str:
-        return " to ".join(map(show, interval)) if interval else UNKNOWN
 
     verdict = outcome.verdict
     if outcome.missing:
@@ -129,8 +144,15 @@ def _cells(outcome: Outcome) -> list[Cell]:
         Cell(str(claim), "text"),
         Cell(str(len(outcome.effects))),
         Cell(show(outcome.effect)),
-        Cell(span(outcome.interval)),
-        Cell(span(bootstrap_interval(outcome.effects) if several else None)),
+        Cell(" to ".join(map(show, interval)) if interval else UNKNOWN),
         Cell(show(claim.at_least)),
+        Cell(_p_value(outcome.p_value)),
         Cell(verdict, "text"),
+        Cell(f"≤ {show(decidable[0])}, ≥ {show(decidable[1])}" if decidable else UNKNOWN),
     ]
+
+
+def _p_value(value: float | None) -> str:
+    if value is None:
+        return UNKNOWN
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"

@@ -1,12 +1,11 @@
 """The method's claims as measurements: effects paired over the seeds, and their verdicts."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from scwm.core.config import method_names
 from scwm.core.errors import ScwmError
@@ -14,10 +13,10 @@ from scwm.core.measures import measure_at
 from scwm.core.yaml_files import CONFIG_DIR, read_yaml
 from scwm.data.entries import data_names
 from scwm.reporting.measures import read_source
+from scwm.reporting.paired import LEVEL, half_width, holm, t_interval, t_test
 from scwm.reporting.runs import Run, Runs
 
 CLAIMS = CONFIG_DIR / "claims"
-LEVEL = 0.95
 KEYS: dict[str, type | tuple[type, ...] | tuple[str, ...]] = {
     "statement": str,
     "metric": str,
@@ -25,10 +24,9 @@ KEYS: dict[str, type | tuple[type, ...] | tuple[str, ...]] = {
     "against": dict,
     "at_least": (int, float),
     "datasets": list,
-    "except": list,
     "kind": ("required", "informative"),
 }
-OPTIONAL = ("at_least", "datasets", "except")
+OPTIONAL = ("at_least", "datasets")
 AGAINST = {"method": str, "metric": str, "value": (int, float), "times": (int, float)}
 
 
@@ -80,12 +78,17 @@ class Outcome:
     Attributes:
         effects: (n,) one for each seed with both values, in the metric's own unit.
         missing: reasons why other seeds have no effect.
+        p_value: of Student's test of the effects against `at_least`, see `decide`; None below two
+            seeds.
+        tests: number of tests by which the level of an undecided claim is divided.
     """
 
     claim: Claim
     dataset: str
     effects: tuple[float, ...]
     missing: tuple[str, ...] = ()
+    p_value: float | None = None
+    tests: int = 1
 
     @property
     def effect(self) -> float | None:
@@ -94,46 +97,38 @@ class Outcome:
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """The interval of `t_interval`; None below two seeds."""
+        """The 95 % interval of `t_interval`, not corrected; None below two seeds."""
         return t_interval(self.effects) if len(self.effects) > 1 else None
 
     @property
     def verdict(self) -> str:
-        """The verdict: held, not held, undecided, one seed or not run.
+        """The verdict: held, refuted, undecided, one seed or not run.
 
-        Held: the mean effect reaches `at_least` and the interval lies above 0, or above a negative
-        `at_least`. Not held: the interval does not exceed `at_least`; this includes equal sides of
-        a claim that only requires "more".
+        A p-value of at most 5 % decides: the claim is held if its effect reaches `at_least`, and
+        refuted if it does not. An effect of 0 does not reach an `at_least` of 0: two sides that are
+        equal on all seeds are the sign of a component without effect.
         """
         if self.effect is None:
             return "not run"
-        if self.interval is None:
+        if self.p_value is None:
             return "one seed"
-        low, high = self.interval
-        if self.effect >= self.claim.at_least and low > min(self.claim.at_least, 0.0):
-            return "held"
-        return "not held" if high <= self.claim.at_least else "undecided"
+        if self.p_value > LEVEL:
+            return "undecided"
+        asked = self.claim.at_least
+        reached = self.effect >= asked if asked else self.effect > 0
+        return "held" if reached else "refuted"
 
+    @property
+    def decidable(self) -> tuple[float, float] | None:
+        """The smallest effects, below and above `at_least`, that are decided with these seeds.
 
-def t_interval(effects: Sequence[float]) -> tuple[float, float]:
-    """Compute Student's 95 % interval of the mean of n >= 2 paired differences, for verdicts.
-
-    With two to five seeds the bootstrap is not suitable: it resamples few values, so its intervals
-    are too narrow. On normal differences, 1,000 draws, the percentile bootstrap covered the mean in
-    48 %, 74 % and 83 % of cases for n = 2, 3 and 5 (BCa: 83 % for n = 5), and Student's interval in
-    94 to 96 %. Student's interval assumes that the differences between seeds are about normal,
-    which a mean over all queries of a run makes plausible.
-    """
-    half = stats.t.ppf((1 + LEVEL) / 2, len(effects) - 1) * stats.sem(effects)
-    return float(np.mean(effects) - half), float(np.mean(effects) + half)
-
-
-def bootstrap_interval(effects: Sequence[float], draws: int = 9999) -> tuple[float, float]:
-    """Compute the percentile bootstrap 95 % interval of the mean; see `t_interval`."""
-    values = np.asarray(effects)
-    chosen = np.random.default_rng(0).integers(0, len(values), (draws, len(values)))
-    low, high = np.quantile(values[chosen].mean(axis=1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)
+        They are the ends of the interval, at the corrected level, around `at_least`. None unless
+        the claim is undecided.
+        """
+        if self.verdict != "undecided":
+            return None
+        half = half_width(self.effects, LEVEL / self.tests)
+        return self.claim.at_least - half, self.claim.at_least + half
 
 
 def load_claims(folder: Path = CLAIMS) -> tuple[Claim, ...]:
@@ -169,8 +164,8 @@ def _claim(path: Path) -> Claim:
         except ScwmError as error:
             raise ScwmError(error.what, where, error.remedy) from error
     known_data = data_names()
-    datasets, without = entry.get("datasets", known_data), entry.get("except", [])
-    if unknown := [name for name in [*datasets, *without] if name not in known_data]:
+    datasets = entry.get("datasets", known_data)
+    if unknown := [name for name in datasets if name not in known_data]:
         raise ScwmError(f"Unknown data set '{unknown[0]}'.", where, ", ".join(known_data))
     if side == rival and against.get("times", 1) == 1:
         raise ScwmError(f"The claim compares {side.metric} of {side.method} with itself.", where)
@@ -185,7 +180,7 @@ def _claim(path: Path) -> Claim:
         at_least=entry.get("at_least", 0.0),
         sign=-1 if measure.better == "lower" else 1,
         scale=100.0 if measure.unit == "%" else 1.0,
-        datasets=tuple(name for name in datasets if name not in without),
+        datasets=tuple(datasets),
     )
 
 
@@ -203,14 +198,42 @@ def _check(entry: dict[str, Any], keys: dict[str, Any], where: str) -> None:
 def evaluate_claims(claims: Sequence[Claim], runs: Runs) -> list[Outcome]:
     """Compute the outcomes for each data set, in the claims' order.
 
+    A claim that the benchmark does not name (`Runs.claims`) is informative.
+
     Raises:
         ScwmError: the runs do not have a claim's metric.
     """
+    named = runs.claims
+    claims = [
+        one if named is None or one.name in named else replace(one, kind="informative")
+        for one in claims
+    ]
+    outcomes: list[Outcome] = []
+    for dataset in runs.datasets:
+        outcomes += decide([_evaluate(c, dataset, runs) for c in claims if dataset in c.datasets])
+    return outcomes
+
+
+def decide(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """Add the p-values, which the verdicts follow from, to the outcomes of one data set.
+
+    Holm's step-down corrects the required claims with two seeds or more for their number. The next
+    of them to be decided must pass the level divided by the number of those that are undecided.
+    Informative claims are not corrected.
+    """
+    tested = [one for one in outcomes if len(one.effects) > 1]
+    p_values = {one.claim.name: t_test(one.effects, one.claim.at_least) for one in tested}
+    family = [one.claim.name for one in tested if one.claim.kind == "required"]
+    corrected = dict(zip(family, holm([p_values[name] for name in family]), strict=True))
+    undecided = sum(p_value > LEVEL for p_value in corrected.values())
+    p_values |= corrected
     return [
-        _evaluate(claim, dataset, runs)
-        for dataset in runs.datasets
-        for claim in claims
-        if dataset in claim.datasets
+        replace(
+            one,
+            p_value=p_values.get(one.claim.name),
+            tests=undecided if one.claim.name in corrected else 1,
+        )
+        for one in outcomes
     ]
 
 

@@ -57,7 +57,7 @@ def test_paper_graph_is_whole_and_names_missing_data(tmp_path: Path) -> None:
     variants = sum(map(len, config["sweep"].values()))
     runs = len(config["datasets"]) * (len(config["methods"]) + variants) * len(config["seeds"])
     counts = job_counts(done.stdout + done.stderr)
-    assert counts["resolve_config"] == counts["train"] == counts["evaluate"] == runs == 246
+    assert counts["resolve_config"] == counts["train"] == counts["evaluate"] == runs == 252
     assert counts == documented_jobs("paper")
 
     for dataset in config["datasets"]:
@@ -165,7 +165,7 @@ def test_a_config_file_of_two_lines_changes_the_default_only_there(tmp_path: Pat
     assert [run["settings"] for run in runs] == [settings] * len(runs)
     variants = {f"scwm@model.parts={count}" for count in default["sweep"]["model.parts"]}
     assert {run["method"] for run in runs} == {*default["methods"], *variants}
-    assert len(runs) == 2 * 18 and {run["seed"] for run in runs} == {0, 1}
+    assert len(runs) == 2 * 19 and {run["seed"] for run in runs} == {0, 1}
 
 
 def test_a_wrong_key_names_its_file(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from scwm.data import data_names, download, entries, get_dataset, load_dataset
 from scwm.data.entries import lookup
 from scwm.data.registry import resolve_source
 
+KINDS = ("mannequins", "market1501")
 FILES = ["bounding_box_train/0001_c1.jpg", "query/0002_c1.jpg", "bounding_box_test/0002_c2.jpg"]
 
 
@@ -56,6 +57,10 @@ def test_shipped_registry(monkeypatch):
 
     assert tuple(lookup("mannequins").options["mask_parts"]) == PARTS
     assert lookup("mannequins_tiny").source.preset in PRESETS
+    developed, shown = lookup("mannequins_dev"), lookup("mannequins")
+    assert developed.source.preset == shown.source.preset
+    assert developed.source.seed == 1001 != shown.source.seed
+    assert all(lookup(f"{name}_dev").note.startswith("development data") for name in KINDS)
 
 
 def test_unknown_name_lists_the_known():

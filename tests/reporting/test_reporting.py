@@ -15,7 +15,7 @@ from scwm import reporting
 from scwm.core.errors import ScwmError
 from scwm.reporting.figures.galleries import _rank_sheet
 from scwm.reporting.markup import EMPTY, render
-from scwm.reporting.runs import load_runs, run_folder
+from scwm.reporting.runs import freeze_note, load_runs, run_folder
 
 SECTIONS = (
     *("question", "answer", "claims", "setting", "figures", "further-tables", "provenance"),
@@ -134,9 +134,12 @@ def test_page_holds_everything_and_needs_no_network(root: Path, tmp_path: Path) 
     assert len(anchors) == len(SECTIONS) + len(reporting.PLOTS) - 1 + len(reporting.TABLES) - 3
     assert all(html.count(f'id="{anchor}"') == 1 for anchor in anchors)
     assert html.count("<img alt=") == len(reporting.PLOTS) and 'alt=""' not in html
+    note = freeze_note(load_runs(root, *NAMES))  # once on the page, and in each table's own file
+    assert html.count(note) == 1
     for name in reporting.TABLES:
         reporting.table(name, root, *NAMES, tmp_path / name)
-        assert _table(html, name) == _table((tmp_path / f"{name}.html").read_text(), name)
+        shown = _table((tmp_path / f"{name}.html").read_text(), name)
+        assert _table(html, name) == shown.replace(f" {note}", "") != shown
     (plots / "masks.png").unlink()
     reporting.page(plots, root, *NAMES, out, partial=True)
     assert "Not built: masks.png" in out.read_text()

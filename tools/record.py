@@ -22,7 +22,7 @@ from scwm.data.entries import lookup
 from scwm.reporting.catalogue import CAPTIONS, PLOTS, TABLES
 
 ROOT = Path(__file__).parents[1]
-SAME = ("commit", "dirty", "data_hash", "weights_hash", "versions", "hardware")
+SAME = ("commit", "dirty", "frozen", "data_hash", "weights_hash", "versions", "hardware")
 PICTURES = ("masks", "ranks")  # show images of the data set
 COLOURS = 128  # of a kept picture: a third of the bytes, and no difference to the eye
 

@@ -11,14 +11,14 @@ from contextlib import contextmanager
 from importlib import metadata
 from typing import Any
 
-from scwm.cli import benchmark, data, inference, machine, reporting, runs
+from scwm.cli import benchmark, data, freeze, inference, machine, reporting, runs
 from scwm.core.errors import Interrupted, ScwmError
 from scwm.core.files import refusal
 from scwm.core.plugins import optional_module
 
 GROUPS = {
     "data": (data,),
-    "runs": (runs, benchmark),
+    "runs": (runs, benchmark, freeze),
     "your own crops": (inference,),
     "results": (reporting,),
     "this machine": (machine,),
@@ -26,8 +26,7 @@ GROUPS = {
 logger = logging.getLogger(__name__)
 
 EXIT_STATUS = """\
-exit status: 0 done; 1 an error that you can fix; 2 wrong usage;
-  75 a signal stopped a training; 130 stopped by Ctrl-C
+exit status: 0 done, 1 error, 2 wrong usage, 75 training stopped, 130 Ctrl-C
 example:
   scwm train --help"""
 

@@ -4,7 +4,6 @@ import importlib.metadata
 import os
 import platform
 import resource
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 
 from scwm.core.config import config_hash
+from scwm.core.freeze import git, valid_hash
 from scwm.core.settings import Config
 
 VECTORS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve", "bf16")
@@ -26,6 +26,7 @@ def describe_run(config: Config, data_hash: str, weights_hash: str) -> dict[str,
         "data_hash": data_hash,
         "weights_hash": weights_hash,
         "seed": config.seed,
+        "frozen": valid_hash(),
         **describe_machine(),
     }
 
@@ -33,8 +34,8 @@ def describe_run(config: Config, data_hash: str, weights_hash: str) -> dict[str,
 def describe_machine() -> dict[str, Any]:
     """Describe the commit of the code, the versions of the packages and the hardware."""
     return {
-        "commit": _git("rev-parse", "HEAD"),
-        "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "commit": git("rev-parse", "HEAD"),
+        "dirty": bool(git("status", "--porcelain", "--untracked-files=no")),
         "versions": {"python": platform.python_version(), **_versions()},
         "hardware": {
             "processor": _cpu_field("model name") or platform.machine(),
@@ -86,12 +87,3 @@ def _cpu_field(name: str) -> str:
         return ""
     found = (line.partition(":")[2].strip() for line in lines if line.startswith(name))
     return next(found, "")
-
-
-def _git(*arguments: str) -> str | None:
-    command = ["git", "-C", str(Path(__file__).parent), *arguments]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except OSError:
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from scwm.core.errors import ScwmError, suggest
+from scwm.core.freeze import frozen_seed
 from scwm.core.plugins import NAME
 from scwm.core.yaml_files import CONFIG_DIR, read_yaml
 
@@ -26,7 +27,8 @@ class Source:
     Attributes:
         path: a local archive, folder or CSV.
         urls: mirrors of one archive, checked by sha256, md5 and size if these are given.
-        preset, seed, knobs: a benchmark that the suite renders itself.
+        preset, seed, knobs: a benchmark that the suite renders itself. In a file, the seed
+            `frozen` is that of config/frozen.json.
     """
 
     path: str | None = None
@@ -88,7 +90,10 @@ def lookup(name: str) -> Entry:
             )
         values = {key: value for key, value in inherited.items() if key != "counts"} | values
     values = _check(values, Entry, where)
-    source = _check(values.get("source", {}), Source, f"{where}: source")
+    source = dict(values.get("source", {}))
+    if source.get("seed") == "frozen":
+        source["seed"] = frozen_seed(where)
+    source = _check(source, Source, f"{where}: source")
     if sum(key in source for key in ("path", "urls", "preset")) > 1:
         raise ScwmError("the source names several", where, "give one of path, urls and preset")
     for key, allowed in (("counts", COUNTS), ("subset", SUBSET)):

@@ -27,6 +27,13 @@ class Split:
     def __len__(self) -> int:
         return len(self.paths)
 
+    def firsts(self) -> np.ndarray:
+        """Mark the first image of each identity in each camera: boolean (N,)."""
+        pairs = np.stack([self.ids, self.cameras], 1)
+        first = np.zeros(len(self), bool)
+        first[np.unique(pairs, axis=0, return_index=True)[1]] = True
+        return first
+
     def select(self, keep: np.ndarray) -> "Split":
         """Select the images where `keep`, a boolean (N,) array, is true."""
         rows = np.flatnonzero(keep)

@@ -1,6 +1,7 @@
 """Tables, figures and the report, from the folders of finished runs."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,11 +38,13 @@ def table(
     Raises:
         ScwmError: runs are missing and `partial` is false.
     """
-    from scwm.reporting.runs import load_runs
+    from scwm.reporting.runs import freeze_note, load_runs
     from scwm.reporting.tables.tables import write_files
 
     runs = load_runs(root, datasets, methods_of(name, methods), seeds, partial, claims)
-    return write_files(*_table(name, runs), out, metrics)
+    shown, frame, nested = _table(name, runs)
+    shown = replace(shown, caption=f"{shown.caption} {freeze_note(runs)}")
+    return write_files(shown, frame, nested, out, metrics)
 
 
 def _table(name: str, runs: "Runs") -> tuple["Table", "pd.DataFrame", dict[str, Any]]:

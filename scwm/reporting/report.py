@@ -13,7 +13,7 @@ from scwm.core.errors import ScwmError
 from scwm.core.files import write_text
 from scwm.reporting.catalogue import CAPTIONS, REFERENCE
 from scwm.reporting.markup import UNKNOWN, Table, render
-from scwm.reporting.runs import Run, Runs
+from scwm.reporting.runs import Run, Runs, freeze_note
 
 CSS_DPI = 96  # pixels of a style sheet per inch
 
@@ -42,6 +42,7 @@ def write_page(
     page = render(
         "reporting/templates/report.html",
         title="SCWM benchmark",
+        freeze=freeze_note(runs),
         runs=runs,
         tables=tables,
         plots={name: _plot(path, CAPTIONS[name]) for name, path in files.items()},

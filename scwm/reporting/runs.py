@@ -10,6 +10,7 @@ import pandas as pd
 import yaml
 
 from scwm.core.errors import ScwmError
+from scwm.core.freeze import read_freeze
 
 CONTROLS = ("random_features", "pretrained", "colour_histogram", "oracle")
 """Methods that frame the comparison (chance, no training, truth) and compete for no rank."""
@@ -145,6 +146,22 @@ def _missing(root: Path, gaps: Sequence[Gap]) -> ScwmError:
         where=root,
         remedy="train and evaluate them first, or use --partial",
     )
+
+
+def freeze_note(runs: Runs) -> str:
+    """Say whether settings, claims and code were frozen before the runs, and what changed since."""
+    found = read_freeze()
+    if found is None:
+        return "Settings and claims are not frozen."
+    broken, commit = found.broken(), found.commit[:10]
+    others = sum(run.provenance.get("frozen") != found.hash for run in runs.found)
+    when = "" if others else " before the runs"
+    note = f"Settings and claims were frozen at commit {commit}{when}."
+    if broken:
+        note = f"Changed after the freeze at commit {commit}: {', '.join(broken)}."
+    if others:
+        note += f" Not trained under the freeze: {others} of {len(runs.found)} runs."
+    return note
 
 
 def with_ending(out: Path, ending: str) -> Path:

@@ -10,7 +10,9 @@ import pytest
 
 from scwm.core.errors import ScwmError
 from scwm.data import get_dataset, load_dataset
+from scwm.data.entries import lookup
 from scwm.data.layouts import folder, market1501, msmt17
+from scwm.data.registry import check_files
 
 MARKET = os.environ.get("SCWM_MARKET1501")
 LISTS = os.environ.get("SCWM_MSMT17_LISTS")
@@ -55,6 +57,44 @@ def test_market_masks_lie_beside_the_images(market):
     masks["query"][0].unlink()
     with pytest.raises(ScwmError, match="without a mask"):
         market1501.load(market, "toy")
+
+
+def plain_halves(folder):
+    """Names of development images by split, one image after the other."""
+    names = sorted(path.name for path in folder.glob("[0-9]*.jpg"))
+    identities = sorted({int(name.split("_")[0]) for name in names})
+    splits = {"train": [], "query": [], "gallery": []}
+    seen = set()
+    for name in names:
+        identity, camera = int(name.split("_")[0]), name.split("_")[1][:2]
+        if identities.index(identity) % 2 == 0:
+            splits["train"].append(name)
+        else:
+            splits["gallery" if (identity, camera) in seen else "query"].append(name)
+            seen.add((identity, camera))
+    return splits
+
+
+def names_of(data):
+    return {name: [path.name for path in split.paths] for name, split in data.splits.items()}
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_development_data_are_halves_of_the_training_identities(tmp_path, masked):
+    """Without the folders of the test identities, which are not read."""
+    train, rng = tmp_path / "market/bounding_box_train", np.random.default_rng(0)
+    for identity in (2, 7, 10, 11, 13, 40, 41):
+        for number in range(8):
+            touch(train / f"{identity:04d}_c{rng.integers(1, 4)}s1_{number:06d}_01.jpg")
+    masks = [tmp_path / f"market/masks/{train.name}/{path.stem}.png" for path in train.iterdir()]
+    touch(*(masks if masked else []), train / "-1_c1s1_000401_03.jpg")
+    data = market1501.load(tmp_path, "toy", development=True)
+    assert names_of(data) == plain_halves(train)
+    assert set(data.train.ids) == {2, 10, 13, 41} and set(data.query.ids) == {7, 11, 40}
+    for split in data.splits.values():
+        assert split.ids.tolist() == [int(path.name[:4]) for path in split.paths]
+        found = [path.stem for path in split.masks or ()]
+        assert found == ([path.stem for path in split.paths] if masked else [])
 
 
 @pytest.mark.parametrize(
@@ -200,6 +240,13 @@ def test_real_market(tmp_path_factory, monkeypatch):
     small = load_dataset("market1501_small")
     assert [len(split) for split in small.splits.values()] == [3871, 906, 3971]
     assert small.note.startswith("easier protocol") and 0 not in small.gallery.ids
+    half, small = load_dataset("market1501_dev"), load_dataset("market1501_dev_small")
+    assert names_of(half) == plain_halves(full.root / "bounding_box_train")
+    for data in (half, small):  # the registry's counts and hash; what it is, with every result
+        check_files(lookup(data.name), data.root.parent)
+        assert data.note.startswith("development data") and "standard" not in data.note
+    assert set(small.train.ids) == set(np.unique(half.train.ids)[:200])
+    assert set(small.query.ids) == set(np.unique(half.query.ids)[:200]) >= set(small.gallery.ids)
 
 
 @pytest.mark.skipif(not LISTS, reason="SCWM_MSMT17_LISTS names no folder of MSMT17's lists")

@@ -8,12 +8,16 @@ from pathlib import Path
 import pytest
 from bad_server import Server, serve
 
+from scwm.core import freeze
 from scwm.core.errors import ScwmError
+from scwm.core.files import write_json
+from scwm.core.freeze import Freeze
 from scwm.core.plugins import LAYOUTS
 from scwm.data import data_names, download, entries, get_dataset, load_dataset
 from scwm.data.entries import lookup
 from scwm.data.registry import resolve_source
 
+KINDS = ("mannequins", "market1501")
 FILES = ["bounding_box_train/0001_c1.jpg", "query/0002_c1.jpg", "bounding_box_test/0002_c2.jpg"]
 
 
@@ -23,6 +27,7 @@ def away(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SCWM_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(entries, "CONFIG_DIR", tmp_path)
+    monkeypatch.setattr(freeze, "CONFIG_DIR", tmp_path)
     register("counts: {train: 1}")
 
 
@@ -56,6 +61,33 @@ def test_shipped_registry(monkeypatch):
 
     assert tuple(lookup("mannequins").options["mask_parts"]) == PARTS
     assert lookup("mannequins_tiny").source.preset in PRESETS
+    developed, shown = lookup("mannequins_dev"), lookup("mannequins")
+    assert developed.source.preset == shown.source.preset
+    assert developed.source.seed == 1001 != shown.source.seed
+    assert all(lookup(f"{name}_dev").note.startswith("development data") for name in KINDS)
+
+
+def test_a_frozen_seed_is_that_of_the_freeze(monkeypatch):
+    """Another freeze renders other people, also where some were rendered before."""
+    register("source: {preset: tiny, seed: frozen}")
+    with pytest.raises(ScwmError, match=r"(?s)seed is frozen.*toy\.yaml.*scwm freeze"):
+        lookup("toy")
+    rendered = []
+
+    def render(preset, out, seed, **knobs):
+        rendered.append(seed)
+        make_tree(Path(out))
+
+    monkeypatch.setattr("scwm.data.mannequins.render", render)
+    seeds, folders = [], []
+    for number in (1, 2):
+        found = Freeze("a" * 40, {"made up": f"{number}"})
+        write_json(found.content(), Path("frozen.json"))
+        folders.append(load_dataset("toy").root)
+        get_dataset("toy", None, Path("made/toy"))
+        seeds += [found.seed] * 2
+    assert rendered == seeds and len(set(seeds)) == 2
+    assert folders[0] != folders[1]
 
 
 def test_unknown_name_lists_the_known():

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from scwm import reporting
+from scwm.core import freeze
 from scwm.core.errors import ScwmError
 from scwm.reporting.figures.galleries import _rank_sheet
 from scwm.reporting.markup import EMPTY, render
@@ -112,7 +113,10 @@ def test_unknown_names_are_refused(root: Path, tmp_path: Path) -> None:
         reporting.plot("best", root, *NAMES, tmp_path / "best")
 
 
-def test_page_holds_everything_and_needs_no_network(root: Path, tmp_path: Path) -> None:
+def test_page_holds_everything_and_needs_no_network(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(freeze, "CONFIG_DIR", tmp_path)
     plots, out = tmp_path / "plots", tmp_path / "report.html"
     with pytest.raises(ScwmError, match=r"masks\.png"):
         reporting.page(plots, root, *NAMES, out)
@@ -134,9 +138,12 @@ def test_page_holds_everything_and_needs_no_network(root: Path, tmp_path: Path) 
     assert len(anchors) == len(SECTIONS) + len(reporting.PLOTS) - 1 + len(reporting.TABLES) - 3
     assert all(html.count(f'id="{anchor}"') == 1 for anchor in anchors)
     assert html.count("<img alt=") == len(reporting.PLOTS) and 'alt=""' not in html
+    note = "Settings and claims are not frozen."  # once on the page, and in each table's own file
+    assert html.count(note) == 1
     for name in reporting.TABLES:
         reporting.table(name, root, *NAMES, tmp_path / name)
-        assert _table(html, name) == _table((tmp_path / f"{name}.html").read_text(), name)
+        shown = _table((tmp_path / f"{name}.html").read_text(), name)
+        assert _table(html, name) == shown.replace(f" {note}", "") != shown
     (plots / "masks.png").unlink()
     reporting.page(plots, root, *NAMES, out, partial=True)
     assert "Not built: masks.png" in out.read_text()

@@ -1,5 +1,6 @@
 """An installed wheel, away from any checkout, knows its methods and data sets."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -9,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from scwm.core.freeze import Freeze
+
 ROOT = Path(__file__).resolve().parents[2]
+FROZEN = json.dumps(Freeze("a" * 40, {}).content())
 
 
 @pytest.fixture(scope="module")
@@ -19,6 +23,7 @@ def installed(tmp_path_factory) -> Path:
     for name in ("scwm", "config"):
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, folder / "source" / name, ignore=ignored)
+    (folder / "source/config/frozen.json").write_text(FROZEN)
     for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, folder / "source")
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", str(folder)]
@@ -45,6 +50,14 @@ def test_commands_run_without_a_checkout(installed, tmp_path, words, told):
     environment = os.environ | {"PYTHONPATH": str(installed)}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0 and told in done.stdout, done.stderr
+
+
+def test_the_freeze_is_in_the_wheel_and_is_not_made_there(installed, tmp_path):
+    assert (installed / "scwm/_config/frozen.json").read_text() == FROZEN
+    command = [sys.executable, "-P", "-m", "scwm", "freeze", "--again"]
+    environment = os.environ | {"PYTHONPATH": str(installed)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1 and "no git checkout" in done.stderr
 
 
 def test_templates_of_the_wheel_are_the_checkouts(installed):

@@ -10,11 +10,16 @@ from pathlib import Path
 import pytest
 from workflow_copy import STUB, planned, snakemake, stubbed_copy
 
+from scwm.core.files import write_json
+from scwm.core.freeze import Freeze
+
 
 @pytest.fixture
 def stubbed(tmp_path: Path) -> Path:
-    """A copy of the project with the stand-in command line."""
-    return stubbed_copy(tmp_path)
+    """A copy of the project with the stand-in command line, which is not frozen."""
+    copy = stubbed_copy(tmp_path)
+    (copy / "config/frozen.json").unlink(missing_ok=True)
+    return copy
 
 
 def test_edits_redo_what_depends_on_them(stubbed: Path) -> None:
@@ -81,6 +86,30 @@ def test_edits_redo_what_depends_on_them(stubbed: Path) -> None:
     (stubbed / "results/ci/runs/mannequins_tiny/scwm/seed0/metrics.json").unlink()
     jobs = planned(stubbed, "partial", *select)
     assert set(jobs) - {"total"} == {"partial"}
+
+
+def test_a_freeze_makes_only_what_depends_on_it_again(stubbed: Path) -> None:
+    """Its hash decides the people; what else it says stands in tables and report."""
+    one_run = ["--config", "methods=[scwm]", "seeds=[0]"]
+    select = ["--configfile", "config/ci.yaml", *one_run]
+    people = stubbed / "config/datasets/mannequins_tiny.yaml"
+    people.write_text(people.read_text().replace("preset: tiny", "preset: tiny, seed: frozen"))
+
+    def freeze(commit: str, content: str) -> None:
+        found = Freeze(commit, {"config/claims/space_map.yaml": content})
+        write_json(found.content(), stubbed / "config/frozen.json")
+
+    done = snakemake(stubbed, "--cores", "1", *select)
+    assert done.returncode != 0 and "run `scwm freeze`" in done.stdout + done.stderr
+    freeze("a" * 40, "1")
+    done = snakemake(stubbed, "--cores", "1", *select)
+    assert done.returncode == 0, done.stdout + done.stderr
+    freeze("b" * 40, "1")
+    assert set(planned(stubbed, *select)) - {"total"} == {"table", "page", "all"}
+    freeze("a" * 40, "1")
+    assert set(planned(stubbed, *select)) - {"total"} == set()
+    freeze("a" * 40, "2")
+    assert set(planned(stubbed, *select)) >= {"get_dataset", "build_store", "train", "table"}
 
 
 def test_killed_workflow_leaves_nothing_to_unlock(stubbed: Path) -> None:

@@ -25,6 +25,7 @@ def check_config(config):
             lookup(name)
         for dataset in config["datasets"]:
             check_methods(dataset)
+        freeze_state()
     except ScwmError as error:
         raise WorkflowError(f"The config is not valid. {error}")
 

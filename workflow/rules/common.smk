@@ -21,6 +21,7 @@ from scwm.core.config import (
     resolve_config,
 )
 from scwm.core.errors import ScwmError
+from scwm.core.freeze import read_freeze
 from scwm.core.lock import Lock
 from scwm.core.plugins import BACKBONES, FOREGROUND_CORRECTIONS, LAYOUTS, NAME, SPACE_CORRECTIONS
 from scwm.core.settings import METHOD
@@ -128,6 +129,15 @@ def config_files(name):
     """Files of config/ that a table or plot reads."""
     files = ROOT.glob(f"config/{READ_OF_CONFIG[name]}") if name in READ_OF_CONFIG else []
     return sorted(map(str, files))
+
+
+@cache
+def freeze_state():
+    """What tables say of the freeze. As a parameter of their rules it makes them again after a new
+    freeze and after a change of a frozen file; neither trains a run again.
+    """
+    found = read_freeze()
+    return json.dumps([found.hash, found.commit, found.broken()]) if found else ""
 
 
 def shell_prefix():

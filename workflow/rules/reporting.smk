@@ -30,6 +30,7 @@ rule table:
     params:
         out=subpath(output.csv, strip_suffix=".csv"),
         caption=lambda wildcards: TITLES[wildcards.table],
+        frozen=freeze_state(),
         runs=f"{config['results']}/runs",
         datasets=config["datasets"],
         methods=all_methods(),
@@ -106,6 +107,7 @@ rule page:
         runtime=10,
     params:
         plots=lambda wildcards, input: str(Path(input.plots[0]).parent),
+        frozen=freeze_state(),
         runs=lambda wildcards, input: str(Path(input.runs[0]).parents[3]),
         datasets=config["datasets"],
         methods=all_methods(),

@@ -102,8 +102,5 @@ def _split(items: list[tuple[Path, int, int]]) -> Split:
 
 
 def _without_splits(images: Split, name: str, lists: tuple[Path, ...] = ()) -> Dataset:
-    seen = np.stack([images.ids, images.cameras], 1)
-    first = np.zeros(len(images), bool)
-    first[np.unique(seen, axis=0, return_index=True)[1]] = True
     note = "no splits given: all images in train and gallery, queries among them"
-    return Dataset(name, images, images.select(first), images, note=note, lists=lists)
+    return Dataset(name, images, images.select(images.firsts()), images, note=note, lists=lists)

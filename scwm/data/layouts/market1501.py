@@ -65,20 +65,35 @@ def read_folder(folder: Path, masks: Path | None = None) -> Split:
     return Split(paths, np.array(ids, np.int64), np.array(cameras, np.int64), mask_paths)
 
 
-def load(source: Path, name: str, mask_parts: tuple[str, ...] = ()) -> Dataset:
+def load(
+    source: Path, name: str, mask_parts: tuple[str, ...] = (), development: bool = False
+) -> Dataset:
     """Read a data set in Market-1501's layout.
 
     Args:
         source: its folder, or a folder that holds it (as `Market-1501-v15.09.15/`).
         name: the data set's name.
         mask_parts: names of the mask values 1, 2, … if a folder `masks/` exists.
+        development: read only the training folder, and make all splits of it: see `halves`.
 
     Raises:
         ScwmError: a folder is missing or empty, or a name has another form.
     """
-    root = find_root(source, tuple(FOLDERS.values()), f"{name} (Market-1501 layout)")
+    folders = tuple(FOLDERS.values())[: 1 if development else None]
+    root = find_root(source, folders, f"{name} (Market-1501 layout)")
     masks = root / MASKS if (root / MASKS).is_dir() else None
-    train, query, gallery = (
-        read_folder(root / folder, masks and masks / folder) for folder in FOLDERS.values()
-    )
+    splits = [read_folder(root / folder, masks and masks / folder) for folder in folders]
+    train, query, gallery = halves(splits[0]) if development else splits
     return Dataset(name, train, query, gallery, mask_parts=tuple(mask_parts) if masks else ())
+
+
+def halves(images: Split) -> tuple[Split, Split, Split]:
+    """Split training images into training, query and gallery images of development data.
+
+    Of the sorted identities, those at even positions (from 0) train. Of the others, the first
+    image of each identity in each camera is a query; the rest is the gallery.
+    """
+    trains = np.isin(images.ids, np.unique(images.ids)[::2])
+    test = images.select(~trains)
+    asked = test.firsts()
+    return images.select(trains), test.select(asked), test.select(~asked)

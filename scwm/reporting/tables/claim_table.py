@@ -50,6 +50,7 @@ def claim_frame(outcomes: list[Outcome]) -> pd.DataFrame:
                 "verdict": one.verdict,
                 "decidable_low": decidable[0],
                 "decidable_high": decidable[1],
+                "since_freeze": one.claim.since_freeze,
                 "missing": "; ".join(one.missing),
             }
         )
@@ -138,9 +139,10 @@ def _cells(outcome: Outcome) -> list[Cell]:
     verdict = outcome.verdict
     if outcome.missing:
         verdict += f" ({'; '.join(outcome.missing)})"
+    since = f" ({claim.since_freeze} after the freeze)" if claim.since_freeze else ""
     return [
         Cell(claim.name, "name"),
-        Cell(claim.statement, "text"),
+        Cell(claim.statement + since, "text"),
         Cell(str(claim), "text"),
         Cell(str(len(outcome.effects))),
         Cell(show(outcome.effect)),

@@ -9,6 +9,7 @@ import numpy as np
 
 from scwm.core.config import method_names
 from scwm.core.errors import ScwmError
+from scwm.core.freeze import read_freeze
 from scwm.core.measures import measure_at
 from scwm.core.yaml_files import CONFIG_DIR, read_yaml
 from scwm.data.entries import data_names
@@ -41,7 +42,11 @@ class Side:
 
 @dataclass(frozen=True)
 class Claim:
-    """One file of config/claims; docs/contributing.md explains each key."""
+    """One file of config/claims; docs/contributing.md explains each key.
+
+    Attributes:
+        since_freeze: added or altered after the freeze; "" if neither, or nothing is frozen.
+    """
 
     name: str
     statement: str
@@ -53,6 +58,7 @@ class Claim:
     sign: int = 1
     scale: float = 100.0
     datasets: tuple[str, ...] = ()
+    since_freeze: str = ""
 
     def __str__(self) -> str:
         own, rival = self.side, self.rival
@@ -137,7 +143,12 @@ def load_claims(folder: Path = CLAIMS) -> tuple[Claim, ...]:
     Raises:
         ScwmError: a key, method or value of a claim is unknown, missing or wrong.
     """
-    return tuple(_claim(path) for path in sorted(folder.glob("*.yaml")))
+    found = read_freeze()
+    changes = found.changes() if found else {}
+    return tuple(
+        replace(_claim(path), since_freeze=changes.get(f"config/claims/{path.name}", ""))
+        for path in sorted(folder.glob("*.yaml"))
+    )
 
 
 def _claim(path: Path) -> Claim:

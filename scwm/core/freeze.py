@@ -1,0 +1,172 @@
+"""The freeze: hashes of what decides results, taken before the results are measured.
+
+`config/frozen.json` holds them with the commit, one hash over them all, and the seed of the
+confirmation data, which follows from that hash.
+"""
+
+import hashlib
+import json
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scwm.core.config import plain
+from scwm.core.errors import ScwmError
+from scwm.core.files import file_hash, refusal, write_json
+from scwm.core.plugins import KINDS
+from scwm.core.settings import Settings
+from scwm.core.sources import PACKAGE, sources
+from scwm.core.yaml_files import CONFIG_DIR
+
+NAME = "frozen.json"
+DEFAULTS = "default settings"
+CONFIGS = ("*.yaml", "methods/*.yaml", "claims/*.yaml", "datasets/*.yaml")
+CODE = (  # renders the people, trains and scores
+    *("data/mannequins/*", "training/trainer.py", "evaluation/evaluate.py", "evaluation/study.py"),
+    *(f"{kind.folder}/*.py" for kind in KINDS),
+)
+
+
+@dataclass(frozen=True)
+class Freeze:
+    """What was frozen.
+
+    Attributes:
+        commit: of the files.
+        files: SHA-256 by name: the default settings, and files of config/ and scwm/.
+    """
+
+    commit: str
+    files: Mapping[str, str]
+
+    @property
+    def hash(self) -> str:
+        """One SHA-256 over all files; it depends neither on the commit nor on the time."""
+        return _digest(dict(self.files))
+
+    @property
+    def seed(self) -> int:
+        """The seed of the confirmation data, from 0 to 2**31 - 1."""
+        return int(self.hash, 16) % 2**31
+
+    def content(self) -> dict[str, Any]:
+        """Build the content of config/frozen.json."""
+        files = dict(self.files)
+        return {"commit": self.commit, "files": files, "hash": self.hash, "seed": self.seed}
+
+    def changes(self) -> dict[str, str]:
+        """Compare with the files as they are now: name -> added, altered or missing."""
+        now = current_files()
+        found = {name: "missing" for name in self.files.keys() - now.keys()}
+        found |= {name: "added" for name in now.keys() - self.files.keys()}
+        both = self.files.keys() & now.keys()
+        found |= {name: "altered" for name in both if now[name] != self.files[name]}
+        return dict(sorted(found.items()))
+
+    def broken(self) -> list[str]:
+        """List the frozen files that are altered or missing now; added ones break nothing."""
+        return [name for name, change in self.changes().items() if change != "added"]
+
+
+def current_files() -> dict[str, str]:
+    """Hash the default settings, and the files that a freeze holds, as they are now."""
+    paths = [path for pattern in CONFIGS for path in CONFIG_DIR.glob(pattern)]
+    files = {f"config/{path.relative_to(CONFIG_DIR).as_posix()}": path for path in paths}
+    files |= {f"scwm/{name}": PACKAGE / name for name in sources(CODE)}
+    return {DEFAULTS: _digest(plain(Settings())), **{n: file_hash(p) for n, p in files.items()}}
+
+
+def read_freeze() -> Freeze | None:
+    """Read config/frozen.json; None without it.
+
+    Raises:
+        ScwmError: the file is not as `write_freeze` wrote it.
+    """
+    path = CONFIG_DIR / NAME
+    if not path.exists():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        found = Freeze(content["commit"], content["files"])
+        right = isinstance(found.commit, str) and content == found.content()
+    except OSError as error:
+        raise refusal(error, path) from error
+    except (ValueError, KeyError, TypeError, AttributeError):
+        right = False
+    if not right:
+        raise ScwmError("The freeze is damaged.", path, "restore the file from git")
+    return found
+
+
+def frozen_seed(where: object) -> int:
+    """Return the seed of the freeze.
+
+    Args:
+        where: the file that asks for the seed, for the error.
+
+    Raises:
+        ScwmError: nothing is frozen.
+    """
+    found = read_freeze()
+    if found is None:
+        raise ScwmError(
+            f"The seed is frozen, but there is no config/{NAME}.", where, "run `scwm freeze`"
+        )
+    return found.seed
+
+
+def valid_hash() -> str | None:
+    """Return the hash of the freeze; None without one, or if frozen files have changed since."""
+    found = read_freeze()
+    return found.hash if found and not found.broken() else None
+
+
+def write_freeze(again: bool = False) -> Path:
+    """Write config/frozen.json from the committed files.
+
+    Args:
+        again: replace a freeze.
+
+    Raises:
+        ScwmError: there is a freeze and `again` is false, there is no git, or config/ and scwm/
+            hold what is not committed.
+    """
+    path = CONFIG_DIR / NAME
+    if path.exists() and not again:
+        raise ScwmError(
+            "There is a freeze already.",
+            path,
+            "compare with it by `scwm freeze --check`, or replace it by `scwm freeze --again`",
+        )
+    commit = git("rev-parse", "HEAD")
+    if not commit or not git("ls-files", "config/config.yaml"):
+        raise ScwmError(
+            "A freeze names a commit, but this is no git checkout.",
+            PACKAGE.parent,
+            "call `scwm freeze` in a clone of the repository",
+        )
+    if open_files := git("status", "--porcelain", "--", "config", "scwm", f":!config/{NAME}"):
+        raise ScwmError(
+            f"A freeze holds committed files, but these are not:\n{open_files}",
+            PACKAGE.parent,
+            "commit them, then call `scwm freeze` again",
+        )
+    write_json(Freeze(commit, current_files()).content(), path)
+    return path
+
+
+def git(*arguments: str) -> str | None:
+    """Run git on the folder that holds the package; None if it fails."""
+    command = ["git", "-C", str(PACKAGE.parent), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _digest(content: dict[str, Any]) -> str:
+    """Hash canonical JSON."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -18,7 +18,7 @@ from scwm.core.device import default_device, place, resolve_precision
 from scwm.core.errors import ScwmError
 from scwm.core.files import write_json
 from scwm.core.measures import keys_at
-from scwm.core.plugins import STRATEGIES
+from scwm.core.plugins import FOREGROUND_CORRECTIONS, STRATEGIES
 from scwm.core.progress import progress
 from scwm.core.seeding import derived_seed, numpy_generator
 from scwm.core.settings import Config
@@ -38,7 +38,8 @@ from scwm.evaluation.evaluate import load_network
 from scwm.evaluation.monitor import StepMonitor
 from scwm.method.labelling import label_images
 from scwm.method.objective import Objective
-from scwm.method.parsing import activation, cascaded_clustering
+from scwm.method.parsing import activation, cascaded_clustering, middle
+from scwm.method.parsing.pixels import Pixels
 from scwm.models import Output
 from scwm.models.embedding import Embedding, ImageBatches, embed
 from scwm.models.part_head import pool_parts
@@ -111,6 +112,32 @@ def corrections(config: Config) -> dict[str, tuple[bool | str, bool | str]]:
     }
 
 
+def parse_in_settings(config: Config, maps: Tensor, groups: Tensor) -> dict[str, Tensor]:
+    """Compute part labels (N,h,w) with and without each correction, and of their fair rivals.
+
+    `bands` are equal bands of the corrected foreground. `rectangle` is the same middle of the box
+    in every image, without parts. `from_rectangle` is the foreground correction of that rectangle
+    instead of ISP's foreground, without parts.
+
+    Args:
+        config: config of the run.
+        maps: (N,C,h,w) pixel features.
+        groups: (N,) pseudo identities.
+    """
+    seed, parts = derived_seed(config.seed, "clustering", 0), config.model.parts
+    settings = corrections(config)
+    foreground, _ = settings["foreground"]
+    settings["bands"] = (foreground, "bands")
+    found = {
+        name: cascaded_clustering(maps, groups, parts, *own, seed)
+        for name, own in progress(settings.items(), "parsing", len(settings))
+    }
+    rectangle = middle(torch.zeros_like(found["isp"][0])).expand(found["isp"].shape)
+    correct = FOREGROUND_CORRECTIONS.load(foreground).correct_foreground
+    corrected = correct(Pixels(maps), rectangle)
+    return found | {"rectangle": rectangle.byte(), "from_rectangle": corrected.byte()}
+
+
 def study_parsing(
     config: Config,
     embedding: Embedding,
@@ -118,7 +145,7 @@ def study_parsing(
     split: StoreSplit,
     points: np.ndarray | None,
 ) -> dict[str, dict[str, float | None]]:
-    """Compute `SCORES` of the cascaded clustering's labels with and without each correction.
+    """Compute `SCORES` of the part labels of `parse_in_settings`.
 
     A score is None without masks, without such boxes or without key points. With true masks there
     are two more groups. `same_share_…` scores ISP's activation at the same foreground share: each
@@ -141,10 +168,7 @@ def study_parsing(
         cut = cut_or_shifted(split.masks[rows])
         truth = to_grid(split.masks[rows], *maps.shape[2:])
     found: dict[str, dict[str, float | None]] = {}
-    settings = corrections(config)
-    for name, own in progress(settings.items(), "parsing", len(settings)):
-        seed = derived_seed(config.seed, "clustering", 0)
-        cells = cascaded_clustering(maps, groups, config.model.parts, *own, seed)
+    for name, cells in parse_in_settings(config, maps, groups).items():
         predicted = cells.cpu().numpy()
         scores: dict[str, float | None] = dict.fromkeys(SCORES)
         scores["foreground_share"] = float((predicted > 0).mean())

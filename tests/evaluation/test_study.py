@@ -19,12 +19,15 @@ from scwm.evaluation.study import (
     SCORES,
     corrections,
     highest,
+    parse_in_settings,
     pooled_features,
     pooled_map,
     study,
 )
 from scwm.method.labelling import label_images
 from scwm.method.parsing import cascaded_clustering
+from scwm.method.parsing.foreground_corrections.log_odds import correct_foreground
+from scwm.method.parsing.parts import body_rows
 from scwm.models.embedding import ImageBatches, embed
 from scwm.training.checkpoint import Checkpoints
 from scwm.training.trainer import train
@@ -35,6 +38,9 @@ SETTINGS = {
     "space": (False, True),
     "both": (True, True),
 }
+
+
+RIVALS = ("bands", "rectangle", "from_rectangle")
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +66,7 @@ def test_study_is_what_its_parts_give(run, toy_store):
     embedding = embed(network, images, pixels=True, precision="float32")
     labels = label_images(config, embedding, split.ids)
     kept = labels >= 0
-    assert set(found["parsing"]) == {*SETTINGS, "stripes", "truth"}
+    assert set(found["parsing"]) == {*SETTINGS, *RIVALS, "stripes", "truth"}
     for name, own in SETTINGS.items():
         cells = cascaded_clustering(
             embedding.pixels[kept], labels[kept], 3, *own,
@@ -89,6 +95,26 @@ def test_study_is_what_its_parts_give(run, toy_store):
     uniform = memory["strategies"]["uniform"]
     assert uniform["global_hard_rank"] == 0
     assert uniform["global_wrong_ratio"] in (None, pytest.approx(1))
+
+
+def test_rivals_of_the_corrections(tiny_config):
+    """A rectangle that reads no image, its correction, and bands of the corrected foreground."""
+    draws = torch.Generator().manual_seed(0)
+    maps, groups = torch.randn(8, 16, 16, 8, generator=draws), torch.arange(8) // 4
+    config = tiny_config("no_corrections")
+    found = parse_in_settings(config, maps, groups)
+    assert torch.equal(found["bands"] > 0, found["foreground"] > 0)
+    rows = body_rows(found["bands"] > 0)
+    parts = config.model.parts
+    for row, label in zip(rows.flatten(), found["bands"].amax(2).flatten(), strict=True):
+        assert label in (0, min(int(row * parts), parts - 1) + 1)
+    height, width = maps.shape[2:]
+    rectangle = torch.zeros(height, width, dtype=torch.uint8)
+    margin = max(height // 16, 1)
+    rectangle[margin : height - margin, width // 4 : width - width // 4] = 1
+    assert (found["rectangle"] == rectangle).all()
+    corrected = correct_foreground(maps, rectangle.bool().expand(8, -1, -1))
+    assert torch.equal(found["from_rectangle"], corrected.byte())
 
 
 def test_corrections_are_those_of_the_config(tiny_config):

@@ -64,6 +64,16 @@ def keep_body(foreground: Tensor, smallest: float = 0.15) -> Tensor:
     return torch.from_numpy(kept | hole[labels]).to(foreground.device)
 
 
+def middle(grid: Tensor) -> Tensor:
+    """Mark the middle half of the columns of (H,W) without the outermost sixteenth of the rows."""
+    height, width = grid.shape
+    row, column = (torch.arange(n, device=grid.device) for n in (height, width))
+    margin = max(height // 16, 1)
+    rows = (row >= margin) & (row < height - margin)
+    columns = (column >= width // 4) & (column < width - width // 4)
+    return rows[:, None] & columns
+
+
 def _neighbours(count: int) -> np.ndarray:
     """Return the structure of connected cells in the same image, for stacks of images."""
     structure = np.zeros((3, 3, 3), dtype=bool)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from scwm.method.parsing.discriminant import LinearDiscriminant
-from scwm.method.parsing.foreground import keep_body
+from scwm.method.parsing.foreground import keep_body, middle
 from scwm.method.parsing.pixels import Pixels, as_pixels
 
 FIT_PIXELS = 2**19  # with half of them 0.5 % of Market-1501's pixels change sides
@@ -48,7 +48,7 @@ def correct_foreground(
     sample = pixels.pick(index)
     discriminant = LinearDiscriminant(sample)
     by_foreground = discriminant.direction(given)
-    by_place = discriminant.direction(_middle(foreground[0]).flatten()[cell])
+    by_place = discriminant.direction(middle(foreground[0]).flatten()[cell])
     weights, bias = (a + b for a, b in zip(by_foreground, by_place, strict=True))
     place, least = torch.zeros_like(foreground[0], dtype=torch.float32), torch.zeros_like(bias)
     decided = sample.products(weights).flatten() + bias > least
@@ -87,13 +87,3 @@ def _share(decided: Tensor, cell: Tensor, grid: Tensor) -> Tensor:
 
 def _mixed(foreground: Tensor) -> bool:
     return 0 < int(foreground.sum()) < foreground.numel()
-
-
-def _middle(grid: Tensor) -> Tensor:
-    """Mark the middle half of the columns of (H,W) without the outermost sixteenth of the rows."""
-    height, width = grid.shape
-    row, column = (torch.arange(n, device=grid.device) for n in (height, width))
-    margin = max(height // 16, 1)
-    rows = (row >= margin) & (row < height - margin)
-    columns = (column >= width // 4) & (column < width - width // 4)
-    return rows[:, None] & columns

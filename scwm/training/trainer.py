@@ -214,17 +214,20 @@ class Trainer:
             self.cells = parse_images(self.config, embedding, labels, 0)
             discriminant = LinearDiscriminant(pixels)
             self.network.head.start_from(*discriminant.fit(self.cells, self.network.parts + 1))
-        step = group_size(len(whole), self.config.evaluation.batch)
+        count = len(whole)
+        step = group_size(count, self.config.evaluation.batch)
 
-        def read() -> list[Output]:
+        def read(order: Tensor) -> list[Output]:
             return [
-                self.network.part_branch(whole[i : i + step], pixels[i : i + step].float())
-                for i in range(0, len(whole), step)
+                self.network.part_branch(whole[rows], pixels[rows].float())
+                for rows in order.split(step)
             ]
 
+        # Neighbours in the data set show the same person, which no batch of training does.
+        mixed = torch.from_numpy(numpy_generator(self.config.seed, "part necks").permutation(count))
         with calibrating(*self.network.part_necks):
-            read()
-        return replace(collect(read()), pixels=pixels)
+            read(mixed.to(whole.device))
+        return replace(collect(read(torch.arange(count, device=whole.device))), pixels=pixels)
 
     def run_steps(self, epoch: Epoch, checkpoints: Checkpoints | None = None) -> None:
         """The optimiser steps of an epoch.

@@ -90,3 +90,23 @@ def test_stripes_start_with_centred_part_features(tiny_config, toy_store, toy_we
     pairs = embedding.part_features, trainer.start_parts(embedding).part_features
     means = [features.mean(0).norm(dim=1) for features in pairs]
     assert (means[1] < 0.5).all() and (means[1] < means[0]).all()
+
+
+def test_part_necks_start_from_mixed_batches(tiny_config, toy_store, toy_weights, monkeypatch):
+    """The statistics see every image once, and in a batch not only neighbours of one person."""
+    trainer = trainer_of(tiny_config("scwm", evaluation={"batch": 8}), toy_store, toy_weights)
+    trainer.start_neck()
+    embedding = embed(trainer.network, trainer.images, 32, pixels=True)
+    seen: list[torch.Tensor] = []
+    branch = trainer.network.part_branch
+    spy = lambda whole, pixels: seen.append(whole) or branch(whole, pixels)  # noqa: E731
+    monkeypatch.setattr(trainer.network, "part_branch", spy)
+    trainer.start_parts(embedding)
+    count = len(seen) // 2
+    whole = embedding.global_feature
+    assert torch.equal(torch.cat(seen[count:]), whole)
+    rows = (torch.cat(seen[:count])[:, None] == whole).all(2).int().argmax(1)
+    assert torch.equal(rows.sort()[0], torch.arange(len(whole)))
+    people = [len(np.unique(trainer.split.ids[batch.numpy()])) for batch in rows.split(8)]
+    in_order = np.array_split(trainer.split.ids, range(8, len(whole), 8))
+    assert np.mean(people) > np.mean([len(np.unique(ids)) for ids in in_order])

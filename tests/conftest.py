@@ -1,6 +1,7 @@
 """Fixtures that several test files share: a tiny data set, its store, and configs that fit it."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -165,6 +166,22 @@ def trained(home, toy_folder, toy_weights, write_config) -> Path:
             assert main(["train", run, *images, *weights]) == 0
             assert main(["evaluate", run, *images]) == 0
     return home
+
+
+@pytest.fixture(scope="session")
+def other_store(trained, toy_folder) -> Path:
+    """A store of another data set: the toy images, query and gallery exchanged, and no image of
+    the last person in its gallery."""
+    root = trained / "data/raw/other"
+    exchanged = {"query": "bounding_box_test", "bounding_box_test": "query"}
+    for name in ("bounding_box_train", *exchanged):
+        shutil.copytree(toy_folder / name, root / exchanged.get(name, name))
+    for path in (root / "bounding_box_test").glob("0012_*"):
+        path.unlink()
+    words = ["data", "store", "market1501", "--root", str(root), "--size", "64x32"]
+    folder = trained / "data/stores/other"
+    assert main([*words, "--out", str(folder)]) == 0
+    return folder
 
 
 @pytest.fixture

@@ -54,11 +54,15 @@ def record(results: Path, runs: Path, out: Path) -> None:
     Raises:
         ScwmError: a table or figure is missing; see also `shared`.
     """
-    tables = [results / f"tables/{name}.{ending}" for name in TABLES for ending in ("csv", "md")]
+    other = (results / "tables/transfer.csv").is_file()  # not every benchmark scores on one
+    names = [name for name in TABLES if other or name != "transfer"]
+    tables = [results / f"tables/{name}.{ending}" for name in names for ending in ("csv", "md")]
     main = results / "tables/main.csv"
     datasets = sorted(set(pd.read_csv(main)["dataset"])) if main.is_file() else []
     rendered = all(lookup(name).source.preset for name in datasets)
-    plots = [name for name in PLOTS if rendered or name not in PICTURES]
+    left_out = () if rendered else PICTURES
+    left_out += () if other else ("transfer",)
+    plots = [name for name in PLOTS if name not in left_out]
     wanted = [*tables, *(results / f"plots/{name}.png" for name in plots)]
     absent = [path for path in wanted if not path.is_file()]
     if absent:
@@ -76,10 +80,12 @@ def record(results: Path, runs: Path, out: Path) -> None:
             small = picture.convert("RGB").quantize(COLOURS)
         small.save(out / f"plots/{name}.png", optimize=True)
     (out / "provenance.json").write_text(json.dumps(provenance, indent=2, sort_keys=True) + "\n")
-    (out / "README.md").write_text(index(provenance, datasets, plots))
+    (out / "README.md").write_text(index(provenance, datasets, names, plots))
 
 
-def index(provenance: dict[str, Any], datasets: list[str], plots: list[str]) -> str:
+def index(
+    provenance: dict[str, Any], datasets: list[str], tables: list[str], plots: list[str]
+) -> str:
     """The page that GitHub shows of the folder."""
     hardware = provenance["hardware"]
     machines = hardware if isinstance(hardware, list) else [hardware]
@@ -90,7 +96,7 @@ def index(provenance: dict[str, Any], datasets: list[str], plots: list[str]) -> 
         + "; ".join(f"{m['processor']}, {m['cores']} cores, GPU: {m['gpu']}" for m in machines)
         + ". Written by `tools/record.py`; versions, hashes: [provenance.json](provenance.json).",
         "",
-        *(f"- [{name}](tables/{name}.md) ([CSV](tables/{name}.csv))" for name in TABLES),
+        *(f"- [{name}](tables/{name}.md) ([CSV](tables/{name}.csv))" for name in tables),
         "",
     ]
     for name in plots:

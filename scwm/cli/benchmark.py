@@ -4,6 +4,7 @@ import argparse
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from itertools import product
@@ -52,7 +53,7 @@ def benchmark(options: argparse.Namespace) -> None:
         plain,
         resolve_config,
     )
-    from scwm.reporting.catalogue import with_variants
+    from scwm.reporting.catalogue import transfer_pairs, with_variants
 
     content, assigned = load_benchmark(options.config), parse_assignments(options.set)
     if content.gpu:
@@ -63,6 +64,20 @@ def benchmark(options: argparse.Namespace) -> None:
         settings = merge(overrides_of(plain(content), dataset), assigned)
         config = resolve_config(method, dataset, seed, settings)
         _run(results / "runs" / dataset / method / f"seed{seed}", config, content, options)
+    pairs = transfer_pairs(content.datasets, content.transfer).values()
+    for (dataset, target), seed, method in product(pairs, content.seeds, content.methods):
+        _transfer(results / "runs" / dataset / method / f"seed{seed}", target, content)
+
+
+def _transfer(run: Path, target: str, content: "Benchmark") -> None:
+    """Score a run on another data set unless it was."""
+    from scwm.core.config import load_config
+
+    if not (run / f"transfer/{target}.json").exists():
+        size = load_config(run / "config.yaml").model.image_size
+        store = _store(target, size, content.sources.get(target))
+        words = ["--", "evaluate", str(run), "--transfer", "--store", str(store)]
+        _scwm("launch", f"--gpus={int(content.gpu)}", *words)
 
 
 def _run(run: Path, config: "Config", content: "Benchmark", options: argparse.Namespace) -> None:
@@ -73,6 +88,7 @@ def _run(run: Path, config: "Config", content: "Benchmark", options: argparse.Na
     dataset, record = config.dataset, run / "provenance.json"
     if read_json(record).get("config_hash") != config_hash(config):
         record.unlink(missing_ok=True)
+        shutil.rmtree(run / "transfer", ignore_errors=True)
         write_yaml(config, run / "config.yaml")
         store = _store(dataset, config.model.image_size, content.sources.get(dataset))
         backbone, wanted = config.model.backbone, config.model.weights

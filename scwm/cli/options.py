@@ -71,8 +71,11 @@ def print_table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> Non
         print("  ".join(cells).rstrip())
 
 
-def open_run(run: Path, store: Path) -> tuple["Config", "ImageStore"]:
+def open_run(run: Path, store: Path, transfer: bool = False) -> tuple["Config", "ImageStore"]:
     """Load the config of a run and open its store.
+
+    Args:
+        transfer: the store is that of another data set.
 
     Raises:
         ScwmError: the store holds other images.
@@ -82,14 +85,21 @@ def open_run(run: Path, store: Path) -> tuple["Config", "ImageStore"]:
     from scwm.data import ImageStore
 
     config, images = load_config(run / "config.yaml"), ImageStore(store)
+    dataset = images.info["dataset"]
+    if transfer and dataset == config.dataset:
+        raise ScwmError(
+            f"The run was trained on {dataset} itself.",
+            store,
+            "give the store of another data set, or leave out --transfer",
+        )
     for key, wanted, found in (
-        ("dataset", config.dataset, images.info["dataset"]),
+        ("dataset", dataset if transfer else config.dataset, dataset),
         ("model.image_size", config.model.image_size, images.info["image_size"]),
     ):
         if wanted != found:
             raise ScwmError(
                 f"The run's {key} is {wanted}, the store's {found}.",
                 store,
-                "give the store that was built for this run",
+                f"give a store with the run's {key}",
             )
     return config, images

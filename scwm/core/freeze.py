@@ -24,7 +24,8 @@ NAME = "frozen.json"
 DEFAULTS = "default settings"
 CONFIGS = ("*.yaml", "methods/*.yaml", "claims/*.yaml", "datasets/*.yaml")
 CODE = (  # renders the people, trains and scores
-    *("data/mannequins/*", "training/trainer.py", "evaluation/evaluate.py", "evaluation/study.py"),
+    *("data/mannequins/*", "training/trainer.py"),
+    *("evaluation/evaluate.py", "evaluation/transfer.py", "evaluation/study.py"),
     *(f"{kind.folder}/*.py" for kind in KINDS),
 )
 

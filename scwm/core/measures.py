@@ -23,7 +23,8 @@ class Measure:
         decimals: number of decimals in tables.
         sources: places in the files of a run, first the place that tables read. A path in
             metrics.json, or ``history:`` a column of history.csv, ``study:`` a path in study.json,
-            ``provenance:`` a path in provenance.json; * matches any name.
+            ``transfer:`` a data set and a path in its file of transfer/, ``provenance:`` a path in
+            provenance.json; * matches any name.
         minus: source of the value that is subtracted.
         signed: whether a positive value is shown with its sign.
     """
@@ -93,7 +94,7 @@ def _weights() -> Iterator[Measure]:
 
 _REGISTRY = (
     *_at(
-        ("{}", "features.*.{}"),
+        ("{}", "features.*.{}", "transfer:*.{}"),
         Measure("mAP", "mAP", sources=("study:parsing.*.mAP",)),
         Measure("rank1", "Rank-1"),
         Measure("rank5", "Rank-5"),
@@ -202,6 +203,15 @@ def measure_at(source: str) -> Measure:
     known = [own for one in MEASURES.values() for own in one.sources]
     raise ScwmError(
         f"Unknown metric '{source}'.{suggest(source, known)}",
-        remedy="give a path in metrics.json, history:COLUMN or study:PATH of a measure that "
-        "scwm/core/measures.py lists",
+        remedy="give a path in metrics.json, history:COLUMN, study:PATH or transfer:DATASET.PATH "
+        "of a measure that scwm/core/measures.py lists",
     )
+
+
+def locate(source: str) -> tuple[str, str]:
+    """Split a source into the name of a run's file, without its suffix, and a path in it."""
+    file, _, path = source.rpartition(":")
+    if file == "transfer":
+        dataset, _, path = path.partition(".")
+        file = f"transfer/{dataset}"
+    return file or "metrics", path

@@ -278,6 +278,8 @@ class Benchmark(Section):
     """Data set -> local archive or folder."""
     keypoints: Paths = {}
     """Data set -> file with joints of its training images, for the study of parsing."""
+    transfer: Annotated[list[Name], BeforeValidator(_distinct)] = []
+    """Other data sets that each method's runs are scored on, without training on them."""
     settings: Overrides = Field(default_factory=Settings)
     """Changes of the defaults for every run."""
     dataset_settings: dict[Name, Overrides] = {}

@@ -12,7 +12,7 @@ from scwm.evaluation.parsing_quality import (
     part_similarity,
     to_grid,
 )
-from scwm.evaluation.ranking import evaluate_ranking, query_scores, ranked_lists
+from scwm.evaluation.ranking import evaluate_ranking, mean_scores, query_scores, ranked_lists
 
 __all__ = [
     "cut_or_shifted",
@@ -20,6 +20,7 @@ __all__ = [
     "evaluate_ranking",
     "joint_scores",
     "label_scores",
+    "mean_scores",
     "misplaced_share",
     "mostly_hidden",
     "parsing_scores",

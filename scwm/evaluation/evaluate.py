@@ -17,10 +17,11 @@ from scwm.core.settings import Config
 from scwm.data.store import ImageStore, StoreSplit
 from scwm.evaluation import (
     effective_parts,
-    evaluate_ranking,
+    mean_scores,
     misplaced_share,
     parsing_scores,
     part_similarity,
+    query_scores,
     ranked_lists,
     to_grid,
 )
@@ -77,44 +78,64 @@ def load_network(path: Path) -> tuple[Network, Config]:
 
 def evaluate(run: Path, store: ImageStore) -> None:
     """Score the model in `run` and write its metrics.json, features.npz and visuals.npz."""
-    network, config = load_network(run / "model.pt")
-    config = resolve_precision(config, default_device(), "evaluation")
-    splits = {name: store.split(name) for name in ("query", "gallery")}
-    query, gallery = splits.values()
-    sides = {
-        name: Side(describe(config, network, split, name), split.ids, split.cameras)
-        for name, split in splits.items()
-    }
+    network, config, sides = embed_sides(run, store)
+    query, gallery = (store.split(name) for name in sides)
     embeddings = [side.embedding for side in sides.values()]
-    ranking = rank_features(sides)
-    wanted = config.evaluation.feature
-    default = wanted if wanted in ranking else "global"
+    ranking = describe_ranking(config, store, rank_features(sides))
     learned = config.kind in ("trained", "untrained")
     metrics = {
         "dataset": config.dataset,
-        "method": config.method,
-        "seed": config.seed,
-        "precision": config.evaluation.precision,
-        "default_feature": default,
-        "features": ranking,
-        **ranking[default],
+        **ranking,
         "parsing": score_masks(config, embeddings, [query, gallery]),
         "parts": score_parts(embeddings[1]),
         "parameters": sum(p.numel() for p in network.parameters()) if learned else None,
         "pseudo_labels": last_labels(run / "history.csv"),
-        "label_note": describe_protocol(config, store.info["note"]),
     }
     write_json(metrics, run / "metrics.json")
     write_features(sides, run / "features.npz")
-    features = [embedding.features()[default] for embedding in embeddings]
+    features = [embedding.features()[ranking["default_feature"]] for embedding in embeddings]
     visuals: dict[str, Any] = rank_examples(query, gallery, *features)
     visuals |= mask_examples(gallery, embeddings[1])
     with whole_file(run / "visuals.npz") as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **visuals)
 
 
+def embed_sides(run: Path, store: ImageStore) -> tuple[Network, Config, dict[str, Side]]:
+    """Load a run's model and its config, and compute features of query and gallery."""
+    network, config = load_network(run / "model.pt")
+    config = resolve_precision(config, default_device(), "evaluation")
+    splits = {name: store.split(name) for name in ("query", "gallery")}
+    sides = {
+        name: Side(describe(config, network, split, name), split.ids, split.cameras)
+        for name, split in splits.items()
+    }
+    return network, config, sides
+
+
+def describe_ranking(
+    config: Config, store: ImageStore, ranking: Mapping[str, dict[str, float]]
+) -> dict[str, Any]:
+    """List the ranking measures of all features and of the config's, and where they come from."""
+    wanted = config.evaluation.feature
+    default = wanted if wanted in ranking else "global"
+    return {
+        "method": config.method,
+        "seed": config.seed,
+        "precision": config.evaluation.precision,
+        "default_feature": default,
+        "features": ranking,
+        **ranking[default],
+        "label_note": describe_protocol(config, store.info["note"]),
+    }
+
+
 def rank_features(sides: Mapping[str, Side]) -> dict[str, dict[str, float]]:
-    """Compute the ranking measures of every test feature of `query` in `gallery`.
+    """Compute the ranking measures of every test feature of `query` in `gallery`."""
+    return {name: mean_scores(scores) for name, scores in rank_queries(sides).items()}
+
+
+def rank_queries(sides: Mapping[str, Side]) -> dict[str, dict[str, np.ndarray]]:
+    """Compute the ranking measures of every test feature for each query.
 
     The CPU computes the test features, so stored features give the same ones.
     """
@@ -122,7 +143,7 @@ def rank_features(sides: Mapping[str, Side]) -> dict[str, dict[str, float]]:
     found, searched = query.embedding.features(), gallery.embedding.features()
     device = default_device()
     return {
-        name: evaluate_ranking(
+        name: query_scores(
             *(found[name].to(device), query.ids, query.cameras),
             *(searched[name].to(device), gallery.ids, gallery.cameras),
         )

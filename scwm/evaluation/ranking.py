@@ -11,7 +11,7 @@ query's P matches:
     rank-k        r_1 <= k
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -57,15 +57,25 @@ def evaluate_ranking(
     Raises:
         ScwmError: the arrays do not fit together or are not finite, or no query has a match.
     """
-    scores = query_scores(
-        query_features,
-        query_ids,
-        query_cameras,
-        gallery_features,
-        gallery_ids,
-        gallery_cameras,
-        chunk,
+    return mean_scores(
+        query_scores(
+            query_features,
+            query_ids,
+            query_cameras,
+            gallery_features,
+            gallery_ids,
+            gallery_cameras,
+            chunk,
+        )
     )
+
+
+def mean_scores(scores: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Average the metrics of `query_scores` over the queries that have a match.
+
+    Raises:
+        ScwmError: no query has a match.
+    """
     if np.isnan(scores["mAP"]).all():
         raise ScwmError(
             "no query has a match in the gallery from another camera",

@@ -1,12 +1,12 @@
 """Tables, figures and the report, from the folders of finished runs."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scwm.core.errors import ScwmError
-from scwm.reporting.catalogue import PLOTS, TABLES, methods_of
+from scwm.reporting.catalogue import PLOTS, TABLES, asked, methods_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,12 +28,14 @@ def table(
     partial: bool = False,
     claims: Iterable[str] | None = None,
     metrics: Path | None = None,
+    transfer: Sequence[str] = (),
 ) -> list[Path]:
     """Write the table `name` of `TABLES` to `out`.csv, .md, .html and .tex.
 
     Args:
         claims: names of the claims that the benchmark can decide; None: all.
         metrics: a JSON file of the same numbers, for `dvc metrics`.
+        transfer: for the table `transfer`, the data sets that runs were scored on.
 
     Raises:
         ScwmError: runs are missing and `partial` is false.
@@ -42,9 +44,16 @@ def table(
     from scwm.reporting.tables.tables import write_files
 
     runs = load_runs(root, datasets, methods_of(name, methods), seeds, partial, claims)
-    shown, frame, nested = _table(name, runs)
+    shown, frame, nested = _table(name, _scored(name, runs, transfer, partial))
     shown = replace(shown, caption=f"{shown.caption} {freeze_note(runs)}")
     return write_files(shown, frame, nested, out, metrics)
+
+
+def _scored(name: str, runs: "Runs", transfer: Sequence[str], partial: bool) -> "Runs":
+    """Return the runs of a table or figure with the scores that it shows."""
+    from scwm.reporting.runs import transferred
+
+    return transferred(runs, transfer, partial) if name == "transfer" else runs
 
 
 def _table(name: str, runs: "Runs") -> tuple["Table", "pd.DataFrame", dict[str, Any]]:
@@ -75,9 +84,13 @@ def plot(
     seeds: Iterable[int],
     out: Path,
     partial: bool = False,
+    transfer: Sequence[str] = (),
     claims: Iterable[str] | None = None,
 ) -> list[Path]:
     """Write the figure `name` of `PLOTS` to `out`.png and .svg.
+
+    Args:
+        transfer: as of `table`.
 
     Raises:
         ScwmError: runs or their images are missing and `partial` is false.
@@ -91,7 +104,8 @@ def plot(
 
     runs = load_runs(root, datasets, methods_of(name, methods), seeds, partial, claims)
     with style.figure_style():
-        return style.save(figures.FIGURES[name](runs, partial), out)
+        shown = _scored(name, runs, transfer, partial)
+        return style.save(figures.FIGURES[name](shown, partial), out)
 
 
 def page(
@@ -102,9 +116,13 @@ def page(
     seeds: Iterable[int],
     out: Path,
     partial: bool = False,
+    transfer: Sequence[str] = (),
     claims: Iterable[str] | None = None,
 ) -> list[Path]:
     """Write the report `out` from the runs and the plots' folder.
+
+    Args:
+        transfer: as of `table`; without it the report has no such table and figure.
 
     Raises:
         ScwmError: runs or plots are missing and `partial` is false.
@@ -113,7 +131,8 @@ def page(
     from scwm.reporting.runs import load_runs
 
     runs = load_runs(root, datasets, methods, seeds, partial, claims)
-    tables = {
-        name: _table(name, runs.of_methods(methods_of(name, runs.methods)))[0] for name in TABLES
-    }
+    tables = {}
+    for name in asked(TABLES, runs.datasets, transfer):
+        own = runs.of_methods(methods_of(name, runs.methods))
+        tables[name] = _table(name, _scored(name, own, transfer, partial))[0]
     return [write_page(runs, tables, plots, out, partial)]

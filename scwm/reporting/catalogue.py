@@ -1,6 +1,7 @@
 """Names of the tables and figures in the order of display, without imports."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 from typing import Any
 
 REFERENCE = "scwm"
@@ -9,6 +10,7 @@ TITLES = {
     "claims": "Claims",
     "main": "Methods and controls",
     "ablation": "Ablation of the components",
+    "transfer": "Other data sets, without training on them",
     "published": "Published methods and ours",
     "corrections": "Foreground and space correction",
     "memories": "Memory strategies, global and part",
@@ -27,6 +29,8 @@ CAPTIONS = {
     "their number. Blue tick: the required value. An arrow: the interval continues.",
     "ablation": "mAP of the full method, its ablations and the controls (grey): mean over the "
     "seeds, error bar of one standard deviation, a point for each seed. Dashed: the full method.",
+    "transfer": "mAP on a data set that the models were not trained on: mean over the seeds, error "
+    "bar of one standard deviation, a point for each seed. Dashed: the full method.",
     "sweeps": "mAP of the full method with one setting changed: mean over the seeds, band of one "
     "standard deviation, a point for each seed. Orange: the method's own value.",
     "weights": "Weights of the memories at one model's features, against their temperature: "
@@ -59,6 +63,17 @@ def with_variants(methods: Sequence[str], sweep: Mapping[str, Sequence[Any]]) ->
     """
     values = sweep.items() if REFERENCE in methods else ()
     return [*methods, *(f"{REFERENCE}@{key}={one}" for key, own in values for one in own)]
+
+
+def transfer_pairs(datasets: Iterable[str], transfer: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Return, by its name, each pair of a data set that runs train on and another to score on."""
+    pairs = product(datasets, transfer)
+    return {f"{own} to {other}": (own, other) for own, other in pairs if own != other}
+
+
+def asked(names: Iterable[str], datasets: Iterable[str], transfer: Sequence[str]) -> list[str]:
+    """List the tables or figures of a benchmark; `transfer` needs another data set."""
+    return [name for name in names if name != "transfer" or transfer_pairs(datasets, transfer)]
 
 
 def methods_of(name: str, methods: Iterable[str]) -> list[str]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from itertools import product
 
+from scwm.core.measures import locate
 from scwm.core.yaml_files import CONFIG_DIR, read_yaml
 from scwm.reporting.catalogue import REFERENCE, methods_of
 
@@ -24,33 +25,41 @@ def run_files(
 
 
 def input_files(
-    name: str, folder: str, datasets: Sequence[str], methods: Sequence[str], seeds: Sequence[int]
+    name: str,
+    folder: str,
+    datasets: Sequence[str],
+    methods: Sequence[str],
+    seeds: Sequence[int],
+    transfer: Sequence[str] = (),
 ) -> list[str]:
     """List the files of runs below `folder` that a table or figure reads.
 
     Args:
         name: of `TABLES` or `PLOTS`.
         methods: of the benchmark, variants among them.
+        transfer: other data sets that the benchmark scores its runs on.
     """
     shown = methods_of(name, methods)
     files = run_files(folder, datasets, shown, seeds)
     if name in PICTURES:
         files += run_files(folder, datasets, shown, seeds, [PICTURES[name]])
-    studied = {data: _studied(name, data) & set(methods) for data in datasets}
-    for data, own in studied.items():
-        files += run_files(folder, [data], sorted(own), seeds, ["study.json"])
+    for data in datasets:
+        scores = [f"transfer/{target}.json" for target in transfer if target != data]
+        if name == "transfer":
+            files += run_files(folder, [data], shown, seeds, scores)
+        for method, file in sorted(_of_some(name, data)):
+            if method in methods and file in ("study.json", *scores):
+                files += run_files(folder, [data], [method], seeds, [file])
     return files
 
 
-def _studied(name: str, dataset: str) -> set[str]:
-    """Find the methods whose study.json a table or figure reads."""
+def _of_some(name: str, dataset: str) -> set[tuple[str, str]]:
+    """Find what a table or figure reads of some methods' runs only: method and file."""
     if name == "weights":
-        return {REFERENCE}
+        return {(REFERENCE, "study.json")}
     if name != "claims":
         return set()
     claims = [read_yaml(path) for path in (CONFIG_DIR / "claims").glob("*.yaml")]
-    return {
-        claim["method"]
-        for claim in claims
-        if claim["metric"].startswith("study:") and dataset in claim.get("datasets", [dataset])
-    }
+    about = [claim for claim in claims if dataset in claim.get("datasets", [dataset])]
+    sides = [side for claim in about for side in (claim, claim | claim["against"])]
+    return {(side["method"], f"{locate(side['metric'])[0]}.json") for side in sides}

@@ -1,12 +1,11 @@
 """Values of measures, read from a run's files."""
 
-import json
 import math
 from collections.abc import Mapping
 from typing import Any
 
-from scwm.core.measures import Measure
-from scwm.reporting.runs import Run
+from scwm.core.measures import Measure, locate
+from scwm.reporting.runs import Run, read_scores
 
 
 def read_source(run: Run, source: str) -> float | None:
@@ -14,9 +13,9 @@ def read_source(run: Run, source: str) -> float | None:
 
     Raises:
         KeyError: the run has nothing at this source.
-        LookupError: the run has no study.
+        LookupError: the run has no such file of its study or of another data set.
     """
-    file, _, path = source.rpartition(":")
+    file, path = locate(source)
     content = _content(run, file)
     for key in path.split("."):
         if content is None:
@@ -32,12 +31,8 @@ def _content(run: Run, file: str) -> Any:
     if file == "history":
         last = run.history.tail(1).to_dict("records")
         return last[0] if last else dict.fromkeys(run.history)
-    if file == "study":
-        try:
-            return json.loads((run.folder / "study.json").read_text())
-        except FileNotFoundError as error:
-            raise LookupError("no study.json") from error
-    return run.provenance if file == "provenance" else run.metrics
+    own = {"metrics": run.metrics, "provenance": run.provenance}
+    return own[file] if file in own else read_scores(run, f"{file}.json")
 
 
 def read_measure(run: Run, measure: Measure) -> float | None:

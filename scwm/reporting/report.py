@@ -29,7 +29,8 @@ def write_page(
     Raises:
         ScwmError: plots are missing and `partial` is false; the message lists them.
     """
-    files = {name: plots / f"{name}.png" for name in CAPTIONS}
+    names = [name for name in CAPTIONS if name != "transfer" or name in tables]
+    files = {name: plots / f"{name}.png" for name in names}
     absent = [path for path in files.values() if not path.is_file()]
     if absent and not partial:
         raise ScwmError(
@@ -38,7 +39,7 @@ def write_page(
             remedy="draw them first, or use --partial",
         )
     own = {dataset: runs.of(dataset) for dataset in runs.datasets}
-    names = [(run.dataset, run.method, run.seed) for run in runs.found]
+    found = [(run.dataset, run.method, run.seed) for run in runs.found]
     page = render(
         "reporting/templates/report.html",
         title="SCWM benchmark",
@@ -50,7 +51,7 @@ def write_page(
         machines=_machines(runs),
         rows=[_provenance(run) for run in runs.found],
         folder=out.parent,
-        example=names[0] if names else ("DATASET", "METHOD", "SEED"),
+        example=found[0] if found else ("DATASET", "METHOD", "SEED"),
         commits=dict.fromkeys(run.provenance.get("commit") or UNKNOWN for run in runs.found),
     )
     return write_text(page, out)

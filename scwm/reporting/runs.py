@@ -11,6 +11,7 @@ import yaml
 
 from scwm.core.errors import ScwmError
 from scwm.core.freeze import read_freeze
+from scwm.reporting.catalogue import transfer_pairs
 
 CONTROLS = ("random_features", "pretrained", "colour_histogram", "oracle")
 """Methods that frame the comparison (chance, no training, truth) and compete for no rank."""
@@ -133,19 +134,58 @@ def load_runs(
                 except ValueError as error:
                     gaps.append(Gap(dataset, method, seed, str(error)))
     if gaps and not partial:
-        raise _missing(Path(root), gaps)
+        places = [f"{run_folder(root, g.dataset, g.method, g.seed)}: {g.reason}" for g in gaps]
+        raise _missing(places, root, "train and evaluate them first, or use --partial")
     named = None if claims is None else tuple(claims)
     return Runs(datasets, methods, seeds, tuple(found), tuple(gaps), named)
 
 
-def _missing(root: Path, gaps: Sequence[Gap]) -> ScwmError:
-    lines = [f"  {run_folder(root, g.dataset, g.method, g.seed)}: {g.reason}" for g in gaps[:5]]
-    lines += [f"  and {len(gaps) - 5} more"] if len(gaps) > 5 else []
-    return ScwmError(
-        f"{len(gaps)} runs are missing or incomplete:\n" + "\n".join(lines),
-        where=root,
-        remedy="train and evaluate them first, or use --partial",
-    )
+def _missing(places: Sequence[str], where: object, remedy: str) -> ScwmError:
+    lines = [f"  {place}" for place in places[:5]]
+    lines += [f"  and {len(places) - 5} more"] if len(places) > 5 else []
+    what = f"{len(places)} runs are missing or incomplete:\n" + "\n".join(lines)
+    return ScwmError(what, where, remedy)
+
+
+def read_scores(run: Run, file: str) -> Any:
+    """Read a JSON file that not every run has: its study, or its scores on another data set.
+
+    Raises:
+        LookupError: the file is missing or cannot be read.
+    """
+    try:
+        return json.loads((run.folder / file).read_text())
+    except FileNotFoundError as error:
+        raise LookupError(f"no {file}") from error
+    except ValueError as error:
+        raise LookupError(f"{file} is unreadable") from error
+
+
+def transferred(runs: Runs, transfer: Sequence[str], partial: bool = False) -> Runs:
+    """Return the runs with their scores on other data sets, each pair as a data set of its own.
+
+    Raises:
+        ScwmError: there is no other data set, or scores are missing and `partial` is false.
+    """
+    pairs = transfer_pairs(runs.datasets, transfer)
+    if not pairs:
+        remedy = "name a data set that the runs were not trained on"
+        raise ScwmError("There is no other data set.", "--transfer", remedy)
+    found: list[Run] = []
+    gaps: list[Gap] = []
+    for name, (dataset, target) in pairs.items():
+        gaps += [replace(gap, dataset=name) for gap in runs.gaps if gap.dataset == dataset]
+        for run in runs.of(dataset):
+            try:
+                metrics = read_scores(run, f"transfer/{target}.json")
+            except LookupError as error:
+                gaps.append(Gap(name, run.method, run.seed, str(error)))
+            else:
+                found.append(replace(run, dataset=name, metrics=metrics))
+    if gaps and not partial:
+        remedy = "score them with `scwm evaluate --transfer`, or use --partial"
+        raise _missing([str(gap) for gap in gaps], "--transfer", remedy)
+    return replace(runs, datasets=tuple(pairs), found=tuple(found), gaps=tuple(gaps))
 
 
 def freeze_note(runs: Runs) -> str:

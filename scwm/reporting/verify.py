@@ -16,7 +16,7 @@ from scwm.core.measures import keys_at
 from scwm.core.progress import progress
 from scwm.evaluation.evaluate import rank_features, read_features
 from scwm.reporting.measures import read_measure
-from scwm.reporting.runs import Run, load_runs
+from scwm.reporting.runs import Run, load_runs, read_scores
 from scwm.reporting.tables.layouts import LAYOUTS
 
 RANKING = keys_at("features.*.")
@@ -157,8 +157,22 @@ def _of_run(run: Run, measures: Sequence[str]) -> Iterator[Check]:
         sides = stored.get(feature, {}), ranking.get(feature, {})
         for measure in measures:
             yield Check(*name, f"{feature}: {measure}", *(_number(s, measure) for s in sides))
+    for path in sorted(run.folder.glob("transfer/*.json")):
+        if "mAP" in measures:
+            yield Check(*name, f"{path.stem}: mAP", *_of_transfer(run, path.name))
     recorded = str(run.provenance.get("config_hash"))
     yield Check(*name, "config_hash", recorded, config_hash(run.config))
+
+
+def _of_transfer(run: Run, file: str) -> tuple[float, float]:
+    """Return the mAP on another data set, as stored and as the mean over the queries."""
+    try:
+        stored = read_scores(run, f"transfer/{file}")
+    except LookupError as error:
+        remedy = "score it again with `scwm evaluate --transfer`"
+        raise ScwmError(str(error), run.folder, remedy) from error
+    precision = [one for one in stored.get("average_precision", []) if one is not None]
+    return _number(stored, "mAP"), fmean(precision) if precision else math.nan
 
 
 def _number(values: Mapping[Any, object], key: str) -> float:

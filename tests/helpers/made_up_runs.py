@@ -1,6 +1,7 @@
 """Run folders as training and evaluation leave them, with plausible random content."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from scwm.reporting.runs import CONTROLS, run_folder
 DATASETS = ("mannequins", "market1501")
 METHODS = ("scwm", "no_space", "uniform_memory", "global_only", "random_features", "pretrained")
 SEEDS = (0, 1, 2)
+TRANSFER = ("personx",)
 NAMES = (DATASETS, METHODS, SEEDS)
 LOSSES = ("loss", "loss_global", "loss_part", "loss_parsing", "loss_diversity", "loss_separation")
 FROM_MASKS = (
@@ -130,6 +132,11 @@ def write_run(root: Path, dataset: str, method: str, seed: int, epochs: int = 6)
         **scores,
     }
     (folder / "metrics.json").write_text(json.dumps(metrics, sort_keys=True))
+    (folder / "transfer").mkdir()
+    for target in TRANSFER:
+        other = metrics | {name: round(score / 2, 6) for name, score in scores.items()}
+        other |= {"average_precision": [other["mAP"] - 0.01, None, other["mAP"] + 0.01]}
+        (folder / f"transfer/{target}.json").write_text(json.dumps(other | {"dataset": target}))
     config = {
         "dataset": dataset,
         "method": method,
@@ -194,6 +201,5 @@ def write_gapped(root: Path) -> Path:
     write_runs(root, DATASETS[:1], METHODS[:3])
     (run_folder(root, "mannequins", "scwm", 1) / "metrics.json").unlink()
     for seed in SEEDS:
-        for path in run_folder(root, "mannequins", "no_space", seed).iterdir():
-            path.unlink()
+        shutil.rmtree(run_folder(root, "mannequins", "no_space", seed))
     return root

@@ -38,6 +38,8 @@ def main():
             files.append(Path(arguments[arguments.index("--metrics") + 1]))
     else:
         files = [out / name for name in FILES[command]] if command in FILES else [out]
+    if arguments[2:4] == ["--transfer", "--store"]:
+        files = [out / f"transfer/{Path(arguments[4]).parent.name}.json"]
     for file in files:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("")

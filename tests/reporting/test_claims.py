@@ -14,6 +14,7 @@ from made_up_runs import SEEDS, write_run
 from scwm import reporting
 from scwm.cli.main import main
 from scwm.core.errors import ScwmError
+from scwm.reporting.inputs import input_files
 from scwm.reporting.paired import t_interval, t_test
 from scwm.reporting.runs import load_runs, run_folder
 from scwm.reporting.tables.claim_table import claim_frame
@@ -263,6 +264,8 @@ def test_a_benchmark_names_the_claims_that_may_be_required(root, write):
         ({"metric": "history:nni"}, ["Unknown metric", "Did you mean 'history:nmi'?"]),
         ({"against": {"metric": "study:parsing.isp.part_iou"}}, ["Did you mean", "part_miou'?"]),
         ({"metric": "study:parsing.isp"}, ["Unknown metric 'study:parsing.isp'"]),
+        ({"metric": "transfer:mAP"}, ["Unknown metric 'transfer:mAP'"]),
+        ({"metric": "transfer:manikins.mAP"}, ["Unknown data set 'manikins'", "mannequins"]),
         ({"kind": "vital"}, ["'kind' is 'vital'", "required, informative"]),
         ({"at_least": "much"}, ["'at_least' is 'much'"]),
         ({"datasets": ["manikins"]}, ["Unknown data set 'manikins'", "mannequins"]),
@@ -305,6 +308,32 @@ def test_metric_that_the_run_lacks_is_told_with_the_known_ones(
     assert not (root / "none.csv").exists()
 
 
+def test_claim_on_another_data_set_reads_its_scores(root, write):
+    found = outcome(root, write({"metric": "transfer:personx.features.global.mAP"}))
+    scores = [
+        [
+            json.loads((run_folder(root, "mannequins", m, s) / "transfer/personx.json").read_text())
+            for s in SEEDS
+        ]
+        for m in METHODS
+    ]
+    expected = [
+        a["features"]["global"]["mAP"] - b["features"]["global"]["mAP"]
+        for a, b in zip(*scores, strict=True)
+    ]
+    assert found.effects == pytest.approx(expected) and len(expected) == 3
+    absent = outcome(root, write({"metric": "transfer:market1501.mAP"}))
+    assert absent.verdict == "not run" and "scwm seed 0: no transfer/market1501.json" in str(absent)
+
+
+def test_claims_table_waits_for_the_scores_that_its_claims_name(write, monkeypatch):
+    folder = write({"metric": "transfer:personx.mAP"}, other={"metric": "transfer:msmt17.mAP"})
+    monkeypatch.setattr("scwm.reporting.inputs.CONFIG_DIR", folder.parent)
+    asked = ("claims", "runs", ["mannequins"], [*METHODS, "stripes"], [0])
+    read = set(input_files(*asked, ["personx", "market1501"])) - set(input_files(*asked))
+    assert read == {f"runs/mannequins/{m}/seed0/transfer/personx.json" for m in METHODS}
+
+
 def test_unknown_claim_is_named_with_the_nearest(tmp_path, capsys):
     runs = ["--datasets", "mannequins", "--methods", *METHODS, "--seeds", "0"]
     words = ["table", "claims", *runs, "--claims", "space_mio", "--out", str(tmp_path / "a")]
@@ -330,7 +359,8 @@ def test_shipped_claims_fit_every_made_up_run(tmp_path):
     own = [c for c in shipped if "mannequins" in c.datasets]
     assert list(table.claim) == [c.name for c in own]
     unread = table[table.verdict == "not run"]
-    assert len(unread) < len(table) and unread.missing.str.contains("no study.json").all()
+    reasons = unread.missing.str.contains(r"no (?:study\.json|transfer/)")
+    assert len(unread) < len(table) and reasons.all()
     nested = json.loads(written.read_text())["mannequins"]
     for _, row in table.iterrows():
         known = {k: row[k] for k in ("effect", "low", "high") if not math.isnan(row[k])}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from made_up_runs import write_runs
+from made_up_runs import TRANSFER, write_runs
 
 from scwm import reporting
 from scwm.core import freeze
@@ -78,7 +78,8 @@ def test_tables_in_every_form_and_the_report_say_it(
     train_under(root, freeze_now(config), [0, 1])
     note = "Settings and claims were frozen at commit 0123456789 before the runs."
     for name in reporting.TABLES:
-        for path in reporting.table(name, root, *NAMES, tmp_path / name, partial=True):
+        asked = (name, root, *NAMES, tmp_path / name)
+        for path in reporting.table(*asked, partial=True, transfer=TRANSFER):
             text = path.read_text()
             holds = path.suffix != ".csv" and (path.suffix != ".tex" or "table*" in text)
             assert text.count(note) == int(holds), path

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from jinja2 import UndefinedError
-from made_up_runs import DATASETS, METHODS, NAMES, SEEDS, write_gapped, write_runs
+from made_up_runs import DATASETS, METHODS, NAMES, SEEDS, TRANSFER, write_gapped, write_runs
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -67,8 +67,8 @@ def test_names_are_escaped(root: Path, tmp_path: Path) -> None:
 def test_plots_are_written_with_the_same_bytes(name: str, root: Path, tmp_path: Path) -> None:
     datasets = DATASETS if name == "ablation" else DATASETS[:1]
     names = (datasets, METHODS[:2] + METHODS[4:], SEEDS[:2])
-    first = reporting.plot(name, root, *names, tmp_path / "a" / name)
-    second = reporting.plot(name, root, *names, tmp_path / "b" / name)
+    first = reporting.plot(name, root, *names, tmp_path / "a" / name, transfer=TRANSFER)
+    second = reporting.plot(name, root, *names, tmp_path / "b" / name, transfer=TRANSFER)
     assert [path.name for path in first] == [f"{name}.png", f"{name}.svg"]
     for one, other in zip(first, second, strict=True):
         assert one.read_bytes() == other.read_bytes()
@@ -79,13 +79,11 @@ def test_plots_are_written_with_the_same_bytes(name: str, root: Path, tmp_path: 
 
 @pytest.mark.parametrize("name", reporting.PLOTS)
 def test_plots_of_nothing_still_stand(name: str, tmp_path: Path) -> None:
-    out = tmp_path / "plots" / name
+    asked = tmp_path, DATASETS[:1], METHODS[:2], SEEDS, tmp_path / "plots" / name
     with pytest.raises(ScwmError, match="missing or incomplete"):
-        reporting.plot(name, tmp_path, DATASETS[:1], METHODS[:2], SEEDS, out)
-    assert all(
-        path.stat().st_size
-        for path in reporting.plot(name, tmp_path, DATASETS[:1], METHODS[:2], SEEDS, out, True)
-    )
+        reporting.plot(name, *asked, transfer=TRANSFER)
+    made = reporting.plot(name, *asked, partial=True, transfer=TRANSFER)
+    assert all(path.stat().st_size for path in made)
 
 
 def test_galleries_name_missing_pictures(gapped: Path, tmp_path: Path) -> None:
@@ -119,15 +117,17 @@ def test_page_holds_everything_and_needs_no_network(
     monkeypatch.setattr(freeze, "CONFIG_DIR", tmp_path)
     plots, out = tmp_path / "plots", tmp_path / "report.html"
     with pytest.raises(ScwmError, match=r"masks\.png"):
-        reporting.page(plots, root, *NAMES, out)
+        reporting.page(plots, root, *NAMES, out, transfer=TRANSFER)
     for name in reporting.PLOTS:
         plots.mkdir(exist_ok=True)
         Image.new("RGB", (4, 4)).save(plots / f"{name}.png")
-    found = reporting.page(plots, root, *NAMES, out)[0].read_text()
-    assert f"Each run ({len(DATASETS) * len(METHODS) * len(SEEDS)})" in found
-    first = reporting.page(plots, root, *NAMES, out)[0].read_bytes()
-    assert reporting.page(plots, root, *NAMES, out)[0].read_bytes() == first
+    first, second = (
+        reporting.page(plots, root, *NAMES, out, transfer=TRANSFER)[0].read_bytes()
+        for _ in range(2)
+    )
+    assert first == second
     html = first.decode()
+    assert f"Each run ({len(DATASETS) * len(METHODS) * len(SEEDS)})" in html
     assert html.count("data:image/png;base64,") == len(reporting.PLOTS)
     assert "<title>SCWM benchmark</title>" in html and "parsing.space_correction = False" in html
     assert not [part for part in html.split("src=")[1:] if not part.startswith('"data:')]
@@ -135,18 +135,19 @@ def test_page_holds_everything_and_needs_no_network(
     places = [html.index(f'<h2 id="{title}">') for title in SECTIONS]
     assert places == sorted(places) and html.count("<h2 ") == len(SECTIONS)
     anchors = re.findall(r'href="#([^"]+)"', html)
-    assert len(anchors) == len(SECTIONS) + len(reporting.PLOTS) - 1 + len(reporting.TABLES) - 3
+    assert len(anchors) == len(SECTIONS) + len(reporting.PLOTS) - 1 + len(reporting.TABLES) - 4
     assert all(html.count(f'id="{anchor}"') == 1 for anchor in anchors)
     assert html.count("<img alt=") == len(reporting.PLOTS) and 'alt=""' not in html
     note = "Settings and claims are not frozen."  # once on the page, and in each table's own file
     assert html.count(note) == 1
     for name in reporting.TABLES:
-        reporting.table(name, root, *NAMES, tmp_path / name)
+        reporting.table(name, root, *NAMES, tmp_path / name, transfer=TRANSFER)
         shown = _table((tmp_path / f"{name}.html").read_text(), name)
         assert _table(html, name) == shown.replace(f" {note}", "") != shown
     (plots / "masks.png").unlink()
     reporting.page(plots, root, *NAMES, out, partial=True)
-    assert "Not built: masks.png" in out.read_text()
+    html = out.read_text()
+    assert "Not built: masks.png" in html and "transfer" not in html
 
 
 def _table(html: str, name: str) -> str:
@@ -158,7 +159,9 @@ def _table(html: str, name: str) -> str:
 
 def test_a_report_of_nothing_lists_what_is_missing(tmp_path: Path) -> None:
     names = (DATASETS[:1], METHODS[:2], SEEDS[:1])
-    (page,) = reporting.page(tmp_path, tmp_path, *names, tmp_path / "report.html", partial=True)
+    (page,) = reporting.page(
+        tmp_path, tmp_path, *names, tmp_path / "report.html", partial=True, transfer=TRANSFER
+    )
     html = page.read_text()
     for method in METHODS[:2]:
         assert f"mannequins / {method} / seed 0: no config.yaml" in html

@@ -16,16 +16,18 @@ from made_up_runs import (
     NAMES,
     SCORES,
     SEEDS,
+    TRANSFER,
     write_gapped,
     write_run,
     write_runs,
 )
 
 from scwm import reporting
+from scwm.core.errors import ScwmError
 from scwm.core.measures import MEASURES, Measure
 from scwm.reporting.markup import UNKNOWN
 from scwm.reporting.measures import read_measure
-from scwm.reporting.runs import load_runs, run_folder
+from scwm.reporting.runs import load_runs, run_folder, transferred
 from scwm.reporting.tables.latex import PACKAGES, escaped
 from scwm.reporting.tables.layouts import LAYOUTS
 from scwm.reporting.tables.tables import build_table, nested_means, summarise
@@ -207,7 +209,8 @@ def test_a_sweep_holds_the_values_in_order_with_the_methods_own(swept: Path) -> 
 
 def test_variants_stand_in_the_sweep_alone(swept: Path, tmp_path: Path) -> None:
     for name in reporting.TABLES:
-        reporting.table(name, swept, DATASETS[:1], SWEEP, SEEDS, tmp_path / name)
+        own = (DATASETS[:1], SWEEP, SEEDS, tmp_path / name)
+        reporting.table(name, swept, *own, transfer=TRANSFER)
         assert ("model.parts=3" in (tmp_path / f"{name}.md").read_text()) == (name == "sweeps")
 
 
@@ -226,6 +229,46 @@ def test_every_figure_of_a_table_is_the_mean_over_the_runs(name: str, root: Path
             np.testing.assert_allclose(row[f"{measure.key}_mean"], expected)
 
 
+def test_transfer_shows_the_scores_on_the_other_data_set(root: Path, tmp_path: Path) -> None:
+    reporting.table("transfer", root, *NAMES, tmp_path / "transfer", transfer=TRANSFER)
+    table = pd.read_csv(tmp_path / "transfer.csv").set_index(["dataset", "method"])
+    assert list(table.index.levels[0]) == [f"{dataset} to personx" for dataset in DATASETS]
+    for (pair, method), row in table.iterrows():
+        own = pair.removesuffix(" to personx")
+        files = [run_folder(root, own, method, s) / "transfer/personx.json" for s in SEEDS]
+        scores = pd.DataFrame([json.loads(file.read_text()) for file in files])
+        for key in ("mAP", "rank1", "rank5", "rank10", "mINP"):
+            expected = scores[key].mean(), scores[key].std()
+            np.testing.assert_allclose((row[f"{key}_mean"], row[f"{key}_std"]), expected, atol=1e-8)
+
+
+def test_a_run_without_scores_on_the_other_data_set_is_a_gap(root: Path, tmp_path: Path) -> None:
+    lost = shutil.copytree(root, tmp_path / "runs")
+    (run_folder(lost, "mannequins", "scwm", 1) / "transfer/personx.json").unlink()
+    (run_folder(lost, "mannequins", "no_space", 2) / "transfer/personx.json").write_text("{")
+    runs = load_runs(lost, *NAMES)
+    with pytest.raises(ScwmError, match=r"scwm / seed 1: no transfer/personx.json(?s:.*)--partial"):
+        transferred(runs, TRANSFER)
+    table = build_table("transfer", transferred(runs, TRANSFER, partial=True))
+    assert table.gaps == (
+        "mannequins to personx / scwm / seed 1: no transfer/personx.json",
+        "mannequins to personx / no_space / seed 2: transfer/personx.json is unreadable",
+    )
+    seeds = {row[0].text: row[2].text for row in table.blocks[0].groups["methods"]}
+    assert seeds == dict.fromkeys(METHODS[2:4], "3") | dict.fromkeys(METHODS[:2], "2 of 3")
+
+
+def test_a_data_set_is_no_other_one_to_its_own_runs(root: Path) -> None:
+    runs = load_runs(root, DATASETS, METHODS, SEEDS)
+    assert transferred(runs, DATASETS, True).datasets == (
+        "mannequins to market1501",
+        "market1501 to mannequins",
+    )
+    for given in ((), DATASETS[:1]):
+        with pytest.raises(ScwmError, match=r"no other data set(?s:.*)--transfer"):
+            transferred(load_runs(root, DATASETS[:1], METHODS, SEEDS), given)
+
+
 def test_the_lower_cost_is_the_better(root: Path) -> None:
     block = build_table("cost", load_runs(root, *NAMES)).blocks[0]
     means = nested_means("cost", load_runs(root, *NAMES))["mannequins"]
@@ -237,7 +280,7 @@ def test_the_lower_cost_is_the_better(root: Path) -> None:
 
 def test_latex_has_a_cell_for_every_column(root: Path, tmp_path: Path) -> None:
     for name in reporting.TABLES:
-        reporting.table(name, root, *NAMES, tmp_path / name)
+        reporting.table(name, root, *NAMES, tmp_path / name, transfer=TRANSFER)
         lines = (tmp_path / f"{name}.tex").read_text().splitlines()
         for begin in [i for i, line in enumerate(lines) if line.startswith(r"\begin{tabular}")]:
             end = lines.index(r"\end{tabular}}", begin)
@@ -257,7 +300,7 @@ def test_latex_signs_are_escaped() -> None:
 def test_latex_compiles(root: Path, swept: Path, tmp_path: Path) -> None:
     for name in reporting.TABLES:
         source = (swept, DATASETS[:1], SWEEP, SEEDS) if name == "sweeps" else (root, *NAMES)
-        reporting.table(name, *source, tmp_path / name)  # type: ignore[call-arg]
+        reporting.table(name, *source, tmp_path / name, transfer=TRANSFER)  # type: ignore[call-arg]
     inputs = "\n".join(rf"\input{{{name}}}" for name in reporting.TABLES)
     document = rf"\documentclass{{article}}{PACKAGES}\begin{{document}}{inputs}\end{{document}}"
     (tmp_path / "all.tex").write_text(document)

@@ -78,7 +78,7 @@ def test_untouched_results_match(results: Path, capsys: pytest.CaptureFixture[st
     assert (status, err) == (0, "")
     lines = out.splitlines()
     assert len(lines) == 1 + len(METHODS) * len(SEEDS) + 2 + 1  # head, runs, main.csv's rows, sum
-    mean = 6 * 4 + 1  # measures of the default and of each test feature, and the config
+    mean = 6 * 4 + 2  # measures of the default and of each test feature, transfer and the config
     row = next(line for line in lines if line.startswith("mannequins  scwm  ")).split()
     stored = json.loads((results / RUN / "metrics.json").read_text())["mAP"]
     assert row[2:6] == ["0", "mAP", f"{stored:.6f}", f"{stored:.6f}"]
@@ -107,7 +107,7 @@ def test_a_changed_metric_is_named(
     assert status == 1
     told = f"mannequins / scwm / 0: {measure} is {value + 2e-6:.6f}, recomputed {value:.6f}"
     assert told in err and err.count("recomputed") == 1
-    assert "24 of 25 match" in out
+    assert "25 of 26 match" in out
 
 
 def test_a_changed_score_of_another_test_feature_is_named(
@@ -156,6 +156,22 @@ def test_a_changed_config_is_named(results: Path, capsys: pytest.CaptureFixture[
     path.write_text(yaml.safe_dump(config | {"training": {"epochs": 99}}))
     status, _, err = outcome(capsys, results)
     assert status == 1 and "mannequins / scwm / 0: config_hash is" in err
+
+
+def test_a_changed_score_on_another_data_set_is_named(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = results / RUN / "transfer/personx.json"
+    stored = json.loads(path.read_text())
+    known = [one for one in stored["average_precision"] if one is not None]
+    assert stored["mAP"] == pytest.approx(np.mean(known), abs=1e-6)
+    change(path, mAP=0.5)
+    status, _, err = outcome(capsys, results)
+    told = f"mannequins / scwm / 0: personx: mAP is 0.500000, recomputed {stored['mAP']:.6f}"
+    assert status == 1 and told in err and err.count("recomputed") == 1
+    path.write_text("{")
+    status, _, err = outcome(capsys, results)
+    assert status == 1 and "personx.json is unreadable" in err and "scwm evaluate --transfer" in err
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no archive"])

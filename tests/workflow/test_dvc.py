@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from made_up_runs import DATASETS, METHODS, SEEDS, write_runs
+from made_up_runs import DATASETS, METHODS, SEEDS, TRANSFER, write_runs
 from PIL import Image
 
 from scwm import reporting
@@ -31,10 +31,10 @@ def test_a_stage_names_what_its_benchmark_makes(name: str) -> None:
         assert item["options"] == f"--config 'datasets=[{item['dataset']}]' results={folder}"
 
 
-def test_every_table_is_a_metric_but_the_cost() -> None:
+def test_every_table_is_a_metric_but_the_cost_and_those_of_some_benchmarks() -> None:
     """Times differ from run to run, and `dvc metrics diff` is to show what a change did."""
     declared = [next(iter(metric)) for metric in STAGE["do"]["metrics"]]
-    names = [table for table in reporting.TABLES if table != "cost"]
+    names = [table for table in reporting.TABLES if table not in ("cost", "transfer")]
     assert declared == [f"{RESULTS}/metrics/{name}.json" for name in names]
 
 
@@ -60,7 +60,8 @@ def results(tmp_path: Path) -> Path:
     write_runs(folder / "runs", DATASETS[:1], METHODS[:2])
     for name in reporting.TABLES:
         names = DATASETS[:1], METHODS[:2], SEEDS
-        reporting.table(name, folder / "runs", *names, folder / "tables" / name)
+        out = folder / "tables" / name
+        reporting.table(name, folder / "runs", *names, out, transfer=TRANSFER)
     for name in reporting.PLOTS:
         (folder / "plots").mkdir(exist_ok=True)
         Image.new("RGB", (8, 8), "white").save(folder / f"plots/{name}.png")
@@ -95,6 +96,14 @@ def test_images_of_real_people_are_not_recorded(results: Path, tmp_path: Path) -
     kept = {path.stem for path in (tmp_path / "recorded/plots").iterdir()}
     assert kept == set(reporting.PLOTS) - {"masks", "ranks"}
     assert "ranks" not in (tmp_path / "recorded/README.md").read_text()
+
+
+def test_a_benchmark_without_another_data_set_is_recorded(results: Path, tmp_path: Path) -> None:
+    (results / "tables/transfer.csv").unlink()
+    (results / "plots/transfer.png").unlink()
+    record(results, results / "runs", tmp_path / "recorded")
+    assert not [path for path in (tmp_path / "recorded").rglob("*") if path.stem == "transfer"]
+    assert "transfer" not in (tmp_path / "recorded/README.md").read_text()
 
 
 @pytest.mark.parametrize("change", [{"dirty": True}, {"commit": "fedcba9876543210"}])

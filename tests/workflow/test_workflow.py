@@ -10,6 +10,7 @@ import pytest
 import yaml
 from workflow_copy import ROOT, job_counts, snakemake
 
+from scwm import reporting
 from scwm.core.config import load_benchmark, overrides_of, plain, resolve_config
 from scwm.reporting.catalogue import PLOTS, TABLES
 from scwm.reporting.tables.claims import load_claims
@@ -80,6 +81,29 @@ def test_the_embedded_graph_is_as_documented(tmp_path: Path) -> None:
     assert job_counts(done.stdout + done.stderr) == documented_jobs("config")
 
 
+def test_each_run_is_scored_on_each_other_data_set(tmp_path: Path) -> None:
+    select = ["--dry-run", "--printshellcmds", "--directory", str(tmp_path), "--config"]
+    names = ["datasets=[mannequins,mannequins_tiny]", "methods=[scwm,pretrained]", "seeds=[0,1]"]
+    done = snakemake(ROOT, *select, *names, "transfer=[mannequins_tiny,market1501]")
+    told = done.stdout + done.stderr
+    assert done.returncode == 0, told
+    scored = re.findall(r"evaluate (\S+) --transfer --store (\S+)", told)
+    runs = [f"{method}/seed{seed}" for method in ("scwm", "pretrained") for seed in (0, 1)]
+    assert sorted(scored) == sorted(
+        (f"results/runs/{own}/{run}", f"data/stores/{other}/128x64")
+        for own, other in (
+            ("mannequins", "mannequins_tiny"),
+            ("mannequins", "market1501"),
+            ("mannequins_tiny", "market1501"),
+        )
+        for run in runs
+    )
+    counts = job_counts(told)
+    assert (counts["train"], counts["transfer"]) == (2 * (2 + 2) * 2, 12)
+    assert (counts["table"], counts["plot"]) == (len(reporting.TABLES), len(reporting.PLOTS))
+    assert "scwm table transfer" in told and "--transfer mannequins_tiny market1501" in told
+
+
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
@@ -88,6 +112,7 @@ def test_the_embedded_graph_is_as_documented(tmp_path: Path) -> None:
         ("claims=[tiny_spce]", "Unknown claim 'tiny_spce'. Did you mean 'tiny_space'"),
         ("sweep={model.parts: [6]}", "scwm@model.parts=6 is scwm itself"),
         ("sweep={model.parts: [../6]}", "sweep"),
+        ("transfer=[market1502]", "unknown data set 'market1502'. Did you mean 'market1501'"),
         ("datasets=[market1502]", "unknown data set 'market1502'. Did you mean 'market1501'"),
         ("settings={training: {epoch: 3}}", "mean 'settings.training.epochs'?"),
         ("settings={training: {epochs: 0}}", "settings.training.epochs is 0"),

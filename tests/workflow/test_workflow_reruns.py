@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from workflow_copy import STUB, planned, snakemake, stubbed_copy
 
+from scwm import reporting
 from scwm.core.files import write_json
 from scwm.core.freeze import Freeze
 
@@ -29,6 +30,7 @@ def test_edits_redo_what_depends_on_them(stubbed: Path) -> None:
         *("--configfile", "config/ci.yaml", "--config", "seeds=[0]"),
         "methods=[scwm,hard_memory]",
         f'sources={{mannequins_tiny: "{source}"}}',
+        "transfer=[mannequins]",
     ]
 
     done = snakemake(stubbed, "--cores", "2", *select)
@@ -63,7 +65,9 @@ def test_edits_redo_what_depends_on_them(stubbed: Path) -> None:
     declared.write_text(text.replace('Strategy = "hard_mining"', 'Strategy = "uniform"'))
     assert planned(stubbed, *select)["train"] == 1  # `hard_memory` has a strategy of its own
     declared.write_text(text)
-    after_training = {"evaluate", "study", "table", "plot", "page", "all"}
+    after_training = {"evaluate", "transfer", "study", "table", "plot", "page", "all"}
+    transferred = after_editing("scwm/evaluation/transfer.py")
+    assert transferred == after_training - {"evaluate", "study"}
     assert after_editing("config/published_results.csv") == {"table", "page", "all"}
     assert after_editing("scwm/method/losses.py") == {"train", *after_training}
     assert after_editing("config/claims/space_map.yaml") == {"table", "plot", "page", "all"}
@@ -74,7 +78,8 @@ def test_edits_redo_what_depends_on_them(stubbed: Path) -> None:
     assert after_editing(str(renderer)) >= {"get_dataset", "build_store", "train"}
 
     # Of the modules that are found by name, a run depends on those that its config names.
-    assert after_editing("scwm/method/strategies/new.py") == after_training - {"evaluate"}
+    new = after_editing("scwm/method/strategies/new.py")
+    assert new == after_training - {"evaluate", "transfer"}
     assert jobs_after("scwm/method/strategies/hardest.py")["train"] == 1  # `hard_memory`
     assert after_editing("scwm/data/layouts/market1501.py") >= {"build_store", "train"}
 
@@ -86,6 +91,19 @@ def test_edits_redo_what_depends_on_them(stubbed: Path) -> None:
     (stubbed / "results/ci/runs/mannequins_tiny/scwm/seed0/metrics.json").unlink()
     jobs = planned(stubbed, "partial", *select)
     assert set(jobs) - {"total"} == {"partial"}
+
+
+def test_another_data_set_that_is_missing_fails_only_its_own_scores(stubbed: Path) -> None:
+    stub = stubbed / "scwm/cli/main.py"
+    stub.write_text("import sys; assert sys.argv[3] != 'market1501', 'no archive'\n" + STUB)
+    select = ["methods=[scwm,pretrained]", "seeds=[0]", "transfer=[market1501]"]
+    done = snakemake(stubbed, "--configfile", "config/ci.yaml", "--config", *select)
+    told, results = done.stdout + done.stderr, stubbed / "results/ci"
+    assert done.returncode != 0 and "no archive" in told
+    assert "Data set market1501 (Market-1501) is not on this machine." in told
+    made = {path.stem for path in results.glob("[tp]*/*.*")}
+    assert made == {*reporting.TABLES, *reporting.PLOTS} - {"transfer"}
+    assert not (results / "report.html").exists()
 
 
 def test_a_freeze_makes_only_what_depends_on_it_again(stubbed: Path) -> None:

@@ -20,7 +20,7 @@ def check_config(config):
     places += ["--config"] if workflow.config_settings.config else []
     try:
         config.update(plain(read_benchmark(config, ", ".join(places))))
-        keys = ("datasets", "sources", "keypoints", "dataset_settings")
+        keys = ("datasets", "transfer", "sources", "keypoints", "dataset_settings")
         for name in [name for key in keys for name in config[key]]:
             lookup(name)
         for dataset in config["datasets"]:
@@ -57,7 +57,7 @@ def report_missing_data(config):
     """Say which data sets are not on this machine and how to supply them; stop nothing."""
     if not workflow.is_main_process:
         return
-    for dataset in config["datasets"]:
+    for dataset in dict.fromkeys(config["datasets"] + config["transfer"]):
         if data_at_hand(dataset):
             continue
         entry = lookup(dataset)

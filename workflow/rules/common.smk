@@ -28,7 +28,15 @@ from scwm.core.settings import METHOD
 from scwm.core.sources import sources
 from scwm.core.yaml_files import read_yaml
 from scwm.data.entries import lookup
-from scwm.reporting.catalogue import CAPTIONS, PLOTS, REFERENCE, TABLES, TITLES, with_variants
+from scwm.reporting.catalogue import (
+    CAPTIONS,
+    PLOTS,
+    REFERENCE,
+    TABLES,
+    TITLES,
+    asked,
+    with_variants,
+)
 from scwm.reporting.inputs import READ_OF_CONFIG, input_files, run_files
 
 # Relative, so that a moved checkout is not out of date; "." but for --directory.
@@ -73,12 +81,13 @@ def run_code(*patterns):
     return files
 
 
-def store_file(name):
-    """Input function: one file of the store that a run reads."""
+def store_file(name, dataset="dataset"):
+    """Input function: one file of the store that a run reads; `dataset` is the wildcard of its data
+    set."""
 
     def path(wildcards):
         height, width = settings_of(wildcards.dataset, wildcards.method).model.image_size
-        return f"data/stores/{wildcards.dataset}/{height}x{width}/{name}"
+        return f"data/stores/{wildcards[dataset]}/{height}x{width}/{name}"
 
     return path
 
@@ -121,8 +130,14 @@ def all_methods():
 
 
 def benchmark_runs():
-    """The folder of the runs, and what names them: data sets, methods and seeds."""
-    return f"{config['results']}/runs", config["datasets"], all_methods(), config["seeds"]
+    """The folder of the runs, what names them, and the other data sets that they are scored on."""
+    names = config["datasets"], all_methods(), config["seeds"]
+    return f"{config['results']}/runs", *names, config["transfer"]
+
+
+def of_benchmark(names):
+    """Those of these tables or plots that the benchmark makes."""
+    return asked(names, config["datasets"], config["transfer"])
 
 
 def config_files(name):

@@ -35,13 +35,15 @@ rule table:
         datasets=config["datasets"],
         methods=all_methods(),
         seeds=config["seeds"],
+        transfer=option("--transfer", config["transfer"]),
         claims=option("--claims", config["claims"]),
     message:
         "make table {wildcards.table}"
     shell:
         "python -m scwm table {wildcards.table:q} --runs {params.runs:q}"
         " --datasets {params.datasets:q} --methods {params.methods:q} --seeds {params.seeds:q}"
-        " {params.claims:q} --out {params.out:q} --metrics {output.metrics:q} > {log:q} 2>&1"
+        " {params.transfer:q} {params.claims:q}"
+        " --out {params.out:q} --metrics {output.metrics:q} > {log:q} 2>&1"
 
 
 rule plot:
@@ -77,21 +79,28 @@ rule plot:
         datasets=config["datasets"],
         methods=all_methods(),
         seeds=config["seeds"],
+        transfer=option("--transfer", config["transfer"]),
         claims=option("--claims", config["claims"]),
     message:
         "draw plot {wildcards.plot}"
     shell:
         "python -m scwm plot {wildcards.plot:q} --runs {params.runs:q}"
         " --datasets {params.datasets:q} --methods {params.methods:q} --seeds {params.seeds:q}"
-        " {params.claims:q} --out {params.out:q} > {log:q} 2>&1"
+        " {params.transfer:q} {params.claims:q} --out {params.out:q} > {log:q} 2>&1"
 
 
 rule page:
     """Tables, plots and provenance on one page that needs no network."""
     input:
-        runs=sorted({file for name in TABLES for file in input_files(name, *benchmark_runs())}),
+        runs=sorted(
+            {
+                file
+                for name in of_benchmark(TABLES)
+                for file in input_files(name, *benchmark_runs())
+            }
+        ),
         others=[file for name in TABLES for file in config_files(name)],
-        plots=expand(f"{config['results']}/plots/{{name}}.png", name=PLOTS),
+        plots=expand(f"{config['results']}/plots/{{name}}.png", name=of_benchmark(PLOTS)),
         code=code("reporting/**/*.py"),
     output:
         page=f"{config['results']}/report.html",
@@ -112,6 +121,7 @@ rule page:
         datasets=config["datasets"],
         methods=all_methods(),
         seeds=config["seeds"],
+        transfer=option("--transfer", config["transfer"]),
         claims=option("--claims", config["claims"]),
     message:
         "write {output.page}"
@@ -119,7 +129,7 @@ rule page:
         "python -m scwm page --runs {params.runs:q}"
         " --plots {params.plots:q} --datasets {params.datasets:q}"
         " --methods {params.methods:q} --seeds {params.seeds:q}"
-        " {params.claims:q} --out {output.page:q} > {log:q} 2>&1"
+        " {params.transfer:q} {params.claims:q} --out {output.page:q} > {log:q} 2>&1"
 
 
 # Tables and plots of the existing runs, with gaps for the others. Without input and output the rule
@@ -135,18 +145,20 @@ rule partial:
         runtime=10,
     params:
         out=f"{config['results']}/partial",
-        tables=TABLES,
-        plots=PLOTS,
+        tables=of_benchmark(TABLES),
+        plots=of_benchmark(PLOTS),
         runs=f"{config['results']}/runs",
         datasets=config["datasets"],
         methods=all_methods(),
         seeds=config["seeds"],
+        transfer=option("--transfer", config["transfer"]),
         claims=option("--claims", config["claims"]),
     message:
         "make tables and plots of what exists, in {params.out}"
     shell:
         "runs=(--runs {params.runs:q} --datasets {params.datasets:q}"
-        " --methods {params.methods:q} --seeds {params.seeds:q} {params.claims:q});"
+        " --methods {params.methods:q} --seeds {params.seeds:q}"
+        " {params.transfer:q} {params.claims:q});"
         " {{"
         ' for table in {params.tables:q}; do python -m scwm table "$table"'
         ' "${{runs[@]}}" --partial --out {params.out:q}/tables/"$table"; done;'

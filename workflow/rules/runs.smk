@@ -104,6 +104,39 @@ rule evaluate:
         " > {log:q} 2>&1"
 
 
+rule transfer:
+    """Rank the gallery of another data set by one run, without training on it."""
+    input:
+        config=rules.resolve_config.output.config,
+        model=rules.train.output.model,
+        images=store_file("images.npy", "target"),
+        index=store_file("index.csv", "target"),
+        info=store_file("store.json", "target"),
+        code=run_code("evaluation/transfer.py"),
+    output:
+        scores=f"{RUN}/transfer/{{target}}.json",
+    log:
+        f"{config['results']}/logs/transfer/{{dataset}}-{{method}}-{{seed}}-{{target}}.log",
+    benchmark:
+        f"{config['results']}/benchmarks/transfer/{{dataset}}-{{method}}-{{seed}}-{{target}}.tsv"
+    conda:
+        rule_env()
+    threads: config["threads_per_run"]
+    resources:
+        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        runtime=120,
+        gpu=int(config["gpu"]),
+    params:
+        run=subpath(input.model, parent=True),
+        store=subpath(input.images, parent=True),
+    message:
+        "score {wildcards.method} of {wildcards.dataset} on {wildcards.target}, seed {wildcards.seed}"
+    shell:
+        "OMP_NUM_THREADS={threads} python -m scwm launch --gpus {resources.gpu} --"
+        " evaluate {params.run:q} --transfer --store {params.store:q}"
+        " > {log:q} 2>&1"
+
+
 rule study:
     """Corrections and memory strategies of one model, all at its own features."""
     input:

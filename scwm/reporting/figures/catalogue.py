@@ -25,6 +25,7 @@ def _claims(runs: Runs) -> Figure:
 FIGURES: dict[str, Callable[[Runs, bool], Figure]] = {
     "claims": lambda runs, partial: _claims(runs),
     "ablation": lambda runs, partial: bars.ablation_bars(runs),
+    "transfer": lambda runs, partial: bars.ablation_bars(runs),
     "sweeps": lambda runs, partial: sweeps.sweep_curves(runs),
     "weights": lambda runs, partial: weights.weight_curves(runs),
     "curves": lambda runs, partial: curves.training_curves(runs),

@@ -10,7 +10,7 @@ import numpy as np
 from scwm.core.config import method_names
 from scwm.core.errors import ScwmError
 from scwm.core.freeze import read_freeze
-from scwm.core.measures import measure_at
+from scwm.core.measures import locate, measure_at
 from scwm.core.yaml_files import CONFIG_DIR, read_yaml
 from scwm.data.entries import data_names
 from scwm.reporting.measures import read_source
@@ -176,7 +176,9 @@ def _claim(path: Path) -> Claim:
             raise ScwmError(error.what, where, error.remedy) from error
     known_data = data_names()
     datasets = entry.get("datasets", known_data)
-    if unknown := [name for name in datasets if name not in known_data]:
+    files = (locate(one.metric)[0] for one in (side, rival))
+    others = [file.removeprefix("transfer/") for file in files if file.startswith("transfer/")]
+    if unknown := [name for name in [*datasets, *others] if name not in known_data]:
         raise ScwmError(f"Unknown data set '{unknown[0]}'.", where, ", ".join(known_data))
     if side == rival and against.get("times", 1) == 1:
         raise ScwmError(f"The claim compares {side.metric} of {side.method} with itself.", where)

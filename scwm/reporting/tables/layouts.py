@@ -71,6 +71,13 @@ LAYOUTS = {
         measures("mAP", "difference", "rank1", *PARSING),
         f"Δ mAP: difference to {REFERENCE} in percentage points, paired by seed.",
     ),
+    "transfer": Layout(
+        _all,
+        ("test_feature",),
+        measures("mAP", "difference", "rank1", "rank5", "rank10", "mINP"),
+        "Trained on the first data set, scored on query and gallery of the second. Δ mAP: "
+        f"difference to {REFERENCE}, paired by seed.",
+    ),
     "corrections": Layout(
         _among(*CORRECTIONS),
         (),

@@ -1,0 +1,31 @@
+"""The scores of one run on another data set, without training on it."""
+
+from pathlib import Path
+
+import numpy as np
+
+from scwm.core.files import write_json
+from scwm.data.store import ImageStore
+from scwm.evaluation import mean_scores
+from scwm.evaluation.evaluate import describe_ranking, embed_sides, rank_queries
+
+
+def transfer(run: Path, store: ImageStore) -> Path:
+    """Rank the query and gallery of another data set and write `run`/transfer/DATASET.json.
+
+    In place of features, which take up to a gigabyte, the file keeps the average precision of each
+    query (None without a match) by the feature that tables score.
+    """
+    _, config, sides = embed_sides(run, store)
+    scores = rank_queries(sides)
+    ranking = {name: mean_scores(found) for name, found in scores.items()}
+    found = describe_ranking(config, store, ranking)
+    precision = scores[found["default_feature"]]["mAP"]
+    found |= {
+        "dataset": store.info["dataset"],
+        "data_hash": store.info["content_hash"],
+        "average_precision": [None if np.isnan(one) else float(one) for one in precision],
+    }
+    path = run / "transfer" / f"{store.info['dataset']}.json"
+    write_json(found, path)
+    return path

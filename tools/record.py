@@ -1,15 +1,19 @@
-"""Keep a benchmark's tables and figures, with their provenance, in results/recorded.
+"""Keep a benchmark's runs, tables and figures, with their provenance, in results/recorded.
 
     python tools/record.py [--results results] [--runs RUNS] [--out results/recorded]
 
 The folder is committed, so that a clone shows results before it runs anything; nothing else
-writes there. Figures that show images are kept of rendered data sets alone. Runs must all be of one
-commit without changes. Exit status 1 where they are not.
+writes there. Of a run it keeps the small files that tables and figures read, not its model,
+features or images. Runs of the same commit add up: a benchmark of many seeds may be made and
+recorded in parts. Tables, and figures that show no features or images, are made from all recorded
+runs. Figures that show images are kept of rendered data sets only. Runs must all be of one commit
+without changes. Exit status 1 where they are not.
 """
 
 import argparse
 import json
 import shutil
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -17,13 +21,15 @@ from typing import Any
 import pandas as pd
 from PIL import Image
 
+from scwm import reporting
 from scwm.core.errors import ScwmError
 from scwm.data.entries import lookup
-from scwm.reporting.catalogue import CAPTIONS, PLOTS, TABLES
+from scwm.reporting.catalogue import CAPTIONS, PLOTS, TABLES, asked
+from scwm.reporting.inputs import PICTURES, READ_OF_RUNS
 
 ROOT = Path(__file__).parents[1]
 SAME = ("commit", "dirty", "frozen", "data_hash", "weights_hash", "versions", "hardware")
-PICTURES = ("masks", "ranks")  # show images of the data set
+KEPT = (*READ_OF_RUNS, "study.json", "transfer/*.json")  # of a run, if they exist
 COLOURS = 128  # of a kept picture: a third of the bytes, and no difference to the eye
 
 
@@ -48,39 +54,85 @@ def shared(records: Iterable[dict[str, Any]]) -> dict[str, Any]:
 
 
 def record(results: Path, runs: Path, out: Path) -> None:
-    """Replace what is recorded in `out` by the tables and figures of `results` and the provenance
-    of their `runs`.
+    """Add `runs` to those recorded in `out`, and replace its tables and figures.
+
+    Recorded runs of another commit are removed.
 
     Raises:
-        ScwmError: a table or figure is missing; see also `shared`.
+        ScwmError: a table or figure of `results` is missing; see also `shared`.
     """
-    other = (results / "tables/transfer.csv").is_file()  # not every benchmark scores on one
-    names = [name for name in TABLES if other or name != "transfer"]
-    tables = [results / f"tables/{name}.{ending}" for name in names for ending in ("csv", "md")]
-    main = results / "tables/main.csv"
-    datasets = sorted(set(pd.read_csv(main)["dataset"])) if main.is_file() else []
+    main, sweeps = (results / f"tables/{name}.csv" for name in ("main", "sweeps"))
+    if not main.is_file():
+        raise ScwmError("Tables or figures are missing.", main, "make the benchmark first")
+    rows = pd.read_csv(main)
+    datasets = sorted(set(rows["dataset"]))
     rendered = all(lookup(name).source.preset for name in datasets)
-    left_out = () if rendered else PICTURES
-    left_out += () if other else ("transfer",)
-    plots = [name for name in PLOTS if name not in left_out]
-    wanted = [*tables, *(results / f"plots/{name}.png" for name in plots)]
-    absent = [path for path in wanted if not path.is_file()]
-    if absent:
-        raise ScwmError("Tables or figures are missing.", absent[0], "make the benchmark first")
-    told = [p for name in datasets for p in sorted(runs.glob(f"{name}/*/seed*/provenance.json"))]
-    provenance = shared(json.loads(path.read_text()) for path in told)
-    provenance["runs"] = [f"runs/{path.parent.relative_to(runs)}" for path in told]
+    made = [name for name in PICTURES if rendered or PICTURES[name] != "visuals.npz"]
+    if absent := [name for name in made if not (results / f"plots/{name}.png").is_file()]:
+        path = results / f"plots/{absent[0]}.png"
+        raise ScwmError("Tables or figures are missing.", path, "make the benchmark first")
+
+    new = {path.relative_to(runs): path for path in provenances(runs, datasets)}
+    old = {path.relative_to(out / "runs"): path for path in provenances(out / "runs", datasets)}
+    provenance = shared(read(new))
+    same = [record["commit"] == provenance["commit"] for record in read(old)]
+    if all(same):
+        provenance = shared(read(old | new))
+    else:
+        shutil.rmtree(out / "runs")
+    for name in datasets:
+        keep(runs / name, out / "runs" / name)
+    told = provenances(out / "runs", datasets)
+    provenance["runs"] = [path.parent.relative_to(out).as_posix() for path in told]
+
+    variants = pd.read_csv(sweeps)["method"].tolist() if sweeps.is_file() else []
+    found = {path.parts[-3] for path in told}
+    methods = [m for m in dict.fromkeys([*rows["method"], *variants, *sorted(found)]) if m in found]
+    seeds = sorted({int(path.parts[-2].removeprefix("seed")) for path in told})
+    other = sorted({path.stem for path in (out / "runs").glob("*/*/seed*/transfer/*.json")})
+    names = out / "runs", datasets, methods, seeds
     for kind in ("tables", "plots"):
         shutil.rmtree(out / kind, ignore_errors=True)
         (out / kind).mkdir(parents=True)
-    for path in tables:
-        shutil.copyfile(path, out / "tables" / path.name)
-    for name in plots:
-        with Image.open(results / f"plots/{name}.png") as picture:
-            small = picture.convert("RGB").quantize(COLOURS)
-        small.save(out / f"plots/{name}.png", optimize=True)
+    tables = asked(TABLES, datasets, other)
+    plots = [name for name in asked(PLOTS, datasets, other) if name in made or name not in PICTURES]
+    with tempfile.TemporaryDirectory() as folder:
+        for name in tables:
+            file = Path(folder, name)
+            reporting.table(name, *names, file, partial=True, transfer=other)
+            for ending in (".csv", ".md"):
+                shutil.copyfile(file.with_suffix(ending), out / "tables" / f"{name}{ending}")
+        for name in plots:
+            file = results / f"plots/{name}"
+            if name not in PICTURES:
+                file = Path(folder, name)
+                reporting.plot(name, *names, file, partial=True, transfer=other)
+            with Image.open(file.with_suffix(".png")) as picture:
+                small = picture.convert("RGB").quantize(COLOURS)
+            small.save(out / f"plots/{name}.png", optimize=True)
     (out / "provenance.json").write_text(json.dumps(provenance, indent=2, sort_keys=True) + "\n")
-    (out / "README.md").write_text(index(provenance, datasets, names, plots))
+    (out / "README.md").write_text(index(provenance, datasets, tables, plots))
+
+
+def provenances(runs: Path, datasets: Iterable[str]) -> list[Path]:
+    """List the provenance of the finished runs on some data sets."""
+    return [p for name in datasets for p in sorted(runs.glob(f"{name}/*/seed*/provenance.json"))]
+
+
+def read(files: dict[Path, Path]) -> list[dict[str, Any]]:
+    """Read the values of a mapping to JSON files."""
+    return [json.loads(path.read_text()) for path in files.values()]
+
+
+def keep(runs: Path, out: Path) -> None:
+    """Copy the small files of the finished runs in METHOD/seedN."""
+    for run in (path.parent for path in runs.glob("*/seed*/provenance.json")):
+        target = out / run.relative_to(runs)
+        shutil.rmtree(target, ignore_errors=True)
+        for path in (path for pattern in KEPT for path in sorted(run.glob(pattern))):
+            copy = target / path.relative_to(run)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
 
 
 def index(

@@ -1,6 +1,7 @@
 """DVC's stages against the workflow, and the recorded results."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -88,10 +89,35 @@ def test_results_are_recorded_with_their_provenance(results: Path, tmp_path: Pat
     assert all(f"(tables/{name}.md)" in page for name in reporting.TABLES)
 
 
+def test_runs_of_a_commit_add_up(results: Path, tmp_path: Path) -> None:
+    """Seeds recorded in parts give the tables of all seeds; another commit starts again."""
+    out = tmp_path / "recorded"
+    method = results / "runs/mannequins/scwm"
+    last = method / f"seed{SEEDS[-1]}"
+    (method / "later").mkdir()
+    last.rename(method / "later/run")
+    record(results, results / "runs", out)
+    assert not (out / "runs/mannequins/scwm" / last.name).exists()
+    for path in method.glob("seed*"):  # another machine has only the later seed
+        shutil.rmtree(path)
+    (method / "later/run").rename(last)
+    record(results, results / "runs", out)
+    copy, made = (f / "tables/main.csv" for f in (out, results))
+    assert copy.read_bytes() == made.read_bytes()
+    kept = {path.suffix for path in (out / "runs").rglob("*") if path.is_file()}
+    assert kept == {".json", ".csv", ".yaml"}
+
+    for path in (results / "runs").rglob("provenance.json"):
+        path.write_text(path.read_text().replace("0123456789abcdef", "fedcba9876543210"))
+    record(results, results / "runs", out)
+    assert [path.name for path in (out / "runs/mannequins/scwm").iterdir()] == [last.name]
+
+
 def test_images_of_real_people_are_not_recorded(results: Path, tmp_path: Path) -> None:
     text = (results / "tables/main.csv").read_text()
     (results / "tables/main.csv").write_text(text.replace("mannequins", "market1501"))
-    (results / "runs/mannequins").rename(results / "runs/market1501")
+    shutil.rmtree(results / "runs")
+    write_runs(results / "runs", ["market1501"], METHODS[:2])
     record(results, results / "runs", tmp_path / "recorded")
     kept = {path.stem for path in (tmp_path / "recorded/plots").iterdir()}
     assert kept == set(reporting.PLOTS) - {"masks", "ranks"}
@@ -99,8 +125,8 @@ def test_images_of_real_people_are_not_recorded(results: Path, tmp_path: Path) -
 
 
 def test_a_benchmark_without_another_data_set_is_recorded(results: Path, tmp_path: Path) -> None:
-    (results / "tables/transfer.csv").unlink()
-    (results / "plots/transfer.png").unlink()
+    for path in (results / "runs").glob("*/*/seed*/transfer"):
+        shutil.rmtree(path)
     record(results, results / "runs", tmp_path / "recorded")
     assert not [path for path in (tmp_path / "recorded").rglob("*") if path.stem == "transfer"]
     assert "transfer" not in (tmp_path / "recorded/README.md").read_text()

@@ -23,11 +23,13 @@ class Kind:
     Attributes:
         what: the kind's name in messages.
         folder: the folder below scwm/.
+        function: the function that each module defines.
         default: the name that ``true`` means, if the setting may also be a switch.
     """
 
     what: str
     folder: str
+    function: str
     default: str = ""
 
     def names(self) -> list[str]:
@@ -59,18 +61,33 @@ class Kind:
         return f"{self.folder}/{name}.py"
 
     def load(self, value: str | bool) -> ModuleType:
-        """Import the module that a setting names; raises the errors of `file`."""
-        return import_module("scwm." + self.file(value).removesuffix(".py").replace("/", "."))
+        """Import the module that a setting names.
+
+        Raises:
+            ScwmError: no module has that name, or it lacks the kind's function.
+        """
+        file = self.file(value)
+        module = import_module("scwm." + file.removesuffix(".py").replace("/", "."))
+        if not callable(getattr(module, self.function, None)):
+            raise ScwmError(
+                f"The {self.what} '{Path(file).stem}' does not define `{self.function}`.",
+                f"scwm/{file}",
+                "docs/contributing.md describes what each kind of module defines",
+            )
+        return module
 
 
-BACKBONES = Kind("backbone", "models/backbones")
-LAYOUTS = Kind("layout", "data/layouts")
-STRATEGIES = Kind("memory strategy", "method/strategies")
+BACKBONES = Kind("backbone", "models/backbones", "build")
+LAYOUTS = Kind("layout", "data/layouts", "load")
+STRATEGIES = Kind("memory strategy", "method/strategies", "weights")
 FOREGROUND_CORRECTIONS = Kind(
-    "foreground correction", "method/parsing/foreground_corrections", default="log_odds"
+    "foreground correction",
+    "method/parsing/foreground_corrections",
+    "correct_foreground",
+    default="log_odds",
 )
 SPACE_CORRECTIONS = Kind(
-    "space correction", "method/parsing/space_corrections", default="body_rows"
+    "space correction", "method/parsing/space_corrections", "cluster_parts", default="body_rows"
 )
 KINDS = (BACKBONES, LAYOUTS, STRATEGIES, FOREGROUND_CORRECTIONS, SPACE_CORRECTIONS)
 

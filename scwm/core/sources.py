@@ -26,7 +26,7 @@ def imports(file: str, package: Path = PACKAGE) -> frozenset[str]:
     found = {name for name in re.findall(r'"([\w/]+\.html)"', text) if (package / name).is_file()}
     if file.endswith(".html"):
         return frozenset(found)
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(ast.parse(text, file)):
         names: list[str] = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]

@@ -4,12 +4,15 @@ They are found by the names of their files, so a new one is tested by being ther
 ``pytest tests -k NAME``. docs/contributing.md says what each holds.
 """
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 import torch.nn.functional as F
 from test_parsing import figures
 from torch import Tensor, nn
 
+from scwm.core import plugins
 from scwm.core.config import named_modules
 from scwm.core.errors import ScwmError
 from scwm.core.plugins import (
@@ -40,6 +43,14 @@ def test_every_module_says_what_it_is(kind):
         assert kind.load(name).__doc__, name
     with pytest.raises(ScwmError, match=f"(?s)Unknown {kind.what} 'non_such'.*choose one of"):
         kind.load("non_such")
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.what)
+def test_a_module_without_its_function_is_named(kind, monkeypatch):
+    name = kind.names()[0]
+    monkeypatch.setattr(plugins, "import_module", lambda _: SimpleNamespace())
+    with pytest.raises(ScwmError, match=f"{kind.what} '{name}' does not define `{kind.function}`"):
+        kind.load(name)
 
 
 # Memory strategies

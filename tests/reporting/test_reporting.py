@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from jinja2 import UndefinedError
-from made_up_runs import DATASETS, METHODS, NAMES, SEEDS, TRANSFER, write_gapped, write_runs
+from made_up_runs import DATASETS, METHODS, NAMES, SEEDS, TRANSFER
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -22,16 +22,6 @@ SECTIONS = (
     *("question", "answer", "claims", "setting", "figures", "further-tables", "provenance"),
     *("how-to-verify", "how-to-cite"),
 )
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_runs(tmp_path_factory.mktemp("runs"))
-
-
-@pytest.fixture
-def gapped(tmp_path: Path) -> Path:
-    return write_gapped(tmp_path)
 
 
 def test_missing_run_names_its_files(gapped: Path, tmp_path: Path) -> None:

@@ -17,7 +17,6 @@ from made_up_runs import (
     SCORES,
     SEEDS,
     TRANSFER,
-    write_gapped,
     write_run,
     write_runs,
 )
@@ -31,16 +30,6 @@ from scwm.reporting.runs import load_runs, run_folder, transferred
 from scwm.reporting.tables.latex import PACKAGES, escaped
 from scwm.reporting.tables.layouts import LAYOUTS
 from scwm.reporting.tables.tables import build_table, nested_means, summarise
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_runs(tmp_path_factory.mktemp("runs"))
-
-
-@pytest.fixture
-def gapped(tmp_path: Path) -> Path:
-    return write_gapped(tmp_path)
 
 
 def _plain(root: Path) -> pd.DataFrame:

@@ -10,6 +10,7 @@ from scwm.core.config import (
     changed,
     config_hash,
     flatten,
+    load_benchmark,
     load_config,
     method_names,
     parse_assignments,
@@ -21,6 +22,7 @@ from scwm.core.config import (
 )
 from scwm.core.errors import ScwmError
 from scwm.core.settings import Config
+from scwm.core.yaml_files import CONFIG_DIR, read_yaml
 
 # What each method changes of scwm, key by key: its definition, written a second time.
 DIFFERENCES: dict[str, dict[str, Any]] = {
@@ -34,8 +36,9 @@ DIFFERENCES: dict[str, dict[str, Any]] = {
     "weighted_part_only": {"memory.global_strategy": "uniform"},
     "no_separation": {"losses.separation": 0},
     "no_diversity": {"losses.diversity": 0},
+    "bands": {"parsing.space_correction": "bands"},
     "stripes": {"model.part_source": "stripes"},
-    "global_only": {"model.parts": 0, "memory.global_strategy": "uniform"},
+    "global_only": {"model.parts": 0},
     "oracle": {"pseudo_labels.source": "truth"},
     "pretrained": {"kind": "untrained", "model.parts": 0},
     "random_features": {"kind": "random_features", "model.parts": 0, "model.weights": "none"},
@@ -86,8 +89,17 @@ def test_a_variant_that_cannot_be_is_refused(name, message):
         resolve_config(name, "toy", 0)
 
 
-def test_every_method_defined_here_is_there():
-    assert set(DIFFERENCES) <= set(method_names())
+def test_every_method_of_the_paper_is_defined_here():
+    paper = load_benchmark(CONFIG_DIR / "paper.yaml")
+    assert set(paper.methods) <= set(DIFFERENCES) <= set(method_names())
+
+
+def test_hexadecimal_text_is_no_number(tmp_path):
+    """Such as a hash that begins like 1e4."""
+    (tmp_path / "values.yaml").write_text("sha256: 95e4f66d\ncommit: 1e5f\nrate: 1e-4\n")
+    assert read_yaml(tmp_path / "values.yaml") == {
+        "sha256": "95e4f66d", "commit": "1e5f", "rate": 1e-4
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("method", DIFFERENCES)
@@ -128,7 +140,7 @@ def test_experiment_never_undoes_a_method(method):
         ("training.learning_rate", "3.5e-4 ", "training.learning_rate is '3.5e-4 '"),
         ("training.learning_rate", float("nan"), "training.learning_rate is nan.*from 0 to 10"),
         ("pseudo_labels.eps", 1.5, "pseudo_labels.eps is 1.5.*from 0.001 to 0.999"),
-        ("parsing.space_correction", 1, "parsing.space_correction is 1.*true, false, body"),
+        ("parsing.space_correction", 1, "parsing.space_correction is 1.*true, false, bands"),
         ("memory.part_strategy", "hard", "memory.part_strategy is 'hard'.*Did you.*one of hard_"),
         ("parsing.space_correction", "body_row", "Did you mean 'body_rows'"),
         ("model.backbone", None, "model.backbone is None"),

@@ -6,11 +6,10 @@ from pathlib import Path
 import pytest
 from made_up_runs import write_run
 
-from scwm.core.config import flatten, load_benchmark, method_names, plain, resolve_config
+from scwm.core.config import method_names, resolve_config
 from scwm.core.errors import ScwmError
 from scwm.core.measures import locate
 from scwm.core.plugins import LAYOUTS
-from scwm.core.yaml_files import CONFIG_DIR
 from scwm.data import data_names
 from scwm.data.entries import lookup
 from scwm.data.inspection import data_card
@@ -59,35 +58,6 @@ def test_method(method):
     for other in set(method_names()) - {method}:
         names = {"method": method, "description": own.description}
         assert resolve_config(other, "mannequins", 0).model_copy(update=names) != own, other
-
-
-PAPER = CONFIG_DIR / "paper.yaml"
-COMPONENTS = {
-    "no_foreground": {"parsing.foreground_correction"},
-    "no_space": {"parsing.space_correction"},
-    "bands": {"parsing.space_correction"},
-    "no_corrections": {"parsing.foreground_correction", "parsing.space_correction"},
-    "uniform_memory": {"memory.global_strategy", "memory.part_strategy"},
-    "hard_memory": {"memory.global_strategy", "memory.part_strategy"},
-    "weighted_global_only": {"memory.part_strategy"},
-    "weighted_part_only": {"memory.global_strategy"},
-    "no_separation": {"losses.separation"},
-    "no_diversity": {"losses.diversity"},
-    "stripes": {"model.part_source"},
-    "global_only": {"model.parts"},
-    "oracle": {"pseudo_labels.source"},
-}
-
-
-@pytest.mark.parametrize("method", sorted(set(load_benchmark(PAPER).methods) - {"scwm"}))
-def test_method_changes_one_component(method):
-    """An effect on the scores has one cause: the rest of the config is that of the full method."""
-    full, own = (
-        dict(flatten(plain(resolve_config(name, "mannequins", 0)))) for name in ("scwm", method)
-    )
-    changed = {key for key in own if own[key] != full[key]} - {"method", "description"}
-    if own["kind"] == "trained":
-        assert changed == COMPONENTS[method]
 
 
 @pytest.fixture(scope="module")

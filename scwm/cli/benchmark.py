@@ -87,7 +87,8 @@ def _run(run: Path, config: "Config", content: "Benchmark", options: argparse.Na
 
     dataset, record = config.dataset, run / "provenance.json"
     if read_json(record).get("config_hash") != config_hash(config):
-        record.unlink(missing_ok=True)
+        for old in (record, run / "study.json"):
+            old.unlink(missing_ok=True)
         shutil.rmtree(run / "transfer", ignore_errors=True)
         write_yaml(config, run / "config.yaml")
         store = _store(dataset, config.model.image_size, content.sources.get(dataset))

@@ -16,6 +16,7 @@ Parsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 if TYPE_CHECKING:
     from scwm.core.settings import Config
     from scwm.data import ImageStore
+    from scwm.data.entries import overlaps_training
 
 
 def command(
@@ -86,6 +87,12 @@ def open_run(run: Path, store: Path, transfer: bool = False) -> tuple["Config", 
 
     config, images = load_config(run / "config.yaml"), ImageStore(store)
     dataset = images.info["dataset"]
+    if transfer and overlaps_training(config.dataset, dataset):
+        raise ScwmError(
+            f"The test images of {dataset} are training images of {config.dataset}.",
+            store,
+            "score on another data set",
+        )
     if transfer and dataset == config.dataset:
         raise ScwmError(
             f"The run was trained on {dataset} itself.",

@@ -23,9 +23,10 @@ from scwm.core.yaml_files import CONFIG_DIR
 NAME = "frozen.json"
 DEFAULTS = "default settings"
 CONFIGS = ("*.yaml", "methods/*.yaml", "claims/*.yaml", "datasets/*.yaml")
-CODE = (  # renders the people, trains and scores
+CODE = (  # renders the people, trains, scores and decides
     *("data/mannequins/*", "training/trainer.py"),
     *("evaluation/evaluate.py", "evaluation/transfer.py", "evaluation/study.py"),
+    *("data/registry.py", "reporting/tables/claim_table.py"),
     *(f"{kind.folder}/*.py" for kind in KINDS),
 )
 
@@ -94,7 +95,7 @@ def read_freeze() -> Freeze | None:
         right = isinstance(found.commit, str) and content == found.content()
     except OSError as error:
         raise refusal(error, path) from error
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         right = False
     if not right:
         raise ScwmError("The freeze is damaged.", path, "restore the file from git")
@@ -148,7 +149,10 @@ def write_freeze(again: bool = False) -> Path:
             PACKAGE.parent,
             "call `scwm freeze` in a clone of the repository",
         )
-    if open_files := git("status", "--porcelain", "--", "config", "scwm", f":!config/{NAME}"):
+    open_files = git("status", "--porcelain", "--", "config", "scwm", f":!config/{NAME}")
+    if open_files is None:
+        raise ScwmError("`git status` fails.", PACKAGE.parent, "call it, and correct what it says")
+    if open_files:
         raise ScwmError(
             f"A freeze holds committed files, but these are not:\n{open_files}",
             PACKAGE.parent,

@@ -107,6 +107,19 @@ def lookup(name: str) -> Entry:
     return Entry(**{**values, "name": name, "source": Source(**source)})
 
 
+def overlaps_training(trained: str, tested: str) -> bool:
+    """Whether the test images of one data set are training images of another.
+
+    They are if the first holds the development halves of the training images of the second.
+    """
+    if not {trained, tested} <= set(data_names()):
+        return False
+    first, second = lookup(trained), lookup(tested)
+    same = (first.base or first.name) == (second.base or second.name)
+    halves = [bool(one.options.get("development")) for one in (first, second)]
+    return same and halves == [False, True]
+
+
 def _folder() -> Path:
     return CONFIG_DIR / "datasets"
 

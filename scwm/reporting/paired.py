@@ -11,6 +11,8 @@ from scipy import stats
 
 LEVEL = 0.05
 """Two-sided significance level; 1 − LEVEL is the coverage of an interval."""
+ROUNDING = 1e-9
+"""Differences of scores up to this are equal: scores are stored with 6 decimals."""
 POWER = 0.8
 """Chance to decide an effect that is there, for the number of seeds to plan."""
 
@@ -32,7 +34,7 @@ def t_test(effects: Sequence[float], expected: float) -> float:
     It is at most `level` exactly if `expected` is not inside `t_interval(effects, level)`. Equal
     differences have an interval of one point and a p-value of 0.
     """
-    if np.ptp(effects) == 0:
+    if np.ptp(effects) <= ROUNDING:
         return 0.0
     t = (np.mean(effects) - expected) / stats.sem(effects)
     return float(2 * stats.t.sf(abs(t), len(effects) - 1))

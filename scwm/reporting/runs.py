@@ -101,6 +101,9 @@ def read_run(folder: Path, dataset: str, method: str, seed: int) -> Run:
         history = pd.read_csv(folder / "history.csv")
     except (ValueError, yaml.YAMLError) as error:
         raise ValueError(f"unreadable: {str(error).splitlines()[0]}") from error
+    found = tuple(metrics.get(key) for key in ("dataset", "method", "seed"))
+    if found != (dataset, method, seed):
+        raise ValueError(f"metrics.json is of another run: {found}")
     return Run(dataset, method, seed, folder, config, metrics, history, provenance)
 
 

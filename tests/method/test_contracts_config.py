@@ -11,7 +11,7 @@ from scwm.core.errors import ScwmError
 from scwm.core.measures import locate
 from scwm.core.plugins import LAYOUTS
 from scwm.data import data_names
-from scwm.data.entries import lookup
+from scwm.data.entries import lookup, overlaps_training
 from scwm.data.inspection import data_card
 from scwm.reporting.runs import load_runs
 from scwm.reporting.tables.claims import CLAIMS, evaluate_claims, load_claims
@@ -45,6 +45,22 @@ def test_data_set(name):
     assert entry.licence or entry.layout == "folder", "folder: the user's own crops"
     assert "duke" not in (name + entry.title).lower(), "withdrawn by its authors"
     resolve_config("scwm", name, 0)
+
+
+@pytest.mark.parametrize(
+    ("trained", "tested", "expected"),
+    [
+        ("market1501", "market1501_dev", True),
+        ("market1501_small", "market1501_dev_small", True),
+        ("market1501_dev", "market1501", False),
+        ("market1501_dev", "market1501_dev_small", False),
+        ("mannequins", "market1501_dev", False),
+        ("mannequins", "mannequins_tiny", False),
+        ("unknown", "market1501_dev", False),
+    ],
+)
+def test_development_halves_are_training_images(trained, tested, expected):
+    assert overlaps_training(trained, tested) is expected
 
 
 # Methods (how they train: test_training.py) and claims

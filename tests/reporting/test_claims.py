@@ -422,6 +422,12 @@ def test_check_counts_the_verdicts_and_names_the_undecided(check):
         ((0.1, -0.3, 0.1), 0, (), "undecided, -0.033 ["),
         ((0.1,), 0, (), "one seed, at least +0.000"),
         ((), 0, ("no run of stripes",), "not run (no run of stripes), at least +0.000"),
+        (
+            (0.1, 0.11, 0.12),
+            0,
+            ("no run of scwm with seed 3",),
+            "held, +0.110 [+0.085, +0.135] (no run of scwm with seed 3), at least +0.000",
+        ),
     ],
 )
 def test_check_fails_where_a_required_claim_does(check, effects, at_least, missing, message):
@@ -434,10 +440,34 @@ def test_check_fails_where_a_required_claim_does(check, effects, at_least, missi
     assert check([HELD, informative]) == (0, "required claims: 1 held\n")
 
 
+def test_check_fails_for_a_claim_that_was_altered_after_the_freeze(check):
+    altered = replace(HELD, claim=replace(HELD.claim, since_freeze="altered"))
+    status, output = check([altered])
+    assert status == 1 and "altered after the freeze, at least" in output
+    added = replace(HELD, claim=replace(HELD.claim, since_freeze="added"))
+    assert check([added]) == (0, "required claims: 1 held\n")
+
+
+def test_rounding_decides_no_verdict():
+    """Differences that are all 0.1 reach 0.1, whatever their last bits."""
+    for effects in ((0.1, 0.1), (0.6 - 0.5, 0.3 - 0.2), (0.8 - 0.7, 0.6 - 0.5, 0.3 - 0.2)):
+        (found,) = decide([Outcome(claim(0.1, "a"), "toy", effects)])
+        assert found.verdict == "held"
+
+
+def test_only_required_claims_of_the_data_sets_can_be_named(root):
+    for change in ({"kind": "informative"}, {"datasets": ("market1501",)}):
+        own = replace(claim(0, "a"), datasets=("mannequins",))
+        runs = load_runs(root, ["mannequins"], METHODS, SEEDS, claims=["a"])
+        with pytest.raises(ScwmError, match="'a' is not a required claim of mannequins"):
+            evaluate_claims([replace(own, **change)], runs)
+
+
 def test_check_refuses_other_tables(check, tmp_path, capsys):
     status, output = check([Outcome(claim(0, "a", "informative"), "toy", (0.1, 0.11))])
     assert status == 1 and "no required claim" in output
     (tmp_path / "main.csv").write_text("method,mAP\nscwm,1\n")
-    for name in ("main.csv", "absent.csv"):
+    (tmp_path / "few.csv").write_text("kind,verdict,effect,at_least\nrequired,refuted,0,1\n")
+    for name in ("main.csv", "few.csv", "absent.csv"):
         assert main(["check", str(tmp_path / name)]) == 1
         assert "Not a table of claims" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """Reporting on made-up runs: figures against plain pandas, gaps, escaping, stable bytes."""
 
 import re
+import shutil
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -38,6 +39,14 @@ def test_broken_metrics_are_a_gap(gapped: Path) -> None:
     runs = load_runs(gapped, DATASETS[:1], METHODS[:1], SEEDS, partial=True)
     assert [gap.seed for gap in runs.gaps] == [0, 1]
     assert "unreadable" in runs.gaps[0].reason
+
+
+def test_a_run_under_the_name_of_another_is_a_gap(gapped: Path) -> None:
+    own, other = (run_folder(gapped, "mannequins", "scwm", seed) for seed in (0, 1))
+    shutil.copytree(own, other, dirs_exist_ok=True)
+    runs = load_runs(gapped, DATASETS[:1], METHODS[:1], SEEDS, partial=True)
+    assert [gap.seed for gap in runs.gaps] == [1]
+    assert "metrics.json is of another run" in runs.gaps[0].reason
 
 
 def test_names_are_escaped(root: Path, tmp_path: Path) -> None:

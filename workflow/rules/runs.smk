@@ -152,6 +152,7 @@ rule study:
             "method/strategies/*.py",
             FOREGROUND_CORRECTIONS.file(True),
             SPACE_CORRECTIONS.file(True),
+            SPACE_CORRECTIONS.file("bands"),
         ),
     output:
         study=f"{RUN}/study.json",

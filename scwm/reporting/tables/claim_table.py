@@ -57,17 +57,30 @@ def claim_frame(outcomes: list[Outcome]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+_READ = (
+    *("claim", "dataset", "statement", "verdict", "effect", "low", "high", "at_least"),
+    *("missing", "since_freeze"),
+)
+
+
 def check_table(table: Path) -> str:
     """Count the verdicts of the required claims in a table's CSV, and name the undecided ones.
 
     Raises:
         ScwmError: the file is not such a table, it has no required claim, or one of them fails: it
-            is refuted, not run, on one seed, or undecided with an effect below what is required.
+            is refuted, not run, on one seed, undecided with an effect below what is required,
+            lacks seeds, or was altered after the freeze.
     """
     try:
         claims = pd.read_csv(table).query("kind == 'required'")
         undecided = claims.query("verdict == 'undecided' and effect >= at_least")
-        failed = claims.query("verdict != 'held'").drop(undecided.index)
+        passing = claims["verdict"].eq("held") | claims.index.isin(undecided.index)
+        changed = claims["since_freeze"].eq("altered")
+        failed = claims.loc[~passing | changed | claims["missing"].notna(), list(_READ)]
+    except KeyError as error:
+        raise ScwmError(
+            f"Not a table of claims: it has no {error}", table, "make it with `scwm table claims`"
+        ) from error
     except (OSError, ValueError, pd.errors.UndefinedVariableError) as error:
         raise ScwmError(
             f"Not a table of claims: {error}", table, "make it with `scwm table claims`"
@@ -95,7 +108,11 @@ def _failure(row: Any) -> str:
     """Describe a failed claim in one line, from its row of the table."""
     found = f"{row.verdict}, {row.effect:+.3f} [{row.low:+.3f}, {row.high:+.3f}]"
     if row.verdict in ("not run", "one seed"):
-        found = row.verdict if pd.isna(row.missing) else f"{row.verdict} ({row.missing})"
+        found = row.verdict
+    if not pd.isna(row.missing):
+        found += f" ({row.missing})"
+    if row.since_freeze == "altered":
+        found += ", altered after the freeze"
     asked = f"at least {row.at_least:+.3f} is required"
     return f"  {row.claim} on {row.dataset}: {found}, {asked}; {row.statement}"
 

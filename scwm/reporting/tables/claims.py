@@ -14,7 +14,7 @@ from scwm.core.measures import locate, measure_at
 from scwm.core.yaml_files import CONFIG_DIR, read_yaml
 from scwm.data.entries import data_names
 from scwm.reporting.measures import read_source
-from scwm.reporting.paired import LEVEL, half_width, holm, t_interval, t_test
+from scwm.reporting.paired import LEVEL, ROUNDING, half_width, holm, t_interval, t_test
 from scwm.reporting.runs import Run, Runs
 
 CLAIMS = CONFIG_DIR / "claims"
@@ -121,7 +121,7 @@ class Outcome:
         if self.p_value > LEVEL:
             return "undecided"
         asked = self.claim.at_least
-        reached = self.effect >= asked if asked else self.effect > 0
+        reached = self.effect >= asked - ROUNDING if asked else self.effect > ROUNDING
         return "held" if reached else "refuted"
 
     @property
@@ -214,9 +214,19 @@ def evaluate_claims(claims: Sequence[Claim], runs: Runs) -> list[Outcome]:
     A claim that the benchmark does not name (`Runs.claims`) is informative.
 
     Raises:
-        ScwmError: the runs do not have a claim's metric.
+        ScwmError: the runs do not have a claim's metric, or a named claim is not a required one of
+            their data sets.
     """
     named = runs.claims
+    for one in claims:
+        if one.name in (named or ()) and not (
+            one.kind == "required" and set(one.datasets) & set(runs.datasets)
+        ):
+            raise ScwmError(
+                f"The claim '{one.name}' is not a required claim of {', '.join(runs.datasets)}.",
+                "claims",
+                "name only claims that the benchmark can decide",
+            )
     claims = [
         one if named is None or one.name in named else replace(one, kind="informative")
         for one in claims

@@ -1,6 +1,6 @@
 """Keep a benchmark's runs, tables and figures, with their provenance, in results/recorded.
 
-    python tools/record.py [--results results] [--runs RUNS] [--out results/recorded]
+    python tools/record.py [--results results] [--runs RUNS] [--out results/recorded] [--replace]
 
 The folder is committed, so that a clone shows results before it runs anything; nothing else
 writes there. Of a run it keeps the small files that tables and figures read, not its model,
@@ -23,6 +23,7 @@ from PIL import Image
 
 from scwm import reporting
 from scwm.core.errors import ScwmError
+from scwm.core.yaml_files import read_yaml
 from scwm.data.entries import lookup
 from scwm.reporting.catalogue import CAPTIONS, PLOTS, TABLES, asked
 from scwm.reporting.inputs import PICTURES, READ_OF_RUNS
@@ -53,80 +54,143 @@ def shared(records: Iterable[dict[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def record(results: Path, runs: Path, out: Path) -> None:
+def record(results: Path, runs: Path, out: Path, replace: bool = False) -> None:
     """Add `runs` to those recorded in `out`, and replace its tables and figures.
 
-    Recorded runs of another commit are removed.
+    An error leaves `out` as it was.
+
+    Args:
+        replace: drop recorded runs of another commit.
 
     Raises:
-        ScwmError: a table or figure of `results` is missing; see also `shared`.
+        ScwmError: a table or figure of `results` is missing, or the recorded runs are of another
+            commit; see also `shared` and `check_equal`.
     """
-    main, sweeps = (results / f"tables/{name}.csv" for name in ("main", "sweeps"))
-    if not main.is_file():
-        raise ScwmError("Tables or figures are missing.", main, "make the benchmark first")
-    rows = pd.read_csv(main)
+    rows, claims = read_table(results, "main"), read_table(results, "claims")
     datasets = sorted(set(rows["dataset"]))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent) as folder:
+        made = Path(folder)
+        commit = shared(map(provenance_of, finished(runs, datasets)))["commit"]
+        old = {provenance_of(run)["commit"] for run in finished(out / "runs")}
+        if old - {commit} and not replace:
+            raise ScwmError(
+                f"The recorded runs are of commit {', '.join(sorted(old))}, these of {commit}.",
+                out / "runs",
+                "run the others at the recorded commit, or drop the recorded ones by --replace",
+            )
+        if not old - {commit}:
+            keep(out / "runs", finished(out / "runs"), made / "runs")
+        keep(runs, finished(runs, datasets), made / "runs")
+        told = finished(made / "runs")
+        check_equal(told)
+        provenance = shared(map(provenance_of, told))
+        provenance["runs"] = [run.relative_to(made).as_posix() for run in told]
+        write(results, made, told, rows, claims, provenance)
+        for name in ("runs", "tables", "plots"):
+            shutil.rmtree(out / name, ignore_errors=True)
+        out.mkdir(exist_ok=True)
+        for path in made.iterdir():
+            path.replace(out / path.name)
+
+
+def write(
+    results: Path,
+    made: Path,
+    told: list[Path],
+    rows: pd.DataFrame,
+    claims: pd.DataFrame,
+    provenance: dict[str, Any],
+) -> None:
+    """Write tables and figures of the runs `told`, provenance and index into the folder `made`.
+
+    Raises:
+        ScwmError: a figure that is copied from `results` is missing.
+    """
+    datasets = sorted({run.parts[-3] for run in told})
     rendered = all(lookup(name).source.preset for name in datasets)
-    made = [name for name in PICTURES if rendered or PICTURES[name] != "visuals.npz"]
-    if absent := [name for name in made if not (results / f"plots/{name}.png").is_file()]:
+    copied = [name for name in PICTURES if rendered or PICTURES[name] != "visuals.npz"]
+    if absent := [name for name in copied if not (results / f"plots/{name}.png").is_file()]:
         path = results / f"plots/{absent[0]}.png"
         raise ScwmError("Tables or figures are missing.", path, "make the benchmark first")
-
-    new = {path.relative_to(runs): path for path in provenances(runs, datasets)}
-    old = {path.relative_to(out / "runs"): path for path in provenances(out / "runs", datasets)}
-    provenance = shared(read(new))
-    same = [record["commit"] == provenance["commit"] for record in read(old)]
-    if all(same):
-        provenance = shared(read(old | new))
-    else:
-        shutil.rmtree(out / "runs")
-    for name in datasets:
-        keep(runs / name, out / "runs" / name)
-    told = provenances(out / "runs", datasets)
-    provenance["runs"] = [path.parent.relative_to(out).as_posix() for path in told]
-
-    variants = pd.read_csv(sweeps)["method"].tolist() if sweeps.is_file() else []
-    found = {path.parts[-3] for path in told}
-    methods = [m for m in dict.fromkeys([*rows["method"], *variants, *sorted(found)]) if m in found]
-    seeds = sorted({int(path.parts[-2].removeprefix("seed")) for path in told})
-    other = sorted({path.stem for path in (out / "runs").glob("*/*/seed*/transfer/*.json")})
-    names = out / "runs", datasets, methods, seeds
-    for kind in ("tables", "plots"):
-        shutil.rmtree(out / kind, ignore_errors=True)
-        (out / kind).mkdir(parents=True)
+    found = sorted({run.parts[-2] for run in told})
+    methods = [name for name in dict.fromkeys([*rows["method"], *found]) if name in found]
+    seeds = sorted({int(run.name.removeprefix("seed")) for run in told})
+    other = sorted({path.stem for run in told for path in run.glob("transfer/*.json")})
+    named = sorted(set(claims.query("kind == 'required'")["claim"])) or None
+    names = made / "runs", datasets, methods, seeds
     tables = asked(TABLES, datasets, other)
-    plots = [name for name in asked(PLOTS, datasets, other) if name in made or name not in PICTURES]
-    with tempfile.TemporaryDirectory() as folder:
-        for name in tables:
-            file = Path(folder, name)
-            reporting.table(name, *names, file, partial=True, transfer=other)
-            for ending in (".csv", ".md"):
-                shutil.copyfile(file.with_suffix(ending), out / "tables" / f"{name}{ending}")
-        for name in plots:
-            file = results / f"plots/{name}"
-            if name not in PICTURES:
-                file = Path(folder, name)
-                reporting.plot(name, *names, file, partial=True, transfer=other)
-            with Image.open(file.with_suffix(".png")) as picture:
-                small = picture.convert("RGB").quantize(COLOURS)
-            small.save(out / f"plots/{name}.png", optimize=True)
-    (out / "provenance.json").write_text(json.dumps(provenance, indent=2, sort_keys=True) + "\n")
-    (out / "README.md").write_text(index(provenance, datasets, tables, plots))
+    plots = [n for n in asked(PLOTS, datasets, other) if n in copied or n not in PICTURES]
+    for kind in ("tables", "plots", "drawn"):
+        (made / kind).mkdir()
+    for name in tables:
+        file = made / "drawn" / name
+        reporting.table(name, *names, file, partial=True, claims=named, transfer=other)
+        for ending in (".csv", ".md"):
+            shutil.copyfile(file.with_suffix(ending), made / "tables" / f"{name}{ending}")
+    for name in plots:
+        file = results / f"plots/{name}"
+        if name not in PICTURES:
+            file = made / "drawn" / name
+            reporting.plot(name, *names, file, partial=True, claims=named, transfer=other)
+        with Image.open(file.with_suffix(".png")) as picture:
+            small = picture.convert("RGB").quantize(COLOURS)
+        small.save(made / f"plots/{name}.png", optimize=True)
+    shutil.rmtree(made / "drawn")
+    (made / "provenance.json").write_text(json.dumps(provenance, indent=2, sort_keys=True) + "\n")
+    (made / "README.md").write_text(index(provenance, datasets, tables, plots))
 
 
-def provenances(runs: Path, datasets: Iterable[str]) -> list[Path]:
-    """List the provenance of the finished runs on some data sets."""
-    return [p for name in datasets for p in sorted(runs.glob(f"{name}/*/seed*/provenance.json"))]
+def read_table(results: Path, name: str) -> pd.DataFrame:
+    """Read a table of the benchmark.
+
+    Raises:
+        ScwmError: it is missing.
+    """
+    path = results / f"tables/{name}.csv"
+    if not path.is_file():
+        raise ScwmError("Tables or figures are missing.", path, "make the benchmark first")
+    return pd.read_csv(path)
 
 
-def read(files: dict[Path, Path]) -> list[dict[str, Any]]:
-    """Read the values of a mapping to JSON files."""
-    return [json.loads(path.read_text()) for path in files.values()]
+def finished(runs: Path, datasets: Iterable[str] = ("*",)) -> list[Path]:
+    """List the folders DATASET/METHOD/seedN of finished runs, in order."""
+    found = [p.parent for d in datasets for p in runs.glob(f"{d}/*/seed*/provenance.json")]
+    return sorted(run for run in found if run.name.removeprefix("seed").isdecimal())
 
 
-def keep(runs: Path, out: Path) -> None:
-    """Copy the small files of the finished runs in METHOD/seedN."""
-    for run in (path.parent for path in runs.glob("*/seed*/provenance.json")):
+def provenance_of(run: Path) -> dict[str, Any]:
+    """Read the provenance of a run."""
+    found: dict[str, Any] = json.loads((run / "provenance.json").read_text())
+    return found
+
+
+def check_equal(told: list[Path]) -> None:
+    """Check that runs differ only in what their folders say.
+
+    Raises:
+        ScwmError: runs on a data set saw other data or weights, or runs of a method on it differ in
+            a setting besides the seed.
+    """
+    known: dict[tuple[str, ...], object] = {}
+    for run in told:
+        record, config = provenance_of(run), read_yaml(run / "config.yaml")
+        settings = {key: value for key, value in config.items() if key != "seed"}
+        for key, value in (
+            (("data_hash", run.parts[-3]), record["data_hash"]),
+            (("config.yaml", *run.parts[-3:-1]), settings),
+        ):
+            if known.setdefault(key, value) != value:
+                raise ScwmError(
+                    f"Runs of {' / '.join(key[1:])} differ in {key[0]}.",
+                    run,
+                    "run the whole benchmark again, and record that",
+                )
+
+
+def keep(runs: Path, folders: Iterable[Path], out: Path) -> None:
+    """Copy the small files of runs below `runs` to `out`."""
+    for run in folders:
         target = out / run.relative_to(runs)
         shutil.rmtree(target, ignore_errors=True)
         for path in (path for pattern in KEPT for path in sorted(run.glob(pattern))):
@@ -161,9 +225,11 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=ROOT / "results")
     parser.add_argument("--runs", type=Path, help="default: those of the results")
     parser.add_argument("--out", type=Path, default=ROOT / "results/recorded")
+    parser.add_argument("--replace", action="store_true", help="drop runs of another commit")
     arguments = parser.parse_args()
+    runs = arguments.runs or arguments.results / "runs"
     try:
-        record(arguments.results, arguments.runs or arguments.results / "runs", arguments.out)
+        record(arguments.results, runs, arguments.out, arguments.replace)
     except ScwmError as error:
         raise SystemExit(f"error: {error}") from error
     print(arguments.out)

@@ -109,15 +109,34 @@ def test_runs_of_a_commit_add_up(results: Path, tmp_path: Path) -> None:
 
     for path in (results / "runs").rglob("provenance.json"):
         path.write_text(path.read_text().replace("0123456789abcdef", "fedcba9876543210"))
-    record(results, results / "runs", out)
+    before = sorted(out.rglob("*"))
+    with pytest.raises(ScwmError, match=r"(?s)recorded runs are of commit 0123.*--replace"):
+        record(results, results / "runs", out)
+    assert sorted(out.rglob("*")) == before
+    record(results, results / "runs", out, replace=True)
     assert [path.name for path in (out / "runs/mannequins/scwm").iterdir()] == [last.name]
 
 
+@pytest.mark.parametrize("name", ["data_hash", "config.yaml"])
+def test_runs_of_other_data_or_settings_are_not_recorded(name, results, tmp_path) -> None:
+    run = results / "runs/mannequins/scwm/seed1"
+    if name == "data_hash":
+        found = json.loads((run / "provenance.json").read_text())
+        (run / "provenance.json").write_text(json.dumps(found | {name: "cc" * 16}))
+    else:
+        text = (run / name).read_text()
+        (run / name).write_text(text.replace("iterations: 40", "iterations: 41"))
+    with pytest.raises(ScwmError, match=rf"(?s)mannequins.* differ in {name}"):
+        record(results, results / "runs", tmp_path / "recorded")
+    assert not (tmp_path / "recorded").exists()
+
+
 def test_images_of_real_people_are_not_recorded(results: Path, tmp_path: Path) -> None:
-    text = (results / "tables/main.csv").read_text()
-    (results / "tables/main.csv").write_text(text.replace("mannequins", "market1501"))
     shutil.rmtree(results / "runs")
     write_runs(results / "runs", ["market1501"], METHODS[:2])
+    for name in ("main", "claims"):
+        names = ["market1501"], METHODS[:2], SEEDS
+        reporting.table(name, results / "runs", *names, results / "tables" / name)
     record(results, results / "runs", tmp_path / "recorded")
     kept = {path.stem for path in (tmp_path / "recorded/plots").iterdir()}
     assert kept == set(reporting.PLOTS) - {"masks", "ranks"}

@@ -16,7 +16,6 @@ Parsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 if TYPE_CHECKING:
     from scwm.core.settings import Config
     from scwm.data import ImageStore
-    from scwm.data.entries import overlaps_training
 
 
 def command(
@@ -84,6 +83,7 @@ def open_run(run: Path, store: Path, transfer: bool = False) -> tuple["Config", 
     from scwm.core.config import load_config
     from scwm.core.errors import ScwmError
     from scwm.data import ImageStore
+    from scwm.data.entries import overlaps_training
 
     config, images = load_config(run / "config.yaml"), ImageStore(store)
     dataset = images.info["dataset"]

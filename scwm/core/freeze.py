@@ -132,7 +132,7 @@ def write_freeze(again: bool = False) -> Path:
         again: replace a freeze.
 
     Raises:
-        ScwmError: there is a freeze and `again` is false, there is no git, or config/ and scwm/
+        ScwmError: a freeze exists and `again` is false, git is missing, or config/ and scwm/
             hold what is not committed.
     """
     path = CONFIG_DIR / NAME

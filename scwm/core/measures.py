@@ -195,7 +195,7 @@ def measure_at(source: str) -> Measure:
     """Return the measure of a source.
 
     Raises:
-        ScwmError: there is no such measure; the message suggests the nearest one.
+        ScwmError: the measure is unknown; the message suggests the nearest one.
     """
     for one in MEASURES.values():
         if any(fnmatchcase(source, own) for own in one.sources):

@@ -75,7 +75,7 @@ def compare(first: Path, second: Path) -> Comparison:
     """Compare two runs, or all runs of two methods' folders, by all measures that both have.
 
     Raises:
-        ScwmError: there is no run or no common seed, or a run cannot be read.
+        ScwmError: runs or common seeds are missing, or a run cannot be read.
     """
     sides = _runs(first), _runs(second)
     names = tuple(f"{one.dataset} / {one.method}" for one in (side[0] for side in sides))

@@ -168,7 +168,7 @@ def transferred(runs: Runs, transfer: Sequence[str], partial: bool = False) -> R
     """Return the runs with their scores on other data sets, each pair as a data set of its own.
 
     Raises:
-        ScwmError: there is no other data set, or scores are missing and `partial` is false.
+        ScwmError: no other data set is given, or scores are missing and `partial` is false.
     """
     pairs = transfer_pairs(runs.datasets, transfer)
     if not pairs:

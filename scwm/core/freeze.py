@@ -8,15 +8,16 @@ import hashlib
 import json
 import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scwm.core.config import plain
+from scwm.core.config import load_benchmark, overrides_of, plain, resolve_config
 from scwm.core.errors import ScwmError
 from scwm.core.files import file_hash, refusal, write_json
 from scwm.core.plugins import KINDS
-from scwm.core.settings import Settings
+from scwm.core.settings import Config, Settings
 from scwm.core.sources import PACKAGE, sources
 from scwm.core.yaml_files import CONFIG_DIR
 
@@ -119,10 +120,25 @@ def frozen_seed(where: object) -> int:
     return found.seed
 
 
-def valid_hash() -> str | None:
-    """Return the hash of the freeze; None without one, or if frozen files have changed since."""
+def hash_of_run(config: Config) -> str | None:
+    """Return the hash of the freeze if it holds the settings of a run.
+
+    It is None without a freeze, if frozen files have changed since, or if no benchmark in config/
+    has these settings for the run's data set and method.
+    """
     found = read_freeze()
-    return found.hash if found and not found.broken() else None
+    return found.hash if found and not found.broken() and _in_a_benchmark(config) else None
+
+
+def _in_a_benchmark(config: Config) -> bool:
+    for path in CONFIG_DIR.glob("*.yaml"):
+        with suppress(ScwmError):  # an added file may be broken; the method may have no file
+            benchmark = load_benchmark(path)
+            overrides = overrides_of(plain(benchmark), config.dataset)
+            same = resolve_config(config.method, config.dataset, config.seed, overrides) == config
+            if same and config.dataset in benchmark.datasets:
+                return True
+    return False
 
 
 def write_freeze(again: bool = False) -> Path:

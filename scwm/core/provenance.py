@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from scwm.core.config import config_hash
-from scwm.core.freeze import git, valid_hash
+from scwm.core.freeze import git, hash_of_run
 from scwm.core.settings import Config
 
 VECTORS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve", "bf16")
@@ -26,7 +26,7 @@ def describe_run(config: Config, data_hash: str, weights_hash: str) -> dict[str,
         "data_hash": data_hash,
         "weights_hash": weights_hash,
         "seed": config.seed,
-        "frozen": valid_hash(),
+        "frozen": hash_of_run(config),
         **describe_machine(),
     }
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from scwm.core import freeze
-from scwm.core.config import plain, resolve_config
+from scwm.core.config import changed, load_benchmark, overrides_of, plain, resolve_config
 from scwm.core.errors import ScwmError
 from scwm.core.files import write_json
-from scwm.core.freeze import Freeze, current_files, read_freeze, valid_hash
+from scwm.core.freeze import Freeze, current_files, read_freeze
 from scwm.core.provenance import describe_run
-from scwm.core.settings import Settings
+from scwm.core.settings import Config, Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {
@@ -59,6 +59,12 @@ def project(tmp_path: Path) -> Path:
     run(tmp_path, "git", "init", "--quiet")
     commit(tmp_path)
     return tmp_path
+
+
+def run_of(method: str, seed: int) -> Config:
+    """The config of a run of config/ci.yaml."""
+    overrides = overrides_of(plain(load_benchmark(ROOT / "config/ci.yaml")), "mannequins_tiny")
+    return resolve_config(method, "mannequins_tiny", seed, overrides)
 
 
 def frozen(project: Path) -> dict:
@@ -162,22 +168,41 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ignored = shutil.ignore_patterns("frozen.json")
     folder = shutil.copytree(ROOT / "config", tmp_path / "config", ignore=ignored)
     monkeypatch.setattr(freeze, "CONFIG_DIR", folder)
-    assert read_freeze() is None and valid_hash() is None
+    assert read_freeze() is None
     write_json(Freeze("a" * 40, current_files()).content(), folder / "frozen.json")
     return folder
 
 
+def recorded(config: Config) -> str | None:
+    return describe_run(config, "", "")["frozen"]
+
+
 def test_a_run_records_the_freeze_that_it_was_trained_under(config: Path) -> None:
     """None once a frozen file has changed: the run was made with something else."""
-
-    def recorded() -> str | None:
-        return describe_run(resolve_config("scwm", "toy", 0), "", "")["frozen"]
-
     wanted = json.loads((config / "frozen.json").read_text())["hash"]
     shutil.copy(config / "claims/space_map.yaml", config / "claims/new.yaml")
-    assert recorded() == wanted
+    (config / "broken.yaml").write_text("[")
+    assert recorded(run_of("scwm", 7)) == wanted
     (config / "claims/space_map.yaml").unlink()
-    assert recorded() is None
+    assert recorded(run_of("scwm", 7)) is None
+
+
+@pytest.mark.parametrize(
+    ("method", "change", "frozen"),
+    [
+        ("scwm", {}, True),
+        ("scwm@model.parts=3", {}, True),
+        ("scwm", {"pseudo_labels": {"eps": 0.45}}, False),
+        ("scwm", {"losses": {"separation": 0}}, False),
+        ("scwm", {"dataset": "toy"}, False),
+        ("scwm", {"method": "unknown"}, False),
+    ],
+)
+def test_a_run_with_other_settings_was_not_frozen(
+    config: Path, method: str, change: dict, frozen: bool
+) -> None:
+    """`--set` and a config file of one's own do not get the name of the freeze."""
+    assert (recorded(changed(run_of(method, 0), change)) is not None) == frozen
 
 
 @pytest.mark.parametrize(

@@ -71,19 +71,11 @@ def reference(data: Data) -> dict[str, np.ndarray]:
         ]
         weights = [math.exp(difficulty / settings.global_tau) for difficulty in hard]
         move(whole, output.global_feature, clusters, weights, settings.momentum)
-        disagreement = []
-        for image, cluster in enumerate(clusters):
-            apart = [
-                1 - float(output.part_features[image, k] @ parts[k][cluster])
-                for k in range(PARTS)
-                if seen[image][k] > 0
-            ]
-            disagreement.append(sum(apart) / max(len(apart), 1))
         for k in range(PARTS):
-            weights = [
-                seen[image][k] * math.exp(-difficulty / settings.part_tau)
-                for image, difficulty in enumerate(disagreement)
-            ]
+            weights = []
+            for image, cluster in enumerate(clusters):
+                own = 1 - float(output.part_features[image, k] @ parts[k][cluster])
+                weights.append(seen[image][k] * math.exp(-own / settings.part_tau))
             move(parts[k], output.part_features[:, k], clusters, weights, settings.momentum)
     return _prototypes(objective)
 

@@ -144,7 +144,7 @@ class MemorySettings(Section):
     """A file of scwm/method/strategies: which samples move a prototype."""
     part_strategy: Strategy = "noise_suppression"
     """The same for the parts."""
-    global_tau: Temperature = 0.3
+    global_tau: Temperature = 0.02
     """Temperature of the weights, in units of the difficulty 1 - cos."""
     part_tau: Temperature = 0.1
     """The same for the parts."""

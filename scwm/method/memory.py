@@ -32,8 +32,7 @@ class WeightedMemory(nn.Module):
     The strategy, a module of scwm/method/strategies, computes the weights ``w_i`` from the
     difficulty ``alpha_i = 1 - <f_i, m_c>`` and the visibility ``s_i``.
 
-    A cluster without visible samples does not move. The caller may give another difficulty, such as
-    `mean_difficulty` over all parts.
+    A cluster without visible samples does not move.
 
     Args:
         centroids: (M,D) or (M,K,D), normalised here.
@@ -89,22 +88,14 @@ class WeightedMemory(nn.Module):
         return terms.mean()
 
     @torch.no_grad()
-    def weights(
-        self,
-        features: Array,
-        labels: Array,
-        visibility: Array | None = None,
-        difficulty: Array | None = None,
-    ) -> Tensor:
+    def weights(self, features: Array, labels: Array, visibility: Array | None = None) -> Tensor:
         """Compute the weight of each sample, (B,) or (B,K).
 
         The weights of a cluster's samples sum to 1, or to 0 if none is visible. The
-        arguments are as in `forward`. The difficulty is (B,) or (B,K); None: from these features.
+        arguments are as in `forward`.
         """
         features, labels = self._prepared(features, labels)
-        if difficulty is None:
-            difficulty = 1 - torch.linalg.vecdot(features, self.prototypes(labels))
-        difficulty = torch.as_tensor(difficulty).to(features)
+        difficulty = self.difficulty(features, labels)
         visible = torch.ones_like(difficulty)
         if visibility is not None:
             visible = torch.as_tensor(visibility).to(difficulty)
@@ -114,16 +105,10 @@ class WeightedMemory(nn.Module):
         return torch.where(total > 0, weight / total.clamp(min=1e-30), torch.zeros_like(weight))
 
     @torch.no_grad()
-    def update(
-        self,
-        features: Array,
-        labels: Array,
-        visibility: Array | None = None,
-        difficulty: Array | None = None,
-    ) -> None:
+    def update(self, features: Array, labels: Array, visibility: Array | None = None) -> None:
         """Update the prototypes of the clusters in the batch, with the arguments of `weights`."""
         features, labels = self._prepared(features, labels)
-        weight = self.weights(features, labels, visibility, difficulty)
+        weight = self.weights(features, labels, visibility)
         # Only the batch's clusters change. Their number would need a synchronisation with a GPU:
         # there each sample represents its cluster, and equal rows are written more than once.
         clusters = labels if labels.is_cuda else labels.unique()
@@ -134,6 +119,11 @@ class WeightedMemory(nn.Module):
         new = self.prototypes(clusters).mul_(stay).add_(drawn, alpha=1 - self.momentum)
         length = torch.where(moved, torch.linalg.vector_norm(new, dim=-1), 1.0)
         self.centroids[clusters] = new.div_(length.clamp(min=1e-12)[..., None])
+
+    def difficulty(self, features: Tensor, labels: Tensor) -> Tensor:
+        """Compute ``alpha_i = 1 - <f_i, m_c>`` of samples (B,D) or (B,K,D): (B,) or (B,K)."""
+        alpha: Tensor = 1 - torch.linalg.vecdot(features, self.prototypes(labels))
+        return alpha
 
     def prototypes(self, labels: Tensor) -> Tensor:
         """Return the prototypes of each sample's cluster, (B,D) or (B,K,D)."""
@@ -164,21 +154,3 @@ def cluster_means(features: Tensor, labels: Tensor, weights: Tensor | None = Non
     weight = torch.where(mass[labels] > 0, weight, torch.ones_like(weight))
     means = features.new_zeros(count, *features.shape[1:])
     return F.normalize(means.index_add_(0, labels, weight[..., None] * features), dim=-1)
-
-
-def mean_difficulty(features: Tensor, visibility: Tensor, prototypes: Tensor) -> Tensor:
-    """Compute the difficulty of samples over visible parts: ``mean_k (1 - <f_ik, m_k>)`` (ours).
-
-    An image of another identity differs in all its parts, while a single part's feature is noisy.
-
-    Args:
-        features: (B,K,C), each L2-normalised.
-        visibility: (B,K); a part is visible if its value is above 0.
-        prototypes: (B,K,C), prototypes of each sample's cluster.
-
-    Returns:
-        (B,); 0 if no part is visible.
-    """
-    seen = (visibility > 0).to(features)
-    apart = 1 - (features * prototypes).sum(2)
-    return (seen * apart).sum(1) / seen.sum(1).clamp(min=1)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from scwm.core.plugins import STRATEGIES
 from scwm.core.settings import Config
 from scwm.method.losses import diversity_loss, parsing_loss, separation_loss
-from scwm.method.memory import WeightedMemory, cluster_means, mean_difficulty
+from scwm.method.memory import WeightedMemory, cluster_means
 from scwm.models import Output
 from scwm.models.embedding import Embedding
 
@@ -38,15 +38,6 @@ class Objective(nn.Module):
     def of(cls, config: Config, embedding: Embedding, labels: Tensor) -> "Objective":
         """At the start of an epoch; arguments as for `start_prototypes`."""
         return cls(config, *start_prototypes(config, embedding, labels))
-
-    def part_difficulty(self, features: Tensor, seen: Tensor, labels: Tensor) -> Tensor:
-        """Compute the difficulty (B,K) of samples (B,K,C) for the part memory.
-
-        All parts of an image share one difficulty over its visible parts.
-        """
-        assert self.parts is not None
-        shared = mean_difficulty(features, seen, self.parts.prototypes(labels))
-        return shared[:, None].expand_as(seen)
 
     def _memory(self, means: Tensor, strategy: str, tau: float) -> WeightedMemory:
         settings = self.settings
@@ -89,12 +80,10 @@ class Objective(nn.Module):
             memory.update(*sample)
 
     def _moves(self, output: Output, labels: Tensor) -> list[tuple[Any, ...]]:
-        """Each memory with its features, labels, visibility and difficulty of the batch."""
+        """Each memory with its features, labels and visibility of the batch."""
         moves: list[tuple[Any, ...]] = [(self.whole, output.global_feature.detach(), labels)]
         if self.parts and output.part_features is not None and output.visibility is not None:
-            features, seen = output.part_features.detach(), output.visibility
-            difficulty = self.part_difficulty(features, seen, labels)
-            moves.append((self.parts, features, labels, seen, difficulty))
+            moves.append((self.parts, output.part_features.detach(), labels, output.visibility))
         return moves
 
 
@@ -122,8 +111,7 @@ def start_prototypes(
     if hasattr(strategy, "start"):
         kept = labels >= 0
         difficulty = torch.zeros_like(seen)
-        plain = Objective(config, whole, parts)
-        difficulty[kept] = plain.part_difficulty(features[kept], seen[kept], labels[kept])
+        difficulty[kept] = WeightedMemory(parts).difficulty(features[kept], labels[kept])
         weights = strategy.start(difficulty, seen, config.memory.part_tau)
         parts = cluster_means(features, labels, weights)
     return whole, parts

@@ -218,12 +218,7 @@ def test_monitor_equals_the_steps_scored_one_by_one(tiny_config, toy_store):
     for step in range(3):
         rows = torch.from_numpy(rng.permutation(np.flatnonzero(labels >= 0))[:16])
         output = made_up_output(rng, 16)
-        difficulty = objective.part_difficulty(
-            output.part_features, output.visibility, labels[rows]
-        )
-        weights = objective.parts.weights(
-            output.part_features, labels[rows], output.visibility, difficulty
-        )
+        weights = objective.parts.weights(output.part_features, labels[rows], output.visibility)
         for k, weight in enumerate(weights.unbind(1)):
             features = output.part_features[:, k]
             mean = cluster_means(

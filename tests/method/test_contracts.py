@@ -80,9 +80,9 @@ def test_weights_of_a_strategy(batch, strategy, tau):
     """At least 0, 0 where nothing is visible, and 1 together in each visible cluster and part."""
     features, labels, seen = batch
     memory = WeightedMemory(unit(7, 3, 16, seed=2), strategy=strategy, tau=tau)
-    far = torch.where(labels[:, None] % 2 == 0, 0.0, 2.0).expand(40, 3)  # the ends of its range
-    for difficulty in (None, far):
-        weights = memory.weights(features, labels, seen, difficulty)
+    ends = memory.prototypes(labels) * (1 - 2 * (labels % 2))[:, None, None]  # difficulty 0 or 2
+    for given in (features, ends):
+        weights = memory.weights(given, labels, seen)
         assert weights.shape == (40, 3) and weights.dtype == torch.float32
         assert torch.isfinite(weights).all() and (weights >= 0).all()
         assert not weights[seen == 0].any()

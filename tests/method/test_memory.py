@@ -73,15 +73,13 @@ def test_update_is_the_definition_cluster_by_cluster(batch, strategy):
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-@pytest.mark.parametrize("shared", [True, False])
-def test_memory_of_parts_is_one_memory_for_each_part(strategy, shared):
+def test_memory_of_parts_is_one_memory_for_each_part(strategy):
     """Loss, its gradient, weights and update."""
     centroids, features = unit(7, 3, 16, seed=1), unit(24, 3, 16, seed=2)
     draws = torch.Generator().manual_seed(3)
     labels = torch.randint(0, 5, (24,), generator=draws)
     seen = (torch.rand(24, 3, generator=draws) - 0.4).clamp(min=0)
     seen[labels == 1, 2] = 0  # this part of a cluster does not move
-    difficulty = torch.rand(24, 3, generator=draws) if shared else None
     together = WeightedMemory(centroids, strategy=strategy)
     apart = [WeightedMemory(centroids[:, k], strategy=strategy) for k in range(3)]
     x, y = features.clone().requires_grad_(), features.clone().requires_grad_()
@@ -93,10 +91,10 @@ def test_memory_of_parts_is_one_memory_for_each_part(strategy, shared):
     torch.testing.assert_close(x.grad, y.grad)
     plain = [memory(features[:, k], labels) for k, memory in enumerate(apart)]
     assert float(together(features, labels)) == pytest.approx(float(sum(plain)) / 3, rel=1e-6)
-    weights = together.weights(features, labels, seen, difficulty)
-    together.update(features, labels, seen, difficulty)
+    weights = together.weights(features, labels, seen)
+    together.update(features, labels, seen)
     for k, memory in enumerate(apart):
-        own = features[:, k], labels, seen[:, k], None if difficulty is None else difficulty[:, k]
+        own = features[:, k], labels, seen[:, k]
         torch.testing.assert_close(weights[:, k], memory.weights(*own))
         memory.update(*own)
         torch.testing.assert_close(together.centroids[:, k], memory.centroids)

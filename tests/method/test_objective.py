@@ -1,4 +1,4 @@
-"""One epoch's memories: the parts' common difficulty and the start that suppresses noise."""
+"""One epoch's memories: the parts' own difficulty and the start that suppresses noise."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from scwm.method.losses import diversity_loss, parsing_loss, separation_loss
-from scwm.method.memory import cluster_means, mean_difficulty
+from scwm.method.memory import cluster_means
 from scwm.method.objective import Objective
 from scwm.models import Output
 from scwm.models.embedding import Embedding
@@ -29,24 +29,6 @@ def labels() -> torch.Tensor:
     return torch.tensor([-1, 0, 1, 2] * (IMAGES // 4))
 
 
-def plain_difficulty(features: np.ndarray, seen: np.ndarray, prototypes: np.ndarray) -> float:
-    """Of one image, in Python loops."""
-    apart = [1 - float(f @ m) for f, m, s in zip(features, prototypes, seen, strict=True) if s > 0]
-    return sum(apart) / len(apart) if apart else 0.0
-
-
-def test_difficulty_is_the_mean_over_visible_parts(embedding):
-    features, seen = embedding.part_features, embedding.visibility
-    prototypes = features.flip(0)
-    found = mean_difficulty(features, seen, prototypes)
-    expected = [
-        plain_difficulty(features[i].numpy(), seen[i].numpy(), prototypes[i].numpy())
-        for i in range(IMAGES)
-    ]
-    np.testing.assert_allclose(found, expected, atol=1e-6)
-    assert found[3] == 0
-
-
 @pytest.mark.parametrize("strategy", ["uniform", "noise_suppression"])
 def test_part_memories_start_from_weighted_means(tiny_config, embedding, labels, strategy):
     config = tiny_config("scwm", memory={"part_strategy": strategy, "part_tau": 0.2})
@@ -57,25 +39,31 @@ def test_part_memories_start_from_weighted_means(tiny_config, embedding, labels,
         first = torch.stack([cluster_means(features[:, k], labels, seen[:, k]) for k in range(4)])
         for i in range(IMAGES):
             if labels[i] >= 0:
-                own = first[:, labels[i]].numpy()
-                difficulty = plain_difficulty(features[i].numpy(), seen[i].numpy(), own)
-                weights[i] *= np.exp(-difficulty / 0.2)
+                for k in range(PARTS):
+                    difficulty = 1 - float(features[i, k] @ first[k, labels[i]])
+                    weights[i, k] *= np.exp(-difficulty / 0.2)
     for k in range(PARTS):
         expected = cluster_means(features[:, k], labels, weights[:, k])
         torch.testing.assert_close(objective.parts.centroids[:, k], expected, atol=1e-5, rtol=0)
 
 
-def test_all_parts_of_an_image_share_its_difficulty(tiny_config, embedding, labels):
-    """Weights of fully visible parts differ between images, not between parts; and a batch is
-    moved by the weights that are recorded."""
+def test_each_part_is_weighted_by_its_own_difficulty(tiny_config, embedding, labels):
+    """One occluded part of an image loses weight, its other parts keep theirs; and a batch is moved
+    by the weights that are recorded."""
     config = tiny_config("scwm", memory={"part_strategy": "noise_suppression"})
     kept = labels >= 0
     whole, parts = embedding.global_feature[kept], embedding.part_features[kept]
-    output = Output(whole, parts, torch.ones(len(whole), PARTS))
     objective = Objective.of(config, embedding, labels)
-    weights = objective.update_weights(output, labels[kept])
+    seen = torch.ones(len(whole), PARTS)
+    weights = objective.update_weights(Output(whole, parts, seen), labels[kept])
     assert weights.shape == (1 + PARTS, len(whole))
-    assert torch.allclose(weights[1:], weights[1].expand(PARTS, -1)) and weights[1].std() > 0
+    occluded = parts.clone()
+    occluded[0, 2] = -objective.parts.centroids[labels[kept][0], 2]
+    changed = objective.update_weights(Output(whole, occluded, seen), labels[kept])
+    assert changed[1 + 2, 0] < 0.01 * weights[1 + 2, 0]
+    others = [0, 1, 2, 4]  # the global memory and the other parts
+    assert torch.equal(changed[others], weights[others])
+    output = Output(whole, parts, seen)
     before = objective.parts.centroids.clone()
     objective.update(output, labels[kept])
     for k in range(PARTS):

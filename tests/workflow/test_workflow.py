@@ -11,11 +11,11 @@ import yaml
 from workflow_copy import ROOT, job_counts, snakemake
 
 from scwm import reporting
-from scwm.core.config import load_benchmark, overrides_of, plain, resolve_config
+from scwm.core.config import load_benchmark, method_names, overrides_of, plain, resolve_config
 from scwm.reporting.catalogue import PLOTS, TABLES, asked
 from scwm.reporting.tables.claims import load_claims
 
-CONFIGS = ("config", "ci", "market1501_small", "market1501_cpu", "paper")
+CONFIGS = ("config", "benchmark", "ci", "market1501_small", "market1501_cpu", "paper")
 
 
 def read_config(name: str) -> dict:
@@ -99,7 +99,7 @@ def test_each_run_is_scored_on_each_other_data_set(tmp_path: Path) -> None:
         for run in runs
     )
     counts = job_counts(told)
-    assert (counts["train"], counts["transfer"]) == (2 * (2 + 2) * 2, 12)
+    assert (counts["train"], counts["transfer"]) == (2 * 2 * 2, 12)
     assert (counts["table"], counts["plot"]) == (len(reporting.TABLES), len(reporting.PLOTS))
     assert "scwm table transfer" in told and "--transfer mannequins_tiny market1501" in told
 
@@ -189,9 +189,18 @@ def test_a_config_file_of_two_lines_changes_the_default_only_there(tmp_path: Pat
     default = read_config("config")
     settings = default["settings"] | {"training": default["settings"]["training"] | {"epochs": 3}}
     assert [run["settings"] for run in runs] == [settings] * len(runs)
-    variants = {f"scwm@model.parts={count}" for count in default["sweep"]["model.parts"]}
-    assert {run["method"] for run in runs} == {*default["methods"], *variants}
-    assert len(runs) == 2 * 19 and {run["seed"] for run in runs} == {0, 1}
+    assert {run["method"] for run in runs} == {*default["methods"]}
+    assert len(runs) == 2 * 12 and {run["seed"] for run in runs} == {0, 1}
+
+
+def test_the_whole_benchmark_contains_the_demo(tmp_path: Path) -> None:
+    """It has every method, ten seeds and the demo's settings, so that no run is trained twice."""
+    whole = load_benchmark(ROOT / "config/benchmark.yaml")
+    demo = load_benchmark(ROOT / "config/config.yaml")
+    assert sorted(whole.methods) == method_names() and {*demo.methods} < {*whole.methods}
+    assert whole.seeds == list(range(10)) and demo.seeds == [0]
+    names = ("datasets", "results", "settings", "dataset_settings")
+    assert all(getattr(whole, name) == getattr(demo, name) for name in names)
 
 
 def test_a_wrong_key_names_its_file(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ NOT_RUN = {
     "study": "takes long; test_study.py",
     "--output parsing.png": "takes long; test_parse_command.py",
     "page": "needs every plot; test_reporting.py",
-    "check": "needs the claims' table; test_claims.py",
+    "check": "needs the claims' table; test_verdicts.py",
     "freeze": "writes config/frozen.json; test_freeze.py",
     "doctor": "may find this machine wanting; test_doctor.py",
 }

@@ -45,9 +45,9 @@ RIVALS = ("bands", "rectangle", "from_rectangle")
 
 @pytest.fixture(scope="module")
 def run(tiny_config, toy_store, toy_weights, tmp_path_factory) -> Path:
-    """A run of the full method after two epochs."""
+    """A run of the full method after two epochs, with a temperature of the study's sweep."""
     folder = tmp_path_factory.mktemp("run")
-    config = tiny_config("scwm")
+    config = tiny_config("scwm", memory={"global_tau": 0.3})
     write_yaml(config, folder / "config.yaml")
     train(config, toy_store.split("train"), toy_weights, folder, Checkpoints(folder / "state", {}))
     return folder

@@ -146,7 +146,7 @@ def test_page_holds_everything_and_needs_no_network(
     (plots / "masks.png").unlink()
     reporting.page(plots, root, *NAMES, out, partial=True)
     html = out.read_text()
-    assert "Not built: masks.png" in html and "transfer" not in html
+    assert "Not built: masks.png" in html and 'id="plot-transfer"' not in html
 
 
 def _table(html: str, name: str) -> str:

@@ -20,6 +20,8 @@ def stubbed(tmp_path: Path) -> Path:
     """A copy of the project with the stand-in command line, which is not frozen."""
     copy = stubbed_copy(tmp_path)
     (copy / "config/frozen.json").unlink(missing_ok=True)
+    people = copy / "config/datasets/mannequins.yaml"
+    people.write_text(people.read_text().replace(", seed: frozen", ""))
     return copy
 
 

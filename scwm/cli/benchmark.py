@@ -86,12 +86,14 @@ def _run(run: Path, config: "Config", content: "Benchmark", options: argparse.Na
     from scwm.core.files import read_json
 
     dataset, record = config.dataset, run / "provenance.json"
-    if read_json(record).get("config_hash") != config_hash(config):
+    store = _store(dataset, config.model.image_size, content.sources.get(dataset))
+    data_hash = read_json(store / "store.json").get("content_hash")
+    known = read_json(record)
+    if (known.get("config_hash"), known.get("data_hash")) != (config_hash(config), data_hash):
         for old in (record, run / "study.json"):
             old.unlink(missing_ok=True)
         shutil.rmtree(run / "transfer", ignore_errors=True)
         write_yaml(config, run / "config.yaml")
-        store = _store(dataset, config.model.image_size, content.sources.get(dataset))
         backbone, wanted = config.model.backbone, config.model.weights
         weights = options.weights
         if weights is None and wanted != "none":
@@ -110,12 +112,15 @@ def _run(run: Path, config: "Config", content: "Benchmark", options: argparse.Na
 
 
 def _store(dataset: str, size: list[int], source: str | None) -> Path:
-    """Return the folder of the data set's decoded images; make it if it is missing."""
+    """Return the folder of the data set's decoded images; make it if it is missing or older."""
+    from scwm.data.registry import is_current
+
     shape, raw = f"{size[0]}x{size[1]}", Path("data/raw", dataset)
     store = Path("data/stores", dataset, shape)
-    if not (raw / "manifest.csv").exists():
+    made, listed = store / "store.json", raw / "manifest.csv"
+    if not (source and listed.exists()) and not is_current(dataset, raw):
         _scwm("data", "get", dataset, *(["--source", source] if source else []), "--out", str(raw))
-    if not (store / "store.json").exists():
+    if not made.exists() or made.stat().st_mtime < listed.stat().st_mtime:
         _scwm("data", "store", dataset, "--root", str(raw), "--size", shape, "--out", str(store))
     return store
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from scwm.core.errors import ScwmError
+from scwm.core.files import read_json, write_json
 from scwm.core.plugins import LAYOUTS
 from scwm.data.download import extract, fetch, is_archive, unpack
 from scwm.data.entries import Entry, Source, lookup
@@ -121,12 +122,12 @@ def get_dataset(name: str, source: str | Path | None, out: Path) -> Path:
         if root == out.resolve() or out.resolve() in root.parents:
             return _verify(entry, root, out)
         with new_folder(out) as temporary:
-            _write_source(temporary, root)
+            _write_source(temporary, root, found)
             _verify(entry, root, temporary)
         return out / "manifest.csv"
     with new_folder(out) as temporary:
         _materialise(found, temporary, out)
-        _write_source(temporary, None)
+        _write_source(temporary, None, found)
         _verify(entry, temporary, temporary)
     return out / "manifest.csv"
 
@@ -201,8 +202,19 @@ def follow(path: Path) -> Path:
     return path if root is None else Path(root)
 
 
-def _write_source(made: Path, root: Path | None) -> None:
-    (made / SOURCE_FILE).write_text(json.dumps({"root": root and str(root)}) + "\n")
+def _write_source(made: Path, root: Path | None, source: Source) -> None:
+    write_json({"root": root and str(root), "source": asdict(source)}, made / SOURCE_FILE)
+
+
+def is_current(name: str, out: Path) -> bool:
+    """Say whether `get_dataset` has made `out`, from the registry's seed if it rendered it."""
+    if not (out / "manifest.csv").exists():
+        return False
+    with suppress(ValueError):  # damaged
+        made, source = read_json(out / SOURCE_FILE), lookup(name).source
+        given = made.get("root") or not source.preset
+        return bool(given or made.get("source") == json.loads(json.dumps(asdict(source))))
+    return False
 
 
 def _read(entry: Entry, root: Path) -> Dataset:

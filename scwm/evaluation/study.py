@@ -46,7 +46,7 @@ from scwm.models.part_head import pool_parts
 
 SCORES = keys_at("study:parsing.")
 TEMPERED = ("hard_mining", "noise_suppression")
-TAUS = (0.03, 0.1, 0.3, 1.0)
+TAUS = (0.02, 0.05, 0.1, 0.3, 1.0)
 WEIGHT_SCORES = keys_at("study:memory.")
 BATCHES = 100
 

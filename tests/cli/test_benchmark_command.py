@@ -1,6 +1,8 @@
 """`scwm benchmark`: the steps it takes, in which order, and what it does not do twice."""
 
 import json
+import os
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,9 @@ from scwm.cli import main as cli
 from scwm.core.config import config_hash, load_config
 from scwm.core.errors import ScwmError
 from scwm.core.yaml_files import CONFIG_DIR, read_yaml
+from scwm.data.entries import lookup
+
+DATA_HASH = "ab12"
 
 
 @pytest.fixture
@@ -27,13 +32,17 @@ def steps(tmp_path, monkeypatch):
         elif "evaluate" in words:
             run = Path(words[words.index("evaluate") + 1])
             record = {"config_hash": config_hash(load_config(run / "config.yaml")), "seconds": 2.0}
+            record |= {"data_hash": DATA_HASH}
             (run / "provenance.json").write_text(json.dumps(record))
             (run / "metrics.json").write_text('{"mAP": 0.5, "rank1": 0.6}')
         elif "--out" in words:
             out = Path(words[words.index("--out") + 1])
             file = out / {"get": "manifest.csv", "store": "store.json"}.get(words[1], "")
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text("")
+            file.write_text(json.dumps({"content_hash": DATA_HASH}))
+            if words[1] == "get":
+                source = {"root": None, "source": asdict(lookup(words[2]).source)}
+                (out / "source.json").write_text(json.dumps(source))
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(benchmark, "_scwm", call)
@@ -69,6 +78,32 @@ def test_benchmark_takes_the_workflows_steps_once(steps, capsys):
     assert cli.main(words) == 0 and steps == []
     assert cli.main([*words[:-1], "training.iterations=8"]) == 0
     assert [step.split(" -- ")[1].split()[0] for step in steps] == ["train", "evaluate"] * 2
+
+
+@pytest.mark.parametrize("change", ["seed", "damaged", "older store", "other data"])
+def test_other_people_are_rendered_and_trained_on_again(steps, change):
+    Path("small.yaml").write_text("{datasets: [mannequins_tiny], methods: [scwm], seeds: [0]}")
+    assert cli.main(["benchmark", "small.yaml"]) == 0
+    steps.clear()
+    raw, store = Path("data/raw/mannequins_tiny"), Path("data/stores/mannequins_tiny/256x128")
+    made = json.loads((raw / "source.json").read_text())
+    if change == "seed":  # as after `scwm freeze --again`
+        (raw / "source.json").write_text(json.dumps(made | {"source": {"seed": 5}}))
+    elif change == "damaged":
+        (raw / "source.json").write_text("{")
+    elif change == "older store":
+        os.utime(store / "store.json", (0, 0))
+    else:
+        (store / "store.json").write_text('{"content_hash": "cd34"}')
+    assert cli.main(["benchmark", "small.yaml"]) == 0
+    expected = {
+        "seed": ["data get", "data store"],
+        "damaged": ["data get", "data store"],
+        "older store": ["data store"],
+        "other data": ["launch --processes=1", "launch --gpus=0"],
+    }
+    starts = [" ".join(step.split()[:2]) for step in steps]
+    assert starts == [" ".join(one.split()[:2]) for one in expected[change]], steps
 
 
 def test_benchmark_scores_on_other_data_sets_at_its_end(steps):

@@ -26,7 +26,7 @@ OF_PARTS = ("part_wrong_ratio", "part_hidden_ratio", "part_hard_rank", "effectiv
 OF_PARTS = (*OF_PARTS, "part_similarity")
 OF_MEMORIES = ("wrong_share", "global_wrong_ratio", "global_hidden_ratio", "global_hard_rank")
 STAGES = ("features", "pseudo_labels", "parsing", "training")
-TEMPERED, TAUS = ("hard_mining", "noise_suppression"), (0.03, 0.1, 0.3, 1.0)
+TEMPERED, TAUS = ("hard_mining", "noise_suppression"), (0.02, 0.05, 0.1, 0.3, 1.0)
 SCORES = ("mAP", "mAP_trapezoid", "mINP", "rank1", "rank5", "rank10")
 
 

@@ -86,7 +86,7 @@ def test_study_is_what_its_parts_give(run, toy_store):
 
     memory = found["memory"]
     assert set(memory["strategies"]) == set(STRATEGIES.names())
-    assert len(memory["sweep"]) == 8
+    assert len(memory["sweep"]) == 10
     for kind in ("global", "part"):
         own = "hard_mining", getattr(config.memory, f"{kind}_tau")
         same_row = next(row for row in memory["sweep"] if (row["strategy"], row["tau"]) == own)

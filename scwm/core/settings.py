@@ -182,6 +182,8 @@ class TrainingSettings(Section):
     """Of Adam."""
     weight_decay: Rate = 5.0e-4
     """Of Adam, added to the gradient."""
+    warmup: Annotated[int, within(0, 10**6)] = 0
+    """Epochs in which the learning rate rises to its value, by equal steps; 0: none."""
     decay_every: Annotated[int, within(0, 10**6)] = 20
     """Epochs until the learning rate is multiplied by `decay`; 0: constant."""
     decay: Share = 0.1

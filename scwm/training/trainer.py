@@ -20,7 +20,7 @@ from scwm.core.device import autocast, default_device, place, resolve_precision
 from scwm.core.files import save_atomically
 from scwm.core.progress import progress
 from scwm.core.seeding import derived_seed, numpy_generator
-from scwm.core.settings import Config
+from scwm.core.settings import Config, TrainingSettings
 from scwm.data.augment import Augment
 from scwm.data.store import StoreSplit
 from scwm.evaluation.label_quality import label_scores
@@ -35,6 +35,13 @@ from scwm.models.embedding import Embedding, ImageBatches, collect, embed
 from scwm.training.checkpoint import Checkpoints
 from scwm.training.epoch import Epoch
 from scwm.training.history import write_history
+
+
+def learning_rate(settings: TrainingSettings, number: int) -> float:
+    """Compute the learning rate of an epoch, from 0: warm-up, then decay by steps."""
+    decays = number // settings.decay_every if settings.decay_every else 0
+    rise = min(1.0, (number + 1) / settings.warmup) if settings.warmup else 1.0
+    return float(settings.learning_rate * rise * settings.decay**decays)
 
 
 def build_network(config: Config, weights: dict[str, Tensor] | None) -> Network:
@@ -103,9 +110,8 @@ class Trainer:
         with checkpoints.on_signals():
             for number in progress(numbers, f"{self.config.method} seed {seed}: epochs"):
                 checkpoints.stop_if_asked(number)
-                decays = number // settings.decay_every if settings.decay_every else 0
                 for group in self.optimizer.param_groups:
-                    group["lr"] = settings.learning_rate * settings.decay**decays
+                    group["lr"] = learning_rate(settings, number)
                 epoch = self.start_epoch(number)
                 self.run_steps(epoch, checkpoints)
                 self.history.append(epoch.finish(self.parsed) | {"learning_rate": group["lr"]})

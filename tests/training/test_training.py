@@ -14,9 +14,11 @@ from trained_runs import KEY, history_of, model_of, same, untimed
 
 from scwm.core.config import method_names
 from scwm.core.errors import ScwmError
+from scwm.core.settings import TrainingSettings
 from scwm.evaluation.evaluate import evaluate, load_network, rank_features, read_features
 from scwm.method.objective import Objective
 from scwm.training.checkpoint import Checkpoints
+from scwm.training.trainer import learning_rate
 
 SCORES = {"mAP", "mAP_trapezoid", "mINP", "rank1", "rank5", "rank10"}
 WEIGHTS = ("part_wrong_ratio", "part_hidden_ratio", "part_hard_rank")
@@ -122,6 +124,18 @@ def test_training_learns(start, tiny_config, tmp_path):
     )
     losses = [float(row["loss_global"]) for row in history_of(start(config, tmp_path))]
     assert losses[1] < 0.5 * losses[0], losses
+
+
+@pytest.mark.parametrize(
+    ("warmup", "decay_every", "expected"),
+    [(0, 0, [1, 1, 1, 1]), (4, 0, [0.25, 0.5, 0.75, 1]), (0, 2, [1, 1, 0.1, 0.1])],
+)
+def test_learning_rate_rises_and_decays(warmup, decay_every, expected):
+    settings = TrainingSettings(
+        learning_rate=1e-3, warmup=warmup, decay_every=decay_every, decay=0.1
+    )
+    rates = [learning_rate(settings, number) for number in range(4)]
+    assert rates == pytest.approx([1e-3 * share for share in expected])
 
 
 # One seed, one result

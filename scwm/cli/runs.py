@@ -188,6 +188,8 @@ def evaluate(options: argparse.Namespace) -> None:
     record["hardware_evaluate"] = provenance.describe_machine()["hardware"]
     record["seconds"] = seconds + record.get("seconds_train", 0.0)
     write_json(record, options.run / "provenance.json")
+    scores = read_json(options.run / "metrics.json")
+    print(", ".join(f"{name} {scores[name]:.1%}" for name in ("mAP", "rank1", "rank5", "rank10")))
 
 
 def study(options: argparse.Namespace) -> None:

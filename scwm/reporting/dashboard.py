@@ -21,7 +21,7 @@ def write_dashboard(runs: list[Path], out: Path) -> None:
     """Draw measures of history.csv over the epochs, for one run or several.
 
     Args:
-        runs: folders of finished trainings, at most LINES.
+        runs: folders of trainings, finished or running, at most LINES.
         out: the page.
 
     Raises:
@@ -61,7 +61,7 @@ def _names(runs: list[Path]) -> list[str]:
 def _read(run: Path) -> pd.DataFrame:
     file = run / "history.csv"
     if not file.exists():
-        raise ScwmError("There is no history.csv.", run, "train the run to its end first")
+        raise ScwmError("There is no history.csv.", run, "train the run for an epoch first")
     history = pd.read_csv(file)
     if history.empty:
         raise ScwmError("The run has no epochs: it is a control, not trained.", run)

@@ -4,8 +4,8 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from scwm.core.files import read_csv
-from scwm.core.settings import Config
+from scwm.core.files import read_csv, whole_file
+from scwm.core.settings import Config, TrainingSettings
 from scwm.method.objective import LOSSES
 
 # The registry of measures (scwm/core/measures.py) says what these are. It is not imported, so that
@@ -25,12 +25,30 @@ HISTORY = (
 
 def write_history(history: list[dict[str, Any]], path: Path) -> None:
     """Write one CSV row an epoch; a value that does not apply is an empty cell."""
-    with path.open("w", newline="") as file:
+    with whole_file(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.DictWriter(file, HISTORY)
         writer.writeheader()
         for row in history:
             shown = {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()}
             writer.writerow(shown)
+
+
+def describe_epoch(history: list[dict[str, Any]], settings: TrainingSettings) -> str:
+    """Describe the last epoch of a history in one line, with an estimate of the time left."""
+    row, number = history[-1], len(history)
+    images = row["iterations"] * settings.identities * settings.instances
+    spent = sum(v for old in history for k, v in old.items() if k.startswith("seconds_"))
+    left = (settings.epochs - number) * spent / number
+    terms = [f"{t.removeprefix('loss_')} {row[t]:.3g}" for t in LOSSES[1:] if row.get(t)]
+    words = [
+        f"epoch {number}/{settings.epochs}: loss {row['loss']:.3g} ({', '.join(terms)})",
+        f"learning rate {row['learning_rate']:.2g}",
+        f"{row['clusters']} clusters, {row['unclustered_share']:.1%} unclustered",
+        f"ARI {row['ari']:.2f}",
+        f"{images / row['seconds_training']:.0f} images/s",
+        f"{left / 60:.0f} min left" if left >= 60 else f"{left:.0f} s left",
+    ]
+    return ", ".join(words)
 
 
 def training_speed(config: Config, history: Path) -> float | None:

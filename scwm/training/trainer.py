@@ -1,5 +1,6 @@
 """The training of one run: pseudo labels, cascaded clustering, memory and steps, epoch by epoch."""
 
+import logging
 import os
 import time
 from dataclasses import replace
@@ -34,7 +35,9 @@ from scwm.models.batch_norm import calibrating, group_size, normalise_in_groups,
 from scwm.models.embedding import Embedding, ImageBatches, collect, embed
 from scwm.training.checkpoint import Checkpoints
 from scwm.training.epoch import Epoch
-from scwm.training.history import write_history
+from scwm.training.history import describe_epoch, write_history
+
+logger = logging.getLogger(__name__)
 
 
 def learning_rate(settings: TrainingSettings, number: int) -> float:
@@ -56,10 +59,15 @@ class Trainer:
     Identities of `split` are read for two purposes only: scores in the history, and as the labels
     of the control ``pseudo_labels.source: truth``. Masks are never trained on; cameras
     only by the option ``training.sampler: identities_and_cameras``, which the tables name.
+
+    Args:
+        run: folder whose history.csv grows with every epoch; None: only `history` does.
     """
 
-    def __init__(self, config: Config, network: Network, split: StoreSplit) -> None:
-        self.split, self.device = split, default_device()
+    def __init__(
+        self, config: Config, network: Network, split: StoreSplit, run: Path | None = None
+    ) -> None:
+        self.split, self.device, self.folder = split, default_device(), run
         self.config = resolve_precision(config, self.device)
         self.network = place(network, self.device)
         self.images = ImageBatches(split.images, self.device)
@@ -116,6 +124,9 @@ class Trainer:
                 self.run_steps(epoch, checkpoints)
                 self.history.append(epoch.finish(self.parsed) | {"learning_rate": group["lr"]})
                 checkpoints.save(self.state())
+                if self.folder is not None and distributed.is_main():
+                    write_history(self.history, self.folder / "history.csv")
+                    logger.info(describe_epoch(self.history, settings))
 
     def state(self) -> dict[str, Any]:
         """All that a training needs to resume after an epoch.
@@ -295,7 +306,7 @@ def train(
     network = build_network(config, weights)
     history: list[dict[str, Any]] = []
     if config.kind == "trained":
-        trainer = Trainer(config, network, split)
+        trainer = Trainer(config, network, split, run)
         trainer.run(checkpoints)
         config, network, history = trainer.config, trainer.model, trainer.history
     if not distributed.is_main():

@@ -17,6 +17,7 @@ from scwm.core.errors import ScwmError
 from scwm.core.settings import TrainingSettings
 from scwm.evaluation.evaluate import evaluate, load_network, rank_features, read_features
 from scwm.method.objective import Objective
+from scwm.training import trainer
 from scwm.training.checkpoint import Checkpoints
 from scwm.training.trainer import learning_rate
 
@@ -136,6 +137,24 @@ def test_learning_rate_rises_and_decays(warmup, decay_every, expected):
     )
     rates = [learning_rate(settings, number) for number in range(4)]
     assert rates == pytest.approx([1e-3 * share for share in expected])
+
+
+def test_every_epoch_is_logged_and_in_the_history(start, tiny_config, tmp_path, monkeypatch):
+    seen = []
+
+    def record(line):
+        seen.append((line, [row["epoch"] for row in history_of(tmp_path)]))
+
+    monkeypatch.setattr(trainer.logger, "info", record)
+    start(tiny_config("scwm", training={"epochs": 3}), tmp_path)
+    assert [epochs for _, epochs in seen] == [["1"], ["1", "2"], ["1", "2", "3"]]
+    row = history_of(tmp_path)[0]
+    line = seen[0][0]
+    assert line.startswith(f"epoch 1/3: loss {float(row['loss']):.3g} (global ")
+    assert f", {row['clusters']} clusters, " in line and line.endswith(" left")
+    seconds = sum(float(value) for key, value in row.items() if key.startswith("seconds_"))
+    assert int(line.split()[-3]) == pytest.approx(2 * seconds, abs=0.6)
+    assert seen[2][0].endswith(" 0 s left")
 
 
 # One seed, one result

@@ -14,6 +14,8 @@ from scwm.core.files import write_text
 from scwm.reporting.catalogue import CAPTIONS, REFERENCE
 from scwm.reporting.markup import UNKNOWN, Table, render
 from scwm.reporting.runs import Run, Runs, freeze_note
+from scwm.reporting.summary import summarise
+from scwm.reporting.tables.claims import evaluate_claims, load_claims
 
 CSS_DPI = 96  # pixels of a style sheet per inch
 
@@ -38,12 +40,14 @@ def write_page(
             where=out,
             remedy="draw them first, or use --partial",
         )
+    outcomes = evaluate_claims(load_claims(), runs)
     own = {dataset: runs.of(dataset) for dataset in runs.datasets}
     found = [(run.dataset, run.method, run.seed) for run in runs.found]
     page = render(
         "reporting/templates/report.html",
         title="SCWM benchmark",
         freeze=freeze_note(runs),
+        summaries={name: summarise(runs, name, outcomes) for name in runs.datasets},
         runs=runs,
         tables=tables,
         plots={name: _plot(path, CAPTIONS[name]) for name, path in files.items()},

@@ -16,6 +16,9 @@ from scwm.reporting.catalogue import transfer_pairs
 CONTROLS = ("random_features", "pretrained", "colour_histogram", "oracle")
 """Methods that frame the comparison (chance, no training, truth) and compete for no rank."""
 
+ENOUGH_SEEDS = 3
+"""With fewer seeds no difference of scores is pointed out."""
+
 FILES = ("config.yaml", "metrics.json", "history.csv", "provenance.json")
 
 

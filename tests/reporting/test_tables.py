@@ -98,6 +98,9 @@ def test_best_and_second_are_marked_among_methods_only(tmp_path: Path) -> None:
         "oracle": ("99.0 ± 0.0", ""),
     }
     assert list(block.groups) == ["methods", "controls"]
+    block = build_table("main", load_runs(tmp_path, DATASETS[:1], methods, SEEDS[:2])).blocks[0]
+    rows = [row for group in block.groups.values() for row in group]
+    assert {row[column].mark for row in rows} == {""}  # two seeds decide nothing
 
 
 def _set_map(root: Path, method: str, value: float) -> None:

@@ -6,7 +6,6 @@ from typing import Any
 import pandas as pd
 
 from scwm.core.errors import ScwmError
-from scwm.core.measures import Measure
 from scwm.reporting.catalogue import TITLES
 from scwm.reporting.markup import UNKNOWN, Block, Cell, Table
 from scwm.reporting.runs import Runs
@@ -145,14 +144,8 @@ def nested_effects(outcomes: list[Outcome]) -> dict[str, dict[str, dict[str, flo
 
 
 def _cells(outcome: Outcome) -> list[Cell]:
-    claim = outcome.claim
-    unit, decimals = ("%", 1) if claim.scale == 100 else ("", 3)
-    measure = Measure("effect", "Effect", unit, decimals=decimals, signed=True)
+    claim, show = outcome.claim, outcome.claim.show
     interval, decidable = outcome.interval, outcome.decidable
-
-    def show(value: float | None) -> str:
-        return UNKNOWN if value is None else measure.show(value)
-
     verdict = outcome.verdict
     if outcome.missing:
         verdict += f" ({'; '.join(outcome.missing)})"

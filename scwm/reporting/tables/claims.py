@@ -10,9 +10,10 @@ import numpy as np
 from scwm.core.config import method_names
 from scwm.core.errors import ScwmError
 from scwm.core.freeze import read_freeze
-from scwm.core.measures import locate, measure_at
+from scwm.core.measures import Measure, locate, measure_at
 from scwm.core.yaml_files import CONFIG_DIR, read_yaml
 from scwm.data.entries import data_names
+from scwm.reporting.markup import UNKNOWN
 from scwm.reporting.measures import read_source
 from scwm.reporting.paired import LEVEL, ROUNDING, half_width, holm, t_interval, t_test
 from scwm.reporting.runs import Run, Runs
@@ -59,6 +60,13 @@ class Claim:
     scale: float = 100.0
     datasets: tuple[str, ...] = ()
     since_freeze: str = ""
+
+    def show(self, effect: float | None) -> str:
+        """Format an effect: in points with a sign, or with three decimals if it is no score."""
+        if effect is None:
+            return UNKNOWN
+        unit, decimals = ("%", 1) if self.scale == 100 else ("", 3)
+        return Measure("effect", "Effect", unit, decimals=decimals, signed=True).show(effect)
 
     def __str__(self) -> str:
         own, rival = self.side, self.rival

@@ -14,15 +14,16 @@ from scwm.core.measures import Measure
 from scwm.reporting.catalogue import REFERENCE, TITLES
 from scwm.reporting.markup import UNKNOWN, Block, Cell, Table, render, to_markdown
 from scwm.reporting.measures import read_measure
-from scwm.reporting.runs import CONTROLS, Runs, with_ending
+from scwm.reporting.runs import CONTROLS, ENOUGH_SEEDS, Runs, with_ending
 from scwm.reporting.tables.latex import to_latex
 from scwm.reporting.tables.layouts import LAYOUTS, TEXTS
 
 PAGE = "reporting/templates/table.html"
 READING = (
     "Mean ± sample standard deviation over the seeds, scores in percent. Best value of the methods "
-    f"bold, second underlined; controls are not ranked. {UNKNOWN}: unknown or not applicable; (n): "
-    "known for n of the seeds only. Trained and scored in float32 where no note says otherwise."
+    f"bold, second underlined, from {ENOUGH_SEEDS} seeds on; controls are not ranked. {UNKNOWN}: "
+    "unknown or not applicable; (n): known for n of the seeds only. Trained and scored in "
+    "float32 where no note says otherwise."
 )
 
 
@@ -116,7 +117,7 @@ def _marks(measure: Measure, rows: pd.DataFrame) -> dict[Hashable, str]:
     means = rows[f"{measure.key}_mean"].dropna()
     shown = (means * measure.scale).round(measure.decimals).to_dict()
     places = sorted(set(shown.values()), reverse=measure.better == "higher")[:2]
-    if not measure.better or len(places) < 2:
+    if not measure.better or len(places) < 2 or rows["seeds"].min() < ENOUGH_SEEDS:
         return {}
     names = dict(zip(places, ("best", "second"), strict=True))
     return {index: names[value] for index, value in shown.items() if value in names}

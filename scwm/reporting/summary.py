@@ -1,0 +1,78 @@
+"""What the runs of a data set show, in sentences."""
+
+from collections.abc import Iterable, Sequence
+from statistics import mean, stdev
+
+from scwm.reporting.catalogue import REFERENCE
+from scwm.reporting.runs import ENOUGH_SEEDS, Runs
+from scwm.reporting.tables.claims import Outcome
+
+LEVELS = {
+    "random_features": "chance",
+    "pretrained": "the network before training",
+    "global_only": "the global feature alone",
+    "oracle": "training with the true identities",
+}
+VERDICTS = {
+    "held": "Shown",
+    "refuted": "Refuted",
+    "undecided": "Not decided by these runs",
+    "one seed": "Not decided by one seed",
+    "not run": "Not measured",
+}
+
+
+def summarise(runs: Runs, dataset: str, outcomes: Sequence[Outcome]) -> list[tuple[str, list[str]]]:
+    """Describe the scores of the full method and the verdicts on the required claims.
+
+    Args:
+        outcomes: outcomes of the claims; those of other data sets are left out.
+
+    Returns:
+        Sentences of plain text, each with the findings that it introduces; none if the full method
+        has no run.
+    """
+    scores = {name: _scores(runs, dataset, name) for name in (REFERENCE, *LEVELS)}
+    own = scores[REFERENCE]
+    if not own:
+        return []
+    seeds = f"{len(own)} seed{'s' if len(own) > 1 else ''}"
+    levels = [f"{words} {_shown(scores[name])}" for name, words in LEVELS.items() if scores[name]]
+    headline = f"The full method has a mAP of {_shown(own)} with {seeds}"
+    first = f"{headline}; {_listed(levels)}." if levels else f"{headline}."
+    found: list[tuple[str, list[str]]] = [(first, [])]
+    if len(own) < ENOUGH_SEEDS:
+        warning = f"{seeds} cannot decide whether one method is better than another"
+        found.append((f"{warning}: the order of the methods may be chance.", []))
+    required = [o for o in outcomes if o.dataset == dataset and o.claim.kind == "required"]
+    for verdict, words in VERDICTS.items():
+        findings = [_finding(one) for one in required if one.verdict == verdict]
+        if findings:
+            found.append((f"{words}, {len(findings)} of {len(required)} claims:", findings))
+    return found
+
+
+def _scores(runs: Runs, dataset: str, method: str) -> list[float]:
+    found = (run.metrics.get("mAP") for run in runs.of(dataset, method))
+    return [100 * value for value in found if value is not None]
+
+
+def _shown(values: Sequence[float]) -> str:
+    spread = f" ± {stdev(values):.1f}" if len(values) > 1 else ""
+    return f"{mean(values):.1f}{spread}"
+
+
+def _listed(words: Iterable[str]) -> str:
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _finding(outcome: Outcome) -> str:
+    """Return the statement of a claim with its effect, its interval and what was asked."""
+    claim, interval = outcome.claim, outcome.interval
+    words = [claim.show(outcome.effect)]
+    if interval:
+        words.append(f"95 % interval {' to '.join(map(claim.show, interval))}")
+    if claim.at_least:
+        words.append(f"asked {claim.show(claim.at_least)}")
+    return claim.statement + (f" ({', '.join(words)})" if outcome.effects else "")

@@ -1,0 +1,72 @@
+"""The report's first sentences: what was found, how sure it is, and what was not decided."""
+
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from scwm.reporting.runs import Run, Runs
+from scwm.reporting.summary import summarise
+from scwm.reporting.tables.claims import Claim, Outcome, Side, decide
+
+SIDE, RIVAL = Side("scwm", "mAP"), Side("global_only", "mAP")
+
+
+def runs_of(scores, tmp_path):
+    found = [
+        Run("people", method, seed, tmp_path, {}, {"mAP": value}, pd.DataFrame(), {})
+        for method, values in scores.items()
+        for seed, value in enumerate(values)
+    ]
+    seeds = tuple(range(max(map(len, scores.values()))))
+    return Runs(("people",), tuple(scores), seeds, tuple(found))
+
+
+def outcomes_of(*effects, kind="required"):
+    claims = [
+        Claim(f"c{i}", f"Statement {i}", SIDE, RIVAL, kind, at_least=0.02)
+        for i in range(len(effects))
+    ]
+    made = [Outcome(c, "people", tuple(e)) for c, e in zip(claims, effects, strict=True)]
+    return decide(made)
+
+
+def test_summary_names_levels_and_verdicts(tmp_path):
+    scores = {"scwm": [0.8, 0.9, 0.85], "pretrained": [0.2, 0.2, 0.2], "oracle": [0.95]}
+    found = outcomes_of([0.1, 0.101, 0.102], [-0.1, -0.101, -0.102], [0.1, -0.1, 0.05], [])
+    assert summarise(runs_of(scores, tmp_path), "people", found) == [
+        (
+            "The full method has a mAP of 85.0 ± 5.0 with 3 seeds; the network before training "
+            "20.0 ± 0.0 and training with the true identities 95.0.",
+            [],
+        ),
+        (
+            "Shown, 1 of 4 claims:",
+            ["Statement 0 (+10.1, 95 % interval +9.9 to +10.3, asked +2.0)"],
+        ),
+        (
+            "Refuted, 1 of 4 claims:",
+            ["Statement 1 (−10.1, 95 % interval −10.3 to −9.9, asked +2.0)"],
+        ),
+        (
+            "Not decided by these runs, 1 of 4 claims:",
+            ["Statement 2 (+1.7, 95 % interval −24.2 to +27.5, asked +2.0)"],
+        ),
+        ("Not measured, 1 of 4 claims:", ["Statement 3"]),
+    ]
+
+
+@pytest.mark.parametrize(("seeds", "warns"), [(1, True), (2, True), (3, False)])
+def test_few_seeds_are_named_as_chance(tmp_path, seeds, warns):
+    found = summarise(runs_of({"scwm": [0.8] * seeds}, tmp_path), "people", [])
+    sentences = [sentence for sentence, _ in found]
+    assert any("may be chance" in one for one in sentences) == warns
+    assert sentences[0].endswith(f"with {seeds} seed{'s' if seeds > 1 else ''}.")
+
+
+def test_informative_claims_and_other_data_sets_are_left_out(tmp_path):
+    runs = runs_of({"scwm": [0.8, 0.9, 0.85]}, tmp_path)
+    found = outcomes_of([0.1, 0.11, 0.12], kind="informative")
+    found += [replace(one, dataset="other") for one in outcomes_of([0.1, 0.11, 0.12])]
+    assert len(summarise(runs, "people", found)) == 1
+    assert summarise(runs, "other", found) == []

@@ -93,7 +93,7 @@ def test_claims_of_after_the_freeze_are_marked(config: Path, root: Path, tmp_pat
     claims = config / "claims"
     text = (claims / "space_map.yaml").read_text()
     (claims / "new.yaml").write_text(text)
-    (claims / "space_map.yaml").write_text(text.replace("at_least: 0.01", "at_least: 0.5"))
+    (claims / "space_map.yaml").write_text(text.replace("at_least: 0.02", "at_least: 0.5"))
     reporting.table("claims", root, *NAMES, tmp_path / "claims")
     frame = pd.read_csv(tmp_path / "claims.csv", keep_default_na=False).set_index("claim")
     marks = frame["since_freeze"].to_dict()

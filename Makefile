@@ -27,6 +27,7 @@ help:  ## list the targets
 demo: $(DEMO_STAMP)  ## install, run the embedded benchmark, list its results
 	snakemake --cores all
 	@echo
+	@cat results/summary.md
 	@echo "tables  results/tables/{claims,main,ablation}.md (also .csv, .html, .json)"
 	@echo "plots   results/plots/*.png (also .svg)"
 	@echo "report  results/report.html"

@@ -119,7 +119,7 @@ def page(
     transfer: Sequence[str] = (),
     claims: Iterable[str] | None = None,
 ) -> list[Path]:
-    """Write the report `out` from the runs and the plots' folder.
+    """Write the report `out`, and summary.md next to it, from the runs and the plots' folder.
 
     Args:
         transfer: as of `table`; without it the report has no such table and figure.
@@ -135,4 +135,4 @@ def page(
     for name in asked(TABLES, runs.datasets, transfer):
         own = runs.of_methods(methods_of(name, runs.methods))
         tables[name] = _table(name, _scored(name, own, transfer, partial))[0]
-    return [write_page(runs, tables, plots, out, partial)]
+    return write_page(runs, tables, plots, out, partial)

@@ -14,7 +14,7 @@ from scwm.core.files import write_text
 from scwm.reporting.catalogue import CAPTIONS, REFERENCE
 from scwm.reporting.markup import UNKNOWN, Table, render
 from scwm.reporting.runs import Run, Runs, freeze_note
-from scwm.reporting.summary import summarise
+from scwm.reporting.summary import summarise, to_markdown
 from scwm.reporting.tables.claims import evaluate_claims, load_claims
 
 CSS_DPI = 96  # pixels of a style sheet per inch
@@ -22,11 +22,14 @@ CSS_DPI = 96  # pixels of a style sheet per inch
 
 def write_page(
     runs: Runs, tables: Mapping[str, Table], plots: Path, out: Path, partial: bool = False
-) -> Path:
+) -> list[Path]:
     """Write the report from the runs, their tables and the folder of plots (.png).
 
     Args:
         partial: show a missing plot as missing instead of failing.
+
+    Returns:
+        The report, and summary.md next to it with the report's answer.
 
     Raises:
         ScwmError: plots are missing and `partial` is false; the message lists them.
@@ -41,13 +44,14 @@ def write_page(
             remedy="draw them first, or use --partial",
         )
     outcomes = evaluate_claims(load_claims(), runs)
+    summaries = {name: summarise(runs, name, outcomes) for name in runs.datasets}
     own = {dataset: runs.of(dataset) for dataset in runs.datasets}
     found = [(run.dataset, run.method, run.seed) for run in runs.found]
     page = render(
         "reporting/templates/report.html",
         title="SCWM benchmark",
         freeze=freeze_note(runs),
-        summaries={name: summarise(runs, name, outcomes) for name in runs.datasets},
+        summaries=summaries,
         runs=runs,
         tables=tables,
         plots={name: _plot(path, CAPTIONS[name]) for name, path in files.items()},
@@ -58,7 +62,8 @@ def write_page(
         example=found[0] if found else ("DATASET", "METHOD", "SEED"),
         commits=dict.fromkeys(run.provenance.get("commit") or UNKNOWN for run in runs.found),
     )
-    return write_text(page, out)
+    summary = write_text(to_markdown(summaries), out.with_name("summary.md"))
+    return [write_text(page, out), summary]
 
 
 def _plot(path: Path, caption: str) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What the runs of a data set show, in sentences."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
 from statistics import mean, stdev
 
 from scwm.reporting.catalogue import REFERENCE
@@ -50,6 +51,16 @@ def summarise(runs: Runs, dataset: str, outcomes: Sequence[Outcome]) -> list[tup
         if findings:
             found.append((f"{words}, {len(findings)} of {len(required)} claims:", findings))
     return found
+
+
+def to_markdown(summaries: Mapping[str, list[tuple[str, list[str]]]]) -> str:
+    """Write the summaries of data sets as Markdown, below a heading for each."""
+    lines = []
+    for dataset, summary in summaries.items():
+        lines += [f"## {dataset}", ""]
+        for sentence, findings in summary or [("The full method has no run.", [])]:
+            lines += [sentence, "", *(f"- {one}" for one in findings), *([""] if findings else [])]
+    return escape("\n".join(lines), quote=False)
 
 
 def _scores(runs: Runs, dataset: str, method: str) -> list[float]:

@@ -83,7 +83,7 @@ def test_tables_in_every_form_and_the_report_say_it(
             text = path.read_text()
             holds = path.suffix != ".csv" and (path.suffix != ".tex" or "table*" in text)
             assert text.count(note) == int(holds), path
-    (page,) = reporting.page(tmp_path, root, *NAMES, tmp_path / "report.html", partial=True)
+    page, _ = reporting.page(tmp_path, root, *NAMES, tmp_path / "report.html", partial=True)
     question = page.read_text().partition('id="question"')[2].partition("<h2")[0]
     assert note in question and page.read_text().count(note) == 1
 

@@ -158,9 +158,10 @@ def _table(html: str, name: str) -> str:
 
 def test_a_report_of_nothing_lists_what_is_missing(tmp_path: Path) -> None:
     names = (DATASETS[:1], METHODS[:2], SEEDS[:1])
-    (page,) = reporting.page(
+    page, summary = reporting.page(
         tmp_path, tmp_path, *names, tmp_path / "report.html", partial=True, transfer=TRANSFER
     )
+    assert summary.read_text() == "## mannequins\n\nThe full method has no run.\n"
     html = page.read_text()
     for method in METHODS[:2]:
         assert f"mannequins / {method} / seed 0: no config.yaml" in html

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from scwm.reporting.runs import Run, Runs
-from scwm.reporting.summary import summarise
+from scwm.reporting.summary import summarise, to_markdown
 from scwm.reporting.tables.claims import Claim, Outcome, Side, decide
 
 SIDE, RIVAL = Side("scwm", "mAP"), Side("global_only", "mAP")
@@ -34,7 +34,8 @@ def outcomes_of(*effects, kind="required"):
 def test_summary_names_levels_and_verdicts(tmp_path):
     scores = {"scwm": [0.8, 0.9, 0.85], "pretrained": [0.2, 0.2, 0.2], "oracle": [0.95]}
     found = outcomes_of([0.1, 0.101, 0.102], [-0.1, -0.101, -0.102], [0.1, -0.1, 0.05], [])
-    assert summarise(runs_of(scores, tmp_path), "people", found) == [
+    summary = summarise(runs_of(scores, tmp_path), "people", found)
+    assert summary == [
         (
             "The full method has a mAP of 85.0 ± 5.0 with 3 seeds; the network before training "
             "20.0 ± 0.0 and training with the true identities 95.0.",
@@ -53,6 +54,12 @@ def test_summary_names_levels_and_verdicts(tmp_path):
             ["Statement 2 (+1.7, 95 % interval −24.2 to +27.5, asked +2.0)"],
         ),
         ("Not measured, 1 of 4 claims:", ["Statement 3"]),
+    ]
+    lines = to_markdown({"people": summary, "<b>": []}).splitlines()
+    assert lines[:3] == ["## people", "", summary[0][0]]
+    assert lines[-7:] == [
+        *("Not measured, 1 of 4 claims:", "", "- Statement 3", ""),
+        *("## &lt;b&gt;", "", "The full method has no run."),
     ]
 
 

@@ -104,6 +104,7 @@ rule page:
         code=code("reporting/**/*.py"),
     output:
         page=f"{config['results']}/report.html",
+        summary=f"{config['results']}/summary.md",
     log:
         f"{config['results']}/logs/page.log",
     benchmark:

@@ -146,25 +146,35 @@ def rank(options: argparse.Namespace) -> None:
     write_rank_lists(lists, options.out)
     title = f"Rank lists of {len(query.files):,} queries in {len(gallery.files):,} crops"
     page = write_text(rank_page(lists, title), options.out / "ranks.html")
+    if lists.message:
+        logger.warning(lists.message)
     if options.json:
         print_json(as_json(lists))
         return
     print(RULES[lists.correct is not None])
     if lists.scores:
-        print(", ".join(f"{name} {100 * value:.1f}" for name, value in lists.scores.items()))
+        text = ", ".join(f"{name} {100 * value:.1f}" for name, value in lists.scores.items())
+        print(f"{text}, over {lists.scored:,} of {len(lists.queries):,} queries with a match")
     print(page)
 
 
 def cluster(options: argparse.Namespace) -> None:
-    """`scwm cluster`: group unlabelled crops by identity."""
+    """`scwm cluster`: group unlabelled crops by identity.
+
+    Raises:
+        ScwmError: a number is out of range.
+    """
+    from scwm.core.config import changed
     from scwm.core.files import write_text
     from scwm.inference.clusters import cluster_crops, write_clusters
     from scwm.inference.pages import cluster_page
 
     model = _open(options)
+    given = {key: getattr(options, key) for key in ("eps", "min_samples", "k1", "k2")}
+    given = {key: value for key, value in given.items() if value is not None}
+    config = changed(model.config, {"pseudo_labels": given}, "cluster")
     found, _ = _described(options, model, options.images)
-    settings = options.eps, options.min_samples, options.k1, options.k2
-    clusters = cluster_crops(found, model.config, *settings)
+    clusters = cluster_crops(found, config)
     write_clusters(clusters, options.out / "clusters.csv")
     page = write_text(cluster_page(clusters, "Identities of crops"), options.out / "clusters.html")
     loose = int((clusters.labels < 0).sum())

@@ -48,13 +48,18 @@ def load_model(path: str | Path) -> Model:
         path: a run's folder or its model.pt, or a .safetensors file of `scwm export`.
 
     Raises:
-        ScwmError: the file does not exist, or is not a model of this suite.
+        ScwmError: the file does not exist, is not a model of this suite, or belongs to a control
+            whose features come from no network.
     """
     path = Path(path)
     if path.suffix == ".safetensors":
         network, config = read_safetensors(path)
     else:
         network, config = load_network(path / "model.pt" if path.is_dir() else path)
+    if config.kind not in ("trained", "untrained"):
+        raise ScwmError(
+            f"'{config.method}' is a control without a network.", path, "give a trained model"
+        )
     return Model(place(network, default_device()), config)
 
 
@@ -80,11 +85,7 @@ def parse(model: Model, images: Images) -> np.ndarray:
     Raises:
         ScwmError: the model has no parsed parts.
     """
-    if not model.config.model.parts or model.config.model.part_source != "parsed":
-        remedy = "give a model of a method that parses parts, such as scwm"
-        raise ScwmError("This model has no parsed parts.", model.config.method, remedy)
-    found = (e.part_labels for e in described(model, images))
-    return stacked((labels.cpu().numpy() for labels in found if labels is not None), len(images))
+    return stacked(parsed(model, images), len(images))
 
 
 def rank(model: Model, queries: Images, gallery: Images) -> tuple[np.ndarray, np.ndarray]:
@@ -182,6 +183,22 @@ def extracted(
     """Yield a feature of the images, (B,D) float32 for each batch; arguments as in `described`."""
     for embedding in described(model, images, unreadable):
         yield embedding.features()[feature].float().cpu().numpy()
+
+
+def parsed(
+    model: Model, images: Images, unreadable: dict[int, ScwmError] | None = None
+) -> Iterator[np.ndarray]:
+    """Yield the part labels of the images, (B,h,w) uint8 for each batch; else as `described`.
+
+    Raises:
+        ScwmError: the model has no parsed parts.
+    """
+    if not model.config.model.parts or model.config.model.part_source != "parsed":
+        remedy = "give a model of a method that parses parts, such as scwm"
+        raise ScwmError("This model has no parsed parts.", model.config.method, remedy)
+    for embedding in described(model, images, unreadable):
+        assert embedding.part_labels is not None
+        yield embedding.part_labels.cpu().numpy()
 
 
 def stacked(batches: Iterable[np.ndarray], most: int) -> np.ndarray:

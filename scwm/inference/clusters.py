@@ -39,41 +39,28 @@ class Clusters:
         return len(np.unique(self.labels[self.labels >= 0]))
 
 
-def cluster_crops(
-    found: CropFeatures,
-    config: Config,
-    eps: float | None = None,
-    min_samples: int | None = None,
-    k1: int | None = None,
-    k2: int | None = None,
-) -> Clusters:
-    """Cluster crops by `scwm.pseudo_labels.pseudo_labels`.
+def cluster_crops(found: CropFeatures, config: Config) -> Clusters:
+    """Cluster crops by `scwm.pseudo_labels.pseudo_labels`, by the settings `pseudo_labels`.
 
-    A setting of None means the setting of the model's training. The neighbour lists shrink with
-    the folder, so that they do not hold most of it.
+    The neighbour lists shrink with the folder, so that they do not hold most of it.
 
     Raises:
-        ScwmError: there are fewer than two crops, or a number is out of range.
+        ScwmError: there are fewer than two crops.
     """
     count = len(found.files)
     if count < 2:
         raise ScwmError("One crop cannot be clustered.", found.files[0], "give more of them")
-    own = config.pseudo_labels
-    wanted = own.k1 if k1 is None else k1, own.k2 if k2 is None else k2
+    settings = config.pseudo_labels
     most = min(count, max(LEAST, count // SHARE))
-    used = min(wanted[0], most), min(wanted[1], max(1, most // 3))
+    wanted = settings.k1, settings.k2
+    used = min(settings.k1, most), min(settings.k2, max(1, most // 3))
     message = ""
     if used != wanted:
         message = (
             f"{count} crops are few for k1 = {wanted[0]}, k2 = {wanted[1]}: "
             f"k1 = {used[0]}, k2 = {used[1]} are used"
         )
-    labels = pseudo_labels(
-        found.features,
-        own.eps if eps is None else eps,
-        own.min_samples if min_samples is None else min_samples,
-        *used,
-    )
+    labels = pseudo_labels(found.features, settings.eps, settings.min_samples, *used)
     return Clusters(found.files, labels, message)
 
 

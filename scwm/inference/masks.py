@@ -1,5 +1,6 @@
 """Part labels of the user's crops as images, one for each crop."""
 
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,15 +11,18 @@ from PIL import Image
 from scwm.core.errors import ScwmError
 from scwm.core.files import whole_file
 from scwm.core.progress import progress
-from scwm.inference.api import load_model, parse
+from scwm.inference.api import load_model, parsed, stacked
 from scwm.inference.features import find_crops
 from scwm.reporting.figures.galleries import part_colours
+
+logger = logging.getLogger(__name__)
 
 
 def write_masks(run: Path, paths: Sequence[Path], out: Path) -> Path:
     """Write `out`/<name>.png of each crop's size: value = part, 0 = background.
 
-    Files of different folders keep these folders below `out`. A palette colours the parts.
+    An image that cannot be read is passed over with a warning. Files of different folders keep
+    these folders below `out`. A palette colours the parts.
 
     Args:
         run: folder with model.pt of a model with parsed parts.
@@ -29,7 +33,7 @@ def write_masks(run: Path, paths: Sequence[Path], out: Path) -> Path:
         `out`.
 
     Raises:
-        ScwmError: the model or a file is missing, an image cannot be read, or two share a name.
+        ScwmError: the model or a file is missing, no image can be read, or two share a name.
     """
     files = find_crops(paths)
     root = os.path.commonpath([file.resolve().parent for file in files])
@@ -38,10 +42,16 @@ def write_masks(run: Path, paths: Sequence[Path], out: Path) -> Path:
         double = max(targets, key=targets.count)
         raise ScwmError("Two images would get the same mask.", double, "give them one at a time")
     model = load_model(run)
-    found = parse(model, files)
+    unreadable: dict[int, ScwmError] = {}
+    found = stacked(parsed(model, files, unreadable), len(files))
+    for error in unreadable.values():
+        logger.warning("image passed over: %s", error)
+    if not len(found):
+        raise ScwmError(f"None of {len(files)} images could be read.", files[0], "see above")
     colours = np.vstack([np.ones(3), part_colours(model.config.model.parts)])
-    made = zip(files, targets, found, strict=True)
-    for file, target, cells in progress(made, "masks", len(files)):
+    read = [row for row in range(len(files)) if row not in unreadable]
+    for row, cells in progress(zip(read, found, strict=True), "masks", len(read)):
+        file, target = files[row], targets[row]
         with Image.open(file) as image:
             size = image.size
         mask = Image.fromarray(cells).resize(size, Image.Resampling.NEAREST).convert("P")

@@ -57,7 +57,10 @@ def rank_page(lists: RankLists, title: str) -> str:
     if lists.scores:
         named = measures("mAP", "rank1", "rank5", "rank10")
         text = ", ".join(f"{one.title} {one.show(lists.scores[one.key])}" for one in named)
-        notes.append(f"Over all {count:,} queries, in percent: {text}.")
+        which = "all" if lists.scored == count else f"the {lists.scored:,} with a match of"
+        notes.append(f"Over {which} {count:,} queries, in percent: {text}.")
+    if lists.message:
+        notes.append(f"{lists.message}.")
     if len(shown) < count:
         shares = f"{len(shown)} of {count:,} queries are shown"
         notes.append(f"{shares}; all are in ranks.csv and ranks.json.")

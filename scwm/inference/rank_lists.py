@@ -12,7 +12,7 @@ import numpy as np
 from scwm.core.errors import ScwmError
 from scwm.core.files import whole_file, write_text
 from scwm.data.layouts.market1501 import parse_name
-from scwm.evaluation import evaluate_ranking, ranked_lists
+from scwm.evaluation import mean_scores, query_scores, ranked_lists
 from scwm.inference.features import CropFeatures
 
 NAMES = ("auto", "market", "none")
@@ -34,7 +34,10 @@ class RankLists:
         index: (Q,T) into the gallery, best first, -1 after its last image.
         similarity: (Q,T) cosines.
         correct: (Q,T) whether it shows the query's identity; None if this is unknown.
-        scores: mAP and other scores as fractions; empty if no query has a known match.
+        scores: mAP and other scores as fractions, over the queries with a known match; empty if
+            there are none.
+        scored: number of these queries.
+        message: why names count as names without identities although some hold them; "" if none do.
     """
 
     queries: Sequence[Path]
@@ -43,6 +46,8 @@ class RankLists:
     similarity: np.ndarray
     correct: np.ndarray | None
     scores: dict[str, float]
+    scored: int = 0
+    message: str = ""
 
     def rows(self, query: int) -> Iterator[tuple[int, Path, float, bool | None]]:
         """Yield rank from 1, file, similarity and whether it is right, for one query's list."""
@@ -65,15 +70,21 @@ def rank_crops(
     Raises:
         ScwmError: a name has no identity and camera, and `names` is market.
     """
-    labels = _labels(query.files, gallery.files, names)
+    labels, message = _labels(query.files, gallery.files, names)
     sides = labels or _own_files(query.files, gallery.files)
     arguments = query.features, *sides[0], gallery.features, *sides[1]
     index, similarity, correct = ranked_lists(*arguments, top=top)
-    scores = {}
-    if labels and _has_match(*labels):
-        scores = evaluate_ranking(*arguments)
+    found = query_scores(*arguments) if labels else {"mAP": np.full(len(index), np.nan)}
+    scored = int(np.isfinite(found["mAP"]).sum())
     return RankLists(
-        query.files, gallery.files, index, similarity, correct if labels else None, scores
+        query.files,
+        gallery.files,
+        index,
+        similarity,
+        correct if labels else None,
+        mean_scores(found) if scored else {},
+        scored,
+        message,
     )
 
 
@@ -82,19 +93,30 @@ Labels = tuple[np.ndarray, np.ndarray]
 
 def _labels(
     query: Sequence[Path], gallery: Sequence[Path], names: str
-) -> tuple[Labels, Labels] | None:
-    """Read identities and cameras of both sides from their names; None if names hold none."""
+) -> tuple[tuple[Labels, Labels] | None, str]:
+    """Read identities and cameras of both sides from their names.
+
+    Returns:
+        The labels, or None if a name holds none; and a message if only some names do.
+    """
     if names == "none":
-        return None
-    try:
-        first, second = (
-            np.array([parse_name(file) for file in files]).T.copy() for files in (query, gallery)
-        )
-    except ScwmError:
-        if names == "market":
-            raise
-        return None
-    return (first[0], first[1]), (second[0], second[1])
+        return None, ""
+    found: list[tuple[int, int]] = []
+    odd: list[Path] = []
+    for file in (*query, *gallery):
+        try:
+            found.append(parse_name(file))
+        except ScwmError:
+            if names == "market":
+                raise
+            odd.append(file)
+    if odd:
+        count = f"{len(found):,} of {len(found) + len(odd):,} file names"
+        message = f"{count} hold an identity and a camera, but not {odd[0]}: nothing is scored"
+        return None, message if found else ""
+    ids, cameras = np.array(found).T.copy()
+    first = len(query)
+    return ((ids[:first], cameras[:first]), (ids[first:], cameras[first:])), ""
 
 
 def _own_files(query: Sequence[Path], gallery: Sequence[Path]) -> tuple[Labels, Labels]:
@@ -102,16 +124,6 @@ def _own_files(query: Sequence[Path], gallery: Sequence[Path]) -> tuple[Labels, 
     places = {file.resolve(): row + 1 for row, file in enumerate(gallery)}
     ids = np.array([places.get(file.resolve(), 0) for file in query])
     return (ids, 0 * ids), (np.arange(len(gallery)) + 1, np.zeros(len(gallery), dtype=np.int64))
-
-
-def _has_match(query: Labels, gallery: Labels) -> bool:
-    """Whether another camera sees a query's identity; junk matches nothing."""
-    seen: dict[int, set[int]] = {}
-    for identity, camera in zip(*map(np.ndarray.tolist, gallery), strict=True):
-        if identity >= 0:
-            seen.setdefault(identity, set()).add(camera)
-    pairs = zip(*map(np.ndarray.tolist, query), strict=True)
-    return any(seen.get(identity, set()) - {camera} for identity, camera in pairs)
 
 
 def write_rank_lists(lists: RankLists, folder: Path) -> None:
@@ -139,4 +151,6 @@ def as_json(lists: RankLists) -> dict[str, Any]:
         ]
         found.append({"query": str(query), "gallery": ranked})
     scores = {name: round(value, 6) for name, value in lists.scores.items()}
-    return {"rules": RULES[lists.correct is not None], "scores": scores, "queries": found}
+    counts = {"queries_scored": lists.scored} if scores else {}
+    rules = {"rules": RULES[lists.correct is not None], "message": lists.message}
+    return rules | {"scores": scores} | counts | {"queries": found}

@@ -61,3 +61,16 @@ def test_mistakes_are_named(models, tmp_path):
     ):
         with pytest.raises(ScwmError):
             call()
+
+
+@pytest.mark.parametrize("method", ["random_features", "colour_histogram"])
+def test_controls_without_a_network_are_refused(tiny_config, toy_weights, tmp_path, method):
+    """Their model.pt holds an untrained network, whose features are not the control's."""
+    config = tiny_config(method)
+    payload = {
+        "config": plain(config),
+        "model": build_network(config, toy_weights).state_dict(),
+    }
+    torch.save(payload, tmp_path / "model.pt")
+    with pytest.raises(ScwmError, match=f"'{method}' is a control without a network"):
+        scwm.load_model(tmp_path)

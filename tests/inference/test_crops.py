@@ -19,7 +19,7 @@ from scwm.evaluation import evaluate_ranking
 from scwm.inference import pages
 from scwm.inference.clusters import cluster_crops
 from scwm.inference.features import CropFeatures, find_crops
-from scwm.inference.rank_lists import rank_crops
+from scwm.inference.rank_lists import as_json, rank_crops
 
 RUN = "results/runs/mannequins/scwm/seed0"
 RAW = "data/raw/toy"
@@ -164,6 +164,24 @@ def test_mere_names_have_no_right_and_wrong(tmp_path):
     assert not rank_crops(junk, junk).scores, "junk matches nothing"
 
 
+def test_queries_without_a_match_are_counted(tmp_path):
+    names = ("0001_c1.jpg", "0002_c1.jpg", "0003_c1.jpg")
+    query = CropFeatures([tmp_path / n for n in names], np.eye(3, dtype=np.float32), "global")
+    gallery = CropFeatures([tmp_path / "0002_c2.jpg"], np.eye(3, dtype=np.float32)[:1], "global")
+    lists = rank_crops(query, gallery)
+    assert lists.scored == 1 and lists.scores["mAP"] == 1
+    assert as_json(lists)["queries_scored"] == 1
+
+
+def test_one_odd_name_among_names_with_identities_is_told(tmp_path):
+    files = [tmp_path / name for name in ("0001_c1.jpg", "0001_c2.jpg", "holiday.jpg")]
+    crops = CropFeatures(files, np.eye(3, dtype=np.float32), "global")
+    lists = rank_crops(crops, crops)
+    assert lists.correct is None and not lists.scores
+    assert lists.message.startswith("4 of 6 file names hold") and "holiday.jpg" in lists.message
+    assert not rank_crops(crops, crops, names="none").message
+
+
 # Identities
 
 
@@ -179,6 +197,20 @@ def test_clusters_are_the_pseudo_labels(call, tmp_path, toy_folder, model):
     assert [int(row["identity"]) for row in found] == expected.tolist()
 
 
+@pytest.mark.parametrize(
+    ("word", "names"),
+    [("--eps 2", "pseudo_labels.eps is 2"), ("--k1 1", "pseudo_labels.k1 is 1")],
+)
+def test_a_number_out_of_range_is_refused_before_any_work(call, capsys, monkeypatch, word, names):
+    monkeypatch.setattr("scwm.inference.features.find_crops", lambda _: pytest.fail("too late"))
+    assert call(f"cluster {{run}} {{gallery}} --out {{tmp}}/c {word}") != 0
+    assert names in capsys.readouterr().err
+
+
+def settings(model, **changes):
+    return changed(model.config, {"pseudo_labels": changes})
+
+
 def test_neighbours_shrink_with_the_folder(model):
     """Well parted groups are found also where k1 is larger than the folder, and it is told."""
     rng = np.random.default_rng(0)
@@ -186,15 +218,31 @@ def test_neighbours_shrink_with_the_folder(model):
     features = centres + 0.1 * rng.normal(size=centres.shape)
     features /= np.linalg.norm(features, axis=1, keepdims=True)
     crops = CropFeatures([Path(f"{i}.jpg") for i in range(25)], features.astype(np.float32), "both")
-    clusters = cluster_crops(crops, model.config, k1=30, k2=6, min_samples=2)
+    clusters = cluster_crops(crops, settings(model, k1=30, k2=6, min_samples=2))
     assert clusters.labels.tolist() == np.arange(5).repeat(5).tolist() and clusters.count == 5
     assert "25 crops are few for k1 = 30, k2 = 6: k1 = 10, k2 = 3" in clusters.message
-    assert not cluster_crops(crops, model.config, k1=5, k2=2, min_samples=2).message
+    assert not cluster_crops(crops, settings(model, k1=5, k2=2, min_samples=2)).message
     with pytest.raises(ScwmError, match="One crop"):
         cluster_crops(CropFeatures([Path("a")], features[:1], "both"), model.config)
 
 
 # Masks
+
+
+def test_an_unreadable_image_has_no_mask_and_the_others_do(call, toy_folder, tmp_path, caplog):
+    crops = tmp_path / "crops"
+    crops.mkdir()
+    whole = sorted((toy_folder / "query").iterdir())[:3]
+    for file in whole:
+        (crops / file.name).write_bytes(file.read_bytes())
+    (crops / "0.jpg").write_bytes(b"no picture")
+    assert call("parse {run} {tmp}/crops --masks {tmp}/masks") == 0
+    made = sorted(path.stem for path in (tmp_path / "masks").iterdir())
+    assert made == [file.stem for file in whole]
+    assert "0.jpg" in caplog.text
+    for file in whole:
+        (crops / file.name).unlink()
+    assert call("parse {run} {tmp}/crops --masks {tmp}/none") != 0
 
 
 def test_masks_are_the_librarys(call, model, toy_folder, tmp_path):

@@ -28,6 +28,7 @@ def add(parsers: Parsers) -> None:
         "extract",
         extract,
         "write the features of your own crops to a file",
+        "scwm extract crops --out features.npz",
         f"scwm extract {RUN} crops --out features.npz",
     )
     feature.add_argument("images", type=Path, nargs="+", metavar="IMAGES", help=CROPS)
@@ -39,6 +40,7 @@ def add(parsers: Parsers) -> None:
         "rank",
         rank,
         "rank a gallery of crops for each query: CSV, JSON, page",
+        "scwm rank --queries query.jpg --gallery crops --out ranks",
         f"scwm rank {RUN} --queries query.jpg \\",
         "    --gallery crops --out ranks",
     )
@@ -60,6 +62,7 @@ def add(parsers: Parsers) -> None:
         "cluster",
         cluster,
         "group unlabelled crops by identity: CSV, contact sheets",
+        "scwm cluster crops --out clusters",
         f"scwm cluster {RUN} crops --out clusters",
     )
     clustering.add_argument("images", type=Path, nargs="+", metavar="IMAGES", help=CROPS)
@@ -80,6 +83,7 @@ def add(parsers: Parsers) -> None:
     )
     exporting.add_argument("run", type=Path, metavar="RUN", help="folder with model.pt")
     exporting.add_argument("--feature", choices=FEATURES, help="default: the model's own")
+    exporting.add_argument("--half", action="store_true", help="float16 weights, .safetensors only")
     exporting.add_argument(
         "--out",
         type=Path,
@@ -115,7 +119,14 @@ def add(parsers: Parsers) -> None:
 
 def _add_model(parsers: Parsers, *words: Any) -> argparse.ArgumentParser:
     parser = command(parsers, *words)
-    parser.add_argument("model", type=Path, metavar="MODEL", help="a run's folder or its model.pt")
+    parser.add_argument(
+        "model",
+        type=Path,
+        nargs="?",
+        metavar="MODEL",
+        help="a run's folder, its model.pt or an exported .safetensors (default: the model that "
+        "comes with the package, trained on rendered people)",
+    )
     parser.add_argument("--feature", choices=FEATURES, help="default: the model's own")
     parser.add_argument("--strict", action="store_true", help="stop at an unreadable image")
     json_option(parser)
@@ -193,7 +204,8 @@ def export(options: argparse.Namespace) -> None:
     from scwm.inference.api import load_model
     from scwm.inference.export import export
 
-    difference = export(load_model(options.run), options.run, options.out, options.feature)
+    model = load_model(options.run)
+    difference = export(model, options.run, options.out, options.feature, options.half)
     logger.info("on random crops the features differ from the model's by at most %.1g", difference)
     print(options.out, options.out.with_suffix(".md"), sep="\n")
 
@@ -235,11 +247,16 @@ def _draw_stages(options: argparse.Namespace) -> None:
 
 
 def _open(options: argparse.Namespace) -> "Model":
+    """Load the model; without one, the first path may stand in its place."""
     from scwm.core import allocator
-    from scwm.inference.api import load_model
+    from scwm.inference.api import SHIPPED, is_model, load_model
 
     allocator.keep_freed_memory()
-    return load_model(options.model)
+    path = options.model
+    if path is not None and hasattr(options, "images") and not is_model(path):
+        options.images.insert(0, path)
+        path = None
+    return load_model(SHIPPED if path is None else path)
 
 
 def _described(

@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import safetensors
 import torch
 from PIL import Image
 
 from scwm.core.device import autocast, default_device, place
 from scwm.core.errors import ScwmError
-from scwm.core.plugins import optional_module
 from scwm.core.progress import progress
 from scwm.core.settings import Config
 from scwm.data.augment import Augment
@@ -33,6 +33,9 @@ from scwm.models.embedding import Embedding, collect
 Images = np.ndarray | Sequence[str | Path | Image.Image | np.ndarray]
 
 
+SHIPPED = Path(__file__).with_name("scwm_mannequins.safetensors")
+
+
 @dataclass(frozen=True, eq=False)
 class Model:
     """A trained network with the config of its run."""
@@ -41,11 +44,12 @@ class Model:
     config: Config
 
 
-def load_model(path: str | Path) -> Model:
+def load_model(path: str | Path = SHIPPED) -> Model:
     """Load a trained model, on a GPU if there is one, without running code from the file.
 
     Args:
-        path: a run's folder or its model.pt, or a .safetensors file of `scwm export`.
+        path: a run's folder or its model.pt, or a .safetensors file of `scwm export`. Default: the
+            model that is part of the package, trained on rendered people; its card lies beside it.
 
     Raises:
         ScwmError: the file does not exist, is not a model of this suite, or belongs to a control
@@ -61,6 +65,12 @@ def load_model(path: str | Path) -> Model:
             f"'{config.method}' is a control without a network.", path, "give a trained model"
         )
     return Model(place(network, default_device()), config)
+
+
+def is_model(path: Path) -> bool:
+    """Say whether a path is a run's folder or a model, by the names of its files or its suffix."""
+    run = any((path / name).is_file() for name in ("model.pt", "config.yaml"))
+    return run or path.suffix in (".pt", ".pth", ".safetensors")
 
 
 def extract(model: Model, images: Images, feature: str | None = None) -> np.ndarray:
@@ -216,11 +226,10 @@ def read_safetensors(path: Path) -> tuple[Network, Config]:
     """Read the network and config of a file of `export`.
 
     Raises:
-        ScwmError: the package is not installed, or the file is not such a file.
+        ScwmError: the file is not such a file.
     """
-    module = optional_module("safetensors", "safetensors")
     try:
-        with module.safe_open(path, framework="pt") as file:
+        with safetensors.safe_open(path, framework="pt") as file:
             values = json.loads(file.metadata()["config"])
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         return restore_network(values, state)

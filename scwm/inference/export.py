@@ -8,8 +8,10 @@ import copy
 import json
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+import safetensors.torch
 import torch
 from torch import Tensor, nn
 
@@ -25,6 +27,7 @@ from scwm.models import Network
 from scwm.models.embedding import collect
 
 TOLERANCE = 1e-4  # of a feature's entries, which are below 1
+HALF_TOLERANCE = 1e-2
 BATCHES = (3, 1, 5)  # crops of the checks: a graph must not fix the batch size
 
 
@@ -46,7 +49,9 @@ class Crops(nn.Module):
         return collect([self.network((crops - self.mean) / self.std)]).features()[self.feature]
 
 
-def export(model: Model, run: Path, out: Path, feature: str | None = None) -> float:
+def export(
+    model: Model, run: Path, out: Path, feature: str | None = None, half: bool = False
+) -> float:
     """Write a model as TorchScript (.pt), ONNX (.onnx) or weights (.safetensors), with its card.
 
     Args:
@@ -54,6 +59,8 @@ def export(model: Model, run: Path, out: Path, feature: str | None = None) -> fl
         run: folder of its run; the card lists its metrics and provenance.
         out: the file; the card gets its name with the suffix .md.
         feature: feature of .pt and .onnx: global | parts | both; default: the model's own.
+        half: store the weights of .safetensors as float16, which halves the file. The difference is
+            then the rounding's, and may be larger than `TOLERANCE`.
 
     Returns:
         The largest difference between an entry of a feature by the file and by the model, on random
@@ -65,11 +72,14 @@ def export(model: Model, run: Path, out: Path, feature: str | None = None) -> fl
     if out.suffix not in WRITERS:
         raise ScwmError(f"Unknown kind of file '{out.suffix}'.", out, f"use {', '.join(WRITERS)}")
     chosen = default_feature(model, feature)
+    if half and out.suffix != ".safetensors":
+        raise ScwmError("Only .safetensors can hold float16.", out, "leave out --half")
     crops = Crops(copy.deepcopy(model.network).cpu(), chosen).eval()
+    write = partial(_safetensors, half=True) if half else WRITERS[out.suffix]
     with whole_file(out) as temporary, torch.inference_mode():
-        again = WRITERS[out.suffix](crops, model.config, temporary)
+        again = write(crops, model.config, temporary)
         difference = max(_difference(crops, again, model.config, count) for count in BATCHES)
-        if not difference <= TOLERANCE:
+        if not difference <= (HALF_TOLERANCE if half else TOLERANCE):
             raise ScwmError(
                 f"The exported model's features differ by up to {difference:.2g}.",
                 out,
@@ -123,10 +133,14 @@ def _onnx(crops: Crops, config: Config, path: Path) -> Features:
     return lambda batch: torch.from_numpy(session.run(None, {"crops": batch.numpy()})[0])
 
 
-def _safetensors(crops: Crops, config: Config, path: Path) -> Features:
-    module = optional_module("safetensors.torch", "safetensors")
-    state = {name: value.contiguous() for name, value in crops.network.state_dict().items()}
-    path.write_bytes(module.save(state, {"format": "pt", "config": json.dumps(plain(config))}))
+def _safetensors(crops: Crops, config: Config, path: Path, half: bool = False) -> Features:
+    state = {
+        name: (value.half() if half and value.is_floating_point() else value).contiguous()
+        for name, value in crops.network.state_dict().items()
+    }
+    path.write_bytes(
+        safetensors.torch.save(state, {"format": "pt", "config": json.dumps(plain(config))})
+    )
     network, _ = read_safetensors(path)
     return Crops(network.eval(), crops.feature)
 

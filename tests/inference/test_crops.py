@@ -17,6 +17,7 @@ from scwm.core.config import changed
 from scwm.core.errors import ScwmError
 from scwm.evaluation import evaluate_ranking
 from scwm.inference import pages
+from scwm.inference.api import SHIPPED
 from scwm.inference.clusters import cluster_crops
 from scwm.inference.features import CropFeatures, find_crops
 from scwm.inference.rank_lists import as_json, rank_crops
@@ -180,6 +181,29 @@ def test_one_odd_name_among_names_with_identities_is_told(tmp_path):
     assert lists.correct is None and not lists.scores
     assert lists.message.startswith("4 of 6 file names hold") and "holiday.jpg" in lists.message
     assert not rank_crops(crops, crops, names="none").message
+
+
+# The model of the package
+
+
+def test_crops_are_ranked_without_a_model_of_ones_own(call, toy_folder, tmp_path, capsys):
+    assert call("rank --queries {query} --gallery {gallery} --out {tmp}/ranks") == 0
+    scores = json.loads((tmp_path / "ranks/ranks.json").read_text())["scores"]
+    shipped = scwm.load_model()
+    assert scores["mAP"] > 0.5  # by chance, about a fourth
+    assert shipped.config.method == "scwm" and shipped.config.dataset == "mannequins"
+    assert SHIPPED.stat().st_size < 6e6 and "## Limits" in SHIPPED.with_suffix(".md").read_text()
+
+
+@pytest.mark.parametrize("paths", ["{query}", "{query} {gallery}", "{gallery} {query} {query}"])
+def test_the_first_path_may_be_crops(call, toy_folder, tmp_path, paths):
+    assert call(f"extract {paths} --out {{tmp}}/f.npz") == 0
+    places = {"query": toy_folder / "query", "gallery": toy_folder / "bounding_box_test"}
+    files = find_crops([Path(word) for word in paths.format(**places).split()])
+    found = np.load(tmp_path / "f.npz")
+    assert found["names"].tolist() == [str(file) for file in files]
+    expected = scwm.extract(scwm.load_model(), files[:2])
+    np.testing.assert_allclose(found["features"][:2], expected, atol=1e-5)
 
 
 # Identities

@@ -58,7 +58,20 @@ def test_safetensors_is_a_model_again(trained, crops, tmp_path):
             scwm.load_model(out)
 
 
-@pytest.mark.parametrize("package", ["onnx", "safetensors"])
+def test_half_of_the_bytes_are_nearly_the_model(trained, crops, tmp_path, capsys):
+    whole, half = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    assert main(["export", str(trained / RUN), "--out", str(whole)]) == 0
+    assert main(["export", str(trained / RUN), "--half", "--out", str(half)]) == 0
+    assert half.stat().st_size < 0.6 * whole.stat().st_size
+    model, again = scwm.load_model(whole), scwm.load_model(half)
+    assert {v.dtype for v in again.network.parameters()} == {torch.float32}
+    cosines = (scwm.extract(again, crops) * scwm.extract(model, crops)).sum(1)
+    assert (cosines > 0.995).all(), cosines
+    assert main(["export", str(trained / RUN), "--half", "--out", str(tmp_path / "c.pt")]) == 1
+    assert "Only .safetensors can hold float16" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("package", ["onnx"])
 def test_absent_package_is_told(trained, tmp_path, capsys, monkeypatch, package):
     for name in {package, f"{package}.torch"}:
         monkeypatch.setitem(sys.modules, name, None)  # as if it were not installed

@@ -53,7 +53,7 @@ def write_page(
         freeze=freeze_note(runs),
         summaries=summaries,
         runs=runs,
-        tables=tables,
+        tables={n: t for n, t in tables.items() if t.blocks or t.gaps or n == "claims"},
         plots={name: _plot(path, CAPTIONS[name]) for name, path in files.items()},
         settings={dataset: _setting(found) for dataset, found in own.items() if found},
         machines=_machines(runs),

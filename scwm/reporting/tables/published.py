@@ -70,7 +70,7 @@ def published_frame(runs: Runs) -> pd.DataFrame:
 
 
 def published_table(runs: Runs) -> Table:
-    """Format published results and ours as text cells, a block per data set."""
+    """Format published results and ours as text cells, a block per data set that has both."""
     published, blocks = read_published(), []
     header = (*FACTS.values(), *(score.heading for score in SCORES), "Source")
     for dataset in runs.datasets:
@@ -86,7 +86,7 @@ def published_table(runs: Runs) -> Table:
             cells += [Cell(summary_cell(score, row)) for score in SCORES]
             groups.setdefault("ours", []).append([*cells, Cell(facts["source"], "text")])
         notes = dict.fromkeys(run.metrics.get("label_note") or "" for run in runs.of(dataset))
-        if groups:
+        if "published" in groups:
             blocks.append(Block(dataset, tuple(filter(None, notes)), header, groups))
     gaps = tuple(str(gap) for gap in runs.gaps if gap.method in OURS)
     return Table("published", TITLES["published"], CAPTION, tuple(blocks), gaps)

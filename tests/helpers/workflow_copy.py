@@ -38,6 +38,8 @@ def main():
             files.append(Path(arguments[arguments.index("--metrics") + 1]))
     else:
         files = [out / name for name in FILES[command]] if command in FILES else [out]
+    if command == "page":
+        files.append(out.with_name("summary.md"))
     if arguments[2:4] == ["--transfer", "--store"]:
         files = [out / f"transfer/{Path(arguments[4]).parent.name}.json"]
     for file in files:

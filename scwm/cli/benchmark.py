@@ -9,7 +9,7 @@ import subprocess
 import sys
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scwm.cli.options import Parsers, command, verbosity
 from scwm.core.errors import Interrupted, ScwmError
@@ -72,10 +72,12 @@ def benchmark(options: argparse.Namespace) -> None:
 def _transfer(run: Path, target: str, content: "Benchmark") -> None:
     """Score a run on another data set unless it was."""
     from scwm.core.config import load_config
+    from scwm.core.files import read_json
 
-    if not (run / f"transfer/{target}.json").exists():
-        size = load_config(run / "config.yaml").model.image_size
-        store = _store(target, size, content.sources.get(target))
+    size = load_config(run / "config.yaml").model.image_size
+    found = read_json(run / f"transfer/{target}.json")
+    store = _store(target, size, content.sources.get(target), needed=not found)
+    if not found or _differs(found, store):
         words = ["--", "evaluate", str(run), "--transfer", "--store", str(store)]
         _scwm("launch", f"--gpus={int(content.gpu)}", *words)
 
@@ -86,10 +88,10 @@ def _run(run: Path, config: "Config", content: "Benchmark", options: argparse.Na
     from scwm.core.files import read_json
 
     dataset, record = config.dataset, run / "provenance.json"
-    store = _store(dataset, config.model.image_size, content.sources.get(dataset))
-    data_hash = read_json(store / "store.json").get("content_hash")
     known = read_json(record)
-    if (known.get("config_hash"), known.get("data_hash")) != (config_hash(config), data_hash):
+    changed = known.get("config_hash") != config_hash(config)
+    store = _store(dataset, config.model.image_size, content.sources.get(dataset), needed=changed)
+    if changed or _differs(known, store):
         for old in (record, run / "study.json"):
             old.unlink(missing_ok=True)
         shutil.rmtree(run / "transfer", ignore_errors=True)
@@ -111,16 +113,31 @@ def _run(run: Path, config: "Config", content: "Benchmark", options: argparse.Na
     print(json.dumps({"run": str(run), **figures}), flush=True)
 
 
-def _store(dataset: str, size: list[int], source: str | None) -> Path:
-    """Return the folder of the data set's decoded images; make it if it is missing or older."""
+def _differs(scores: dict[str, Any], store: Path) -> bool:
+    """Whether scores are of other data than the store's; not if the store is gone."""
+    from scwm.core.files import read_json
+
+    made = read_json(store / "store.json")
+    return bool(made) and scores.get("data_hash") != made.get("content_hash")
+
+
+def _store(dataset: str, size: list[int], source: str | None, needed: bool) -> Path:
+    """Return the folder of the data set's decoded images.
+
+    It is made if it is older than the data set, and so is a rendered data set of another seed. What
+    is missing is made only if it is needed.
+    """
     from scwm.data.registry import is_current
 
     shape, raw = f"{size[0]}x{size[1]}", Path("data/raw", dataset)
     store = Path("data/stores", dataset, shape)
     made, listed = store / "store.json", raw / "manifest.csv"
+    if not listed.exists() and (made.exists() or not needed):
+        return store
     if not (source and listed.exists()) and not is_current(dataset, raw):
         _scwm("data", "get", dataset, *(["--source", source] if source else []), "--out", str(raw))
-    if not made.exists() or made.stat().st_mtime < listed.stat().st_mtime:
+    old = made.exists() and made.stat().st_mtime < listed.stat().st_mtime
+    if old or (needed and not made.exists()):
         _scwm("data", "store", dataset, "--root", str(raw), "--size", shape, "--out", str(store))
     return store
 

@@ -28,7 +28,6 @@ def add(parsers: Parsers) -> None:
         "extract",
         extract,
         "write the features of your own crops to a file",
-        "scwm extract crops --out features.npz",
         f"scwm extract {RUN} crops --out features.npz",
     )
     feature.add_argument("images", type=Path, nargs="+", metavar="IMAGES", help=CROPS)
@@ -62,7 +61,6 @@ def add(parsers: Parsers) -> None:
         "cluster",
         cluster,
         "group unlabelled crops by identity: CSV, contact sheets",
-        "scwm cluster crops --out clusters",
         f"scwm cluster {RUN} crops --out clusters",
     )
     clustering.add_argument("images", type=Path, nargs="+", metavar="IMAGES", help=CROPS)
@@ -119,13 +117,14 @@ def add(parsers: Parsers) -> None:
 
 def _add_model(parsers: Parsers, *words: Any) -> argparse.ArgumentParser:
     parser = command(parsers, *words)
+    optional = parser.prog.endswith(" rank")  # elsewhere the first crops would be taken for it
+    default = "; default: the model of the package, trained on rendered people" if optional else ""
     parser.add_argument(
         "model",
         type=Path,
-        nargs="?",
+        nargs="?" if optional else None,
         metavar="MODEL",
-        help="a run's folder, its model.pt or an exported .safetensors (default: the model that "
-        "comes with the package, trained on rendered people)",
+        help=f"a run's folder, its model.pt or an exported .safetensors{default}",
     )
     parser.add_argument("--feature", choices=FEATURES, help="default: the model's own")
     parser.add_argument("--strict", action="store_true", help="stop at an unreadable image")
@@ -146,11 +145,19 @@ def extract(options: argparse.Namespace) -> None:
 
 
 def rank(options: argparse.Namespace) -> None:
-    """`scwm rank`: order the gallery by similarity to each query."""
+    """`scwm rank`: order the gallery by similarity to each query.
+
+    Raises:
+        ScwmError: a model is among the crops.
+    """
     from scwm.core.files import write_text
+    from scwm.inference.api import is_model
     from scwm.inference.pages import rank_page
     from scwm.inference.rank_lists import RULES, as_json, rank_crops, write_rank_lists
 
+    for path in (*options.queries, *options.gallery):
+        if is_model(path):
+            raise ScwmError("A model is among the crops.", path, "give it before --queries")
     model = _open(options)
     query, gallery = (_described(options, model, p)[0] for p in (options.queries, options.gallery))
     lists = rank_crops(query, gallery, options.top, options.names)
@@ -247,16 +254,13 @@ def _draw_stages(options: argparse.Namespace) -> None:
 
 
 def _open(options: argparse.Namespace) -> "Model":
-    """Load the model; without one, the first path may stand in its place."""
     from scwm.core import allocator
-    from scwm.inference.api import SHIPPED, is_model, load_model
+    from scwm.inference.api import SHIPPED, load_model
 
     allocator.keep_freed_memory()
-    path = options.model
-    if path is not None and hasattr(options, "images") and not is_model(path):
-        options.images.insert(0, path)
-        path = None
-    return load_model(SHIPPED if path is None else path)
+    if options.model is None:
+        logger.info(f"model: {SHIPPED.name}, which comes with the package")
+    return load_model(options.model or SHIPPED)
 
 
 def _described(

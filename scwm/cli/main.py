@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import metadata
-from typing import Any
+from typing import Any, TextIO
 
 from scwm.cli import benchmark, data, freeze, inference, machine, reporting, runs
 from scwm.core.errors import Interrupted, ScwmError
@@ -34,7 +34,7 @@ example:
 @contextmanager
 def _messages() -> Iterator[None]:
     """Send the messages of the package to stderr."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Handler(sys.stderr)
     handler.setFormatter(_Message())
     package = logging.getLogger("scwm")
     package.addHandler(handler)
@@ -90,6 +90,17 @@ def _set_level(level: int) -> None:
     """Choose which messages are shown; of several training processes, the first shows them."""
     first = os.environ.get("RANK", "0") == "0"
     logging.getLogger("scwm").setLevel(level if first else logging.ERROR)
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """Writes a message above an open progress bar, not into it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        bars = sys.modules.get("tqdm")  # without it, no bar is open
+        if bars is None:
+            super().emit(record)
+        else:
+            bars.tqdm.write(self.format(record), file=sys.stderr)
 
 
 class _Message(logging.Formatter):

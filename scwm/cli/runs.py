@@ -156,6 +156,8 @@ def _train(options: argparse.Namespace) -> None:
         finished = written.exists()  # the other process finished it
     if distributed.highest(finished):
         return
+    if distributed.is_main():  # from now on the scores are not those of the history
+        (options.run / "provenance.json").unlink(missing_ok=True)
     checkpoints = Checkpoints(state, training_key(config, data_hash, weights_hash))
     train(config, store.split("train"), weights, options.run, checkpoints)
     if not distributed.is_main():
@@ -189,7 +191,8 @@ def evaluate(options: argparse.Namespace) -> None:
     record["seconds"] = seconds + record.get("seconds_train", 0.0)
     write_json(record, options.run / "provenance.json")
     scores = read_json(options.run / "metrics.json")
-    print(", ".join(f"{name} {scores[name]:.1%}" for name in ("mAP", "rank1", "rank5", "rank10")))
+    shown = (f"{name} {100 * scores[name]:.1f}" for name in ("mAP", "rank1", "rank5", "rank10"))
+    logger.info(", ".join(shown))
 
 
 def study(options: argparse.Namespace) -> None:

@@ -43,8 +43,7 @@ def summarise(runs: Runs, dataset: str, outcomes: Sequence[Outcome]) -> list[tup
     first = f"{headline}; {_listed(levels)}." if levels else f"{headline}."
     found: list[tuple[str, list[str]]] = [(first, [])]
     if len(own) < ENOUGH_SEEDS:
-        warning = f"{seeds} cannot decide whether one method is better than another"
-        found.append((f"{warning}: the order of the methods may be chance.", []))
+        found.append((f"With {seeds} the order of the methods may be chance.", []))
     required = [o for o in outcomes if o.dataset == dataset and o.claim.kind == "required"]
     for verdict, words in VERDICTS.items():
         findings = [_finding(one) for one in required if one.verdict == verdict]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 
@@ -27,8 +28,8 @@ def steps(tmp_path, monkeypatch):
         if "--transfer" in words:
             target = Path(words[words.index("--store") + 1]).parent.name
             file = Path(words[words.index("evaluate") + 1], f"transfer/{target}.json")
-            file.parent.mkdir()
-            file.write_text("{}")
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(json.dumps({"data_hash": DATA_HASH}))
         elif "evaluate" in words:
             run = Path(words[words.index("evaluate") + 1])
             record = {"config_hash": config_hash(load_config(run / "config.yaml")), "seconds": 2.0}
@@ -119,6 +120,22 @@ def test_benchmark_scores_on_other_data_sets_at_its_end(steps):
     steps.clear()
     assert cli.main(words) == 0 and steps == []
     assert cli.main([*words, "--set", "training.epochs=2"]) == 0 and steps[-1:] == transfers
+    for made in Path(store, "store.json"), Path("data/stores/mannequins_tiny/256x128/store.json"):
+        made.write_text('{"content_hash": "cd34"}')  # the stub scores stay of the old data
+        steps.clear()
+        assert cli.main([*words, "--set", "training.epochs=2"]) == 0 and steps[-1:] == transfers
+
+
+def test_finished_runs_need_no_data(steps):
+    Path("small.yaml").write_text(
+        "{datasets: [mannequins_tiny], methods: [scwm], seeds: [0], transfer: [mannequins]}"
+    )
+    assert cli.main(["benchmark", "small.yaml"]) == 0
+    steps.clear()
+    shutil.rmtree("data/raw")
+    assert cli.main(["benchmark", "small.yaml"]) == 0 and steps == []
+    shutil.rmtree("data")
+    assert cli.main(["benchmark", "small.yaml"]) == 0 and steps == []
 
 
 def test_shipped_config_for_a_gpu_asks_for_one(steps, monkeypatch):

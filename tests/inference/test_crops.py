@@ -195,15 +195,11 @@ def test_crops_are_ranked_without_a_model_of_ones_own(call, toy_folder, tmp_path
     assert SHIPPED.stat().st_size < 6e6 and "## Limits" in SHIPPED.with_suffix(".md").read_text()
 
 
-@pytest.mark.parametrize("paths", ["{query}", "{query} {gallery}", "{gallery} {query} {query}"])
-def test_the_first_path_may_be_crops(call, toy_folder, tmp_path, paths):
-    assert call(f"extract {paths} --out {{tmp}}/f.npz") == 0
-    places = {"query": toy_folder / "query", "gallery": toy_folder / "bounding_box_test"}
-    files = find_crops([Path(word) for word in paths.format(**places).split()])
-    found = np.load(tmp_path / "f.npz")
-    assert found["names"].tolist() == [str(file) for file in files]
-    expected = scwm.extract(scwm.load_model(), files[:2])
-    np.testing.assert_allclose(found["features"][:2], expected, atol=1e-5)
+@pytest.mark.parametrize("model", ["{run}/model.pt", "{run}", "other.safetensors"])
+def test_a_model_among_the_crops_is_not_passed_over(call, capsys, model):
+    """The model of the package would stand in for it."""
+    assert call(f"rank --queries {{query}} --gallery {{gallery}} {model} --out {{tmp}}/r") == 1
+    assert "A model is among the crops" in capsys.readouterr().err
 
 
 # Identities

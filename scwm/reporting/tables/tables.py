@@ -117,7 +117,9 @@ def _marks(measure: Measure, rows: pd.DataFrame) -> dict[Hashable, str]:
     means = rows[f"{measure.key}_mean"].dropna()
     shown = (means * measure.scale).round(measure.decimals).to_dict()
     places = sorted(set(shown.values()), reverse=measure.better == "higher")[:2]
-    if not measure.better or len(places) < 2 or rows["seeds"].min() < ENOUGH_SEEDS:
+    if not measure.better or len(places) < 2:
+        return {}
+    if rows.loc[means.index, f"{measure.key}_count"].min() < ENOUGH_SEEDS:
         return {}
     names = dict(zip(places, ("best", "second"), strict=True))
     return {index: names[value] for index, value in shown.items() if value in names}

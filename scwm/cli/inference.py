@@ -155,10 +155,10 @@ def rank(options: argparse.Namespace) -> None:
     from scwm.inference.pages import rank_page
     from scwm.inference.rank_lists import RULES, as_json, rank_crops, write_rank_lists
 
-    for path in (*options.queries, *options.gallery):
-        if is_model(path):
-            raise ScwmError("A model is among the crops.", path, "give it before --queries")
     model = _open(options)
+    for path in (*options.queries, *options.gallery):
+        if options.model is None and is_model(path):
+            raise ScwmError("A model is among the crops.", path, "give it before --queries")
     query, gallery = (_described(options, model, p)[0] for p in (options.queries, options.gallery))
     lists = rank_crops(query, gallery, options.top, options.names)
     write_rank_lists(lists, options.out)

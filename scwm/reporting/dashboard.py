@@ -61,7 +61,7 @@ def _names(runs: list[Path]) -> list[str]:
 def _read(run: Path) -> pd.DataFrame:
     file = run / "history.csv"
     if not file.exists():
-        raise ScwmError("There is no history.csv.", run, "train the run for an epoch first")
+        raise ScwmError("The run has no history.csv.", run, "train the run first")
     history = pd.read_csv(file)
     if history.empty:
         raise ScwmError("The run has no epochs: it is a control, not trained.", run)

@@ -1,4 +1,4 @@
-"""`scwm extract`, `rank`, `cluster` and `parse --masks`: their files and the library's calls."""
+"""`scwm extract`, `rank` and `cluster`: their files and the library's calls."""
 
 import csv
 import json
@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 import scwm
 from scwm.core.config import changed
@@ -21,25 +20,6 @@ from scwm.inference.api import SHIPPED
 from scwm.inference.clusters import cluster_crops
 from scwm.inference.features import CropFeatures, find_crops
 from scwm.inference.rank_lists import as_json, rank_crops
-
-RUN = "results/runs/mannequins/scwm/seed0"
-RAW = "data/raw/toy"
-
-
-@pytest.fixture
-def call(trained, scwm, toy_folder, tmp_path):
-    """``call("extract RUN {query} --out x")``: a command on the toy crops; returns its status."""
-    places = {"query": toy_folder / "query", "gallery": toy_folder / "bounding_box_test"}
-
-    def run(words: str) -> int:
-        return scwm(words.format(**places, tmp=tmp_path, run=trained / RUN))
-
-    return run
-
-
-@pytest.fixture(scope="module")
-def model(trained):
-    return scwm.load_model(trained / RUN)
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -244,44 +224,6 @@ def test_neighbours_shrink_with_the_folder(model):
     assert not cluster_crops(crops, settings(model, k1=5, k2=2, min_samples=2)).message
     with pytest.raises(ScwmError, match="One crop"):
         cluster_crops(CropFeatures([Path("a")], features[:1], "both"), model.config)
-
-
-# Masks
-
-
-def test_an_unreadable_image_has_no_mask_and_the_others_do(call, toy_folder, tmp_path, caplog):
-    crops = tmp_path / "crops"
-    crops.mkdir()
-    whole = sorted((toy_folder / "query").iterdir())[:3]
-    for file in whole:
-        (crops / file.name).write_bytes(file.read_bytes())
-    (crops / "0.jpg").write_bytes(b"no picture")
-    assert call("parse {run} {tmp}/crops --masks {tmp}/masks") == 0
-    made = sorted(path.stem for path in (tmp_path / "masks").iterdir())
-    assert made == [file.stem for file in whole]
-    assert "0.jpg" in caplog.text
-    for file in whole:
-        (crops / file.name).unlink()
-    assert call("parse {run} {tmp}/crops --masks {tmp}/none") != 0
-
-
-def test_masks_are_the_librarys(call, model, toy_folder, tmp_path):
-    assert call("parse {run} {query} {gallery} --masks {tmp}/masks") == 0
-    for folder in ("query", "bounding_box_test"):
-        files = sorted((toy_folder / folder).iterdir())
-        for file, cells in zip(files, scwm.parse(model, files), strict=True):
-            mask = Image.open(tmp_path / "masks" / folder / f"{file.stem}.png")
-            assert mask.size == Image.open(file).size and mask.mode == "P"
-            tall, wide = (a // b for a, b in zip(mask.size[::-1], cells.shape, strict=True))
-            assert np.array_equal(np.asarray(mask), cells.repeat(tall, 0).repeat(wide, 1))
-
-
-def test_masks_of_one_name_are_refused(call, toy_folder, tmp_path, capsys):
-    (tmp_path / "crops").mkdir()
-    for suffix in ("jpg", "png"):
-        (tmp_path / f"crops/a.{suffix}").write_bytes(b"")
-    assert call("parse {run} {tmp}/crops --masks {tmp}/masks") == 1
-    assert "a.png" in capsys.readouterr().err and not (tmp_path / "masks").exists()
 
 
 # Pages

@@ -1,0 +1,41 @@
+"""`scwm parse --masks`: a mask for each crop, by the library's parts."""
+
+import numpy as np
+from PIL import Image
+
+import scwm
+
+
+def test_an_unreadable_image_has_no_mask_and_the_others_do(call, toy_folder, tmp_path, caplog):
+    crops = tmp_path / "crops"
+    crops.mkdir()
+    whole = sorted((toy_folder / "query").iterdir())[:3]
+    for file in whole:
+        (crops / file.name).write_bytes(file.read_bytes())
+    (crops / "0.jpg").write_bytes(b"no picture")
+    assert call("parse {run} {tmp}/crops --masks {tmp}/masks") == 0
+    made = sorted(path.stem for path in (tmp_path / "masks").iterdir())
+    assert made == [file.stem for file in whole]
+    assert "0.jpg" in caplog.text
+    for file in whole:
+        (crops / file.name).unlink()
+    assert call("parse {run} {tmp}/crops --masks {tmp}/none") != 0
+
+
+def test_masks_are_the_librarys(call, model, toy_folder, tmp_path):
+    assert call("parse {run} {query} {gallery} --masks {tmp}/masks") == 0
+    for folder in ("query", "bounding_box_test"):
+        files = sorted((toy_folder / folder).iterdir())
+        for file, cells in zip(files, scwm.parse(model, files), strict=True):
+            mask = Image.open(tmp_path / "masks" / folder / f"{file.stem}.png")
+            assert mask.size == Image.open(file).size and mask.mode == "P"
+            tall, wide = (a // b for a, b in zip(mask.size[::-1], cells.shape, strict=True))
+            assert np.array_equal(np.asarray(mask), cells.repeat(tall, 0).repeat(wide, 1))
+
+
+def test_masks_of_one_name_are_refused(call, toy_folder, tmp_path, capsys):
+    (tmp_path / "crops").mkdir()
+    for suffix in ("jpg", "png"):
+        (tmp_path / f"crops/a.{suffix}").write_bytes(b"")
+    assert call("parse {run} {tmp}/crops --masks {tmp}/masks") == 1
+    assert "a.png" in capsys.readouterr().err and not (tmp_path / "masks").exists()

@@ -22,12 +22,12 @@ from PIL import Image
 from scwm.core.errors import ScwmError
 from scwm.core.progress import progress
 from scwm.data.files import new_folder
+from scwm.data.images import decode, read_image
 from scwm.data.types import Dataset
 
 _INDEX = ("row", "split", "path", "id", "camera")
 _HASH_ROWS = 256
 _NO_STORE = (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, csv.Error)
-_SMALLEST = 8  # pixels; a smaller image shows no person
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,24 +159,21 @@ def build_store(
             temporary / "images.npy", "w+", np.uint8, (len(paths), height, width, 3)
         )
 
-        def decode(row: int) -> None:
-            image = _read_image(paths[row])
-            pixels[row] = image.resize((width, height), Image.Resampling.BICUBIC)
-
-        _in_threads(decode, range(len(paths)), f"decode {dataset.name}", workers)
         arrays = [pixels]
         if masks:
             parts = np.lib.format.open_memmap(
                 temporary / "masks.npy", "w+", np.uint8, (len(masks), height, width)
             )
-
-            def decode_mask(row: int) -> None:
-                parts[row] = _read_mask(masks[row], paths[row], len(dataset.mask_parts)).resize(
-                    (width, height), Image.Resampling.NEAREST
-                )
-
-            _in_threads(decode_mask, range(len(masks)), f"masks of {dataset.name}", workers)
             arrays.append(parts)
+
+        def fill(row: int) -> None:
+            image = read_image(paths[row])
+            pixels[row] = image.resize((width, height), Image.Resampling.BICUBIC)
+            if masks:
+                mask = _read_mask(masks[row], image.size, len(dataset.mask_parts))
+                parts[row] = mask.resize((width, height), Image.Resampling.NEAREST)
+
+        _in_threads(fill, range(len(paths)), f"decode {dataset.name}", workers)
         for array in arrays:
             array.flush()
         info = {
@@ -205,32 +202,9 @@ def _in_threads(
             raise
 
 
-def _read(path: Path) -> Image.Image:
-    try:
-        image = Image.open(path)
-        image.load()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        size = path.stat().st_size if path.exists() else 0
-        raise ScwmError(
-            f"cannot decode the image ({size} bytes): {error}", path, "supply the file again"
-        ) from error
-    return image
-
-
-def _read_image(path: Path) -> Image.Image:
-    image = _read(path)
-    if image.mode.startswith(("I", "F")):
-        raise ScwmError(f"not 8 bits a channel: mode {image.mode}", path, "convert it to 8 bits")
-    if min(image.size) < _SMALLEST:
-        width, height = image.size
-        raise ScwmError(f"an image of {width}x{height} pixels", path, "remove it or replace it")
-    return image.convert("RGB")
-
-
-def _read_mask(path: Path, image: Path, parts: int) -> Image.Image:
-    mask = _read(path)
-    with Image.open(image) as original:
-        size = original.size
+def _read_mask(path: Path, size: tuple[int, int], parts: int) -> Image.Image:
+    """Read the mask of an image of `size`, width and height."""
+    mask = decode(path)
     if mask.mode not in ("L", "P") or mask.size != size:
         raise ScwmError(
             f"a mask must have one 8-bit channel and its image's size: {mask.mode} {mask.size}, "

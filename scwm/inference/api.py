@@ -26,13 +26,12 @@ from scwm.core.errors import ScwmError
 from scwm.core.progress import progress
 from scwm.core.settings import Config
 from scwm.data.augment import Augment
+from scwm.data.images import Source, read_image
 from scwm.evaluation.evaluate import load_network, restore_network
 from scwm.models import Network
 from scwm.models.embedding import Embedding, collect
 
-Images = np.ndarray | Sequence[str | Path | Image.Image | np.ndarray]
-
-
+Images = np.ndarray | Sequence[Source]
 SHIPPED = Path(__file__).with_name("scwm_mannequins.safetensors")
 
 
@@ -240,14 +239,6 @@ def read_safetensors(path: Path) -> tuple[Network, Config]:
         raise ScwmError(f"Not a model of this suite: {error}", path, remedy) from error
 
 
-def _read(image: str | Path | Image.Image | np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def _read(image: Source, size: tuple[int, int]) -> np.ndarray:
     """Read one crop as (H,W,3) uint8; `size` is width and height."""
-    try:
-        if isinstance(image, str | Path):
-            image = Image.open(image)
-        elif isinstance(image, np.ndarray):
-            image = Image.fromarray(image)
-        return np.asarray(image.convert("RGB").resize(size, Image.Resampling.BICUBIC))
-    except (OSError, TypeError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        name = image if isinstance(image, str | Path) else f"a {type(image).__name__}"
-        raise ScwmError(f"Cannot read an image: {error}", name, "give another file") from error
+    return np.asarray(read_image(image).resize(size, Image.Resampling.BICUBIC))

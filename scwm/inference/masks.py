@@ -11,6 +11,7 @@ from PIL import Image
 from scwm.core.errors import ScwmError
 from scwm.core.files import whole_file
 from scwm.core.progress import progress
+from scwm.data.images import read_image
 from scwm.inference.api import load_model, parsed, stacked
 from scwm.inference.features import find_crops
 from scwm.reporting.figures.galleries import part_colours
@@ -52,8 +53,7 @@ def write_masks(run: Path, paths: Sequence[Path], out: Path) -> Path:
     read = [row for row in range(len(files)) if row not in unreadable]
     for row, cells in progress(zip(read, found, strict=True), "masks", len(read)):
         file, target = files[row], targets[row]
-        with Image.open(file) as image:
-            size = image.size
+        size = read_image(file).size
         mask = Image.fromarray(cells).resize(size, Image.Resampling.NEAREST).convert("P")
         mask.putpalette((255 * colours).astype(np.uint8).tobytes())
         with whole_file(target) as temporary:

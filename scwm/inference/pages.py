@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ImageOps
 
 from scwm.core.measures import measures
 from scwm.core.progress import progress
+from scwm.data.images import read_image
 from scwm.inference.clusters import Clusters
 from scwm.inference.rank_lists import RULES, RankLists
 from scwm.reporting.markup import render
@@ -113,8 +114,7 @@ def _sheet(clusters: Clusters, key: int, quota: int) -> Section:
 
 def _crop(file: Path, alt: str, caption: str = "", kind: str = "") -> dict[str, Any]:
     """Embed a crop as a small JPEG in a data URI, with its text and its size in pixels."""
-    with Image.open(file) as image:
-        small = ImageOps.contain(image.convert("RGB"), (WIDTH, HEIGHT))
+    small = ImageOps.contain(read_image(file), (WIDTH, HEIGHT))
     content = io.BytesIO()
     small.save(content, "JPEG", quality=QUALITY)
     source = f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode()}"

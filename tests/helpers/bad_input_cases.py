@@ -120,7 +120,7 @@ CASES = {
     ),
     "crop absent": Case("parse run a.png --output x.png", ["a.png", "no such file"], run_config()),
     "crop damaged": Case(
-        "parse run a.png --output x.png", ["a.png", "Cannot read"],
+        "parse run a.png --output x.png", ["a.png", "cannot decode"],
         lambda patch: (run_config()(patch), write("a.png", b"no")),
     ),
     "crops and store": Case("parse run a.png --store toy --output x.png", ["IMAGES, --store"]),
@@ -256,7 +256,9 @@ CASES = {
     "image cut": Case(DECODE, [FIRST], instead(FIRST, image()[:60])),
     "image a text": Case(DECODE, [FIRST, "5 bytes"], instead(FIRST, b"hello")),
     "image of one pixel": Case(DECODE, [FIRST, "1x1"], instead(FIRST, image(1, 1))),
-    "image of 16 bits": Case(DECODE, [FIRST, "8 bits"], instead(FIRST, image(mode="I;16"))),
+    "image of 32 bits": Case(
+        DECODE, [FIRST, "8 bits"], instead(FIRST, image(mode="F", kind="tiff"))
+    ),
     "mask of another size": Case(
         DECODE, [f"masks/{FIRST}", "size"],
         tree(lambda r: [write(r / "masks" / name, image(9, 9, "L")) for name in IMAGES]),

@@ -33,6 +33,18 @@ def test_masks_are_the_librarys(call, model, toy_folder, tmp_path):
             assert np.array_equal(np.asarray(mask), cells.repeat(tall, 0).repeat(wide, 1))
 
 
+def test_mask_of_a_picture_stored_turned_fits_the_upright_one(call, model, toy_folder, tmp_path):
+    (tmp_path / "crops").mkdir()
+    upright = Image.open(next((toy_folder / "query").iterdir()))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned to the right
+    upright.save(tmp_path / "crops/a.png")
+    upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "crops/b.png", exif=exif)
+    assert call("parse {run} {tmp}/crops --masks {tmp}/masks") == 0
+    masks = [np.asarray(Image.open(tmp_path / f"masks/{name}.png")) for name in "ab"]
+    assert masks[0].shape == upright.size[::-1] and np.array_equal(*masks)
+
+
 def test_masks_of_one_name_are_refused(call, toy_folder, tmp_path, capsys):
     (tmp_path / "crops").mkdir()
     for suffix in ("jpg", "png"):

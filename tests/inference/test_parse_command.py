@@ -154,7 +154,7 @@ def test_long_file_names_keep_their_end():
         ("scwm {file} --store {store}", ["images or a store"]),
         ("scwm {tmp}/absent.jpg", ["absent.jpg", "no such file"]),
         ("scwm {tmp}", ["holds no images", ".jpg"]),
-        ("scwm {tmp}/text.txt", ["Cannot read an image", "text.txt"]),
+        ("scwm {tmp}/text.txt", ["cannot decode the image", "text.txt"]),
         ("scwm" + " {file}" * 101, ["101 images", "at most 100"]),
         ("scwm --store {store} --images 0", ["0 images", "1 to 100"]),
         ("scwm --store {store} --images 101", ["101 images"]),

@@ -17,7 +17,7 @@ from typing import IO
 from scwm.core.errors import ScwmError
 from scwm.core.files import DISK_ERRORS, file_hash, refusal
 from scwm.core.progress import progress
-from scwm.data.files import new_folder
+from scwm.data.files import inner_path, new_folder
 
 logger = logging.getLogger(__name__)
 
@@ -186,7 +186,7 @@ def extract(archive: Path, folder: Path, limit: int = 64 << 30) -> None:
                     "make room, or unpack it yourself and give the folder",
                 )
             for name, size, member in progress(members, f"unpack {archive.name}"):
-                target = folder.joinpath(*PurePosixPath(name).parts)
+                target = folder / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with _read(opened, member) as source, open(target, "xb") as file:
                     shutil.copyfileobj(source, file, _BLOCK)
@@ -219,7 +219,7 @@ def _open(archive: Path) -> zipfile.ZipFile | tarfile.TarFile:
 
 def _members(
     opened: zipfile.ZipFile | tarfile.TarFile, archive: Path
-) -> Iterator[tuple[str, int, zipfile.ZipInfo | tarfile.TarInfo]]:
+) -> Iterator[tuple[PurePosixPath, int, zipfile.ZipInfo | tarfile.TarInfo]]:
     """Yield name, size and entry of every file; refuse all but plain files inside the folder."""
     entries: list[tuple[str, int, bool, bool, zipfile.ZipInfo | tarfile.TarInfo]]
     if isinstance(opened, zipfile.ZipFile):
@@ -240,15 +240,16 @@ def _members(
         while opened.fileobj.read(_BLOCK):  # to the checksum at the end of a compressed one
             pass
     for name, size, is_folder, plain, entry in entries:
-        parts = PurePosixPath(name).parts
-        outside = name.startswith("/") or ".." in parts or "\\" in name or ":" in name
-        if outside or not plain:
-            kind = "path that leads out of the folder" if outside else "link or device"
+        path = inner_path(name)
+        if path is None or not plain:
+            kind = "path that leads out of the folder" if path is None else "link or device"
             raise ScwmError(
                 f"the archive holds a {kind}: {name}", archive, "do not trust this archive"
             )
-        if not is_folder and "__MACOSX" not in parts:
-            yield name, size, entry
+        # Python does not see that a zip of Windows, with \\ in its names, means a folder.
+        is_folder = is_folder or name.endswith("\\")
+        if not is_folder and "__MACOSX" not in path.parts:
+            yield path, size, entry
 
 
 def _read(

@@ -2,38 +2,41 @@
 
 import fcntl
 import glob
+import logging
 import os
 import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from scwm.core.errors import ScwmError
 from scwm.core.files import refusal
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp"})
+IMAGE_SUFFIXES = frozenset(
+    {
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"),
+        *(".avif", ".jp2", ".ppm", ".pgm"),
+    }
+)
+_NO_NEWS = ("Thumbs.db", "desktop.ini", "manifest.csv")  # not the user's
+logger = logging.getLogger(__name__)
 # Every folder of the suite holds one of them, also after Snakemake has removed its output files
 # before it makes them again.
 MARKS = ("source.json", "store.json", "masks.npy")
-_LABEL = re.compile(r"-1|\d{1,18}", re.ASCII)  # fits 64 bits
-
-
-def read_label(text: str) -> int:
-    """Parse an identity or a camera: a whole number from -1 on.
-
-    Raises:
-        ValueError: the text is not such a number.
-    """
-    if not _LABEL.fullmatch(text.strip()):
-        raise ValueError(f"{text!r} is not a whole number from -1 on")
-    return int(text)
+_DRIVE = re.compile(r"[A-Za-z]:[/\\]")
 
 
 def is_file(path: Path) -> bool:
-    """Whether a file exists; False also for a name that no disk could hold."""
+    """Whether a file exists; False also for a name that no disk could hold.
+
+    Raises:
+        ScwmError: its folder may not be read.
+    """
     try:
         return path.is_file()
+    except PermissionError as error:
+        raise refusal(error, path) from error
     except OSError:
         return False
 
@@ -52,25 +55,99 @@ def read_text(path: Path) -> str:
         raise ScwmError(f"not a text in UTF-8: {error}", path, "save it as UTF-8") from error
 
 
-def list_images(folder: Path) -> list[Path]:
-    """List the image files of one folder, sorted by name, without hidden and other files.
+def list_images(folder: Path, below: bool = False) -> list[Path]:
+    """List the images of a folder, sorted by name, without hidden files.
+
+    A link counts as what it leads to. A link that leads nowhere counts as an image, so that reading
+    it names it. A warning counts the files of other types.
+
+    Args:
+        folder: the folder.
+        below: include its sub-folders, each after the files of its parent and only once, even
+            if links lead to it.
 
     Raises:
-        ScwmError: a name is not UTF-8, so that no list could hold it.
+        ScwmError: a folder cannot be read, or a name is not UTF-8, so that no list could hold it.
     """
-    with os.scandir(folder) as entries:
-        names = sorted(entry.name for entry in entries if entry.is_file())
-    names = [
-        name
-        for name in names
-        if not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
-    ]
-    for name in names:
-        try:
-            name.encode()
-        except UnicodeEncodeError:
-            raise ScwmError(f"file name {name!r} is not UTF-8", folder, "rename it") from None
-    return [folder / name for name in names]
+    images: list[Path] = []
+    others: list[Path] = []
+    waiting, seen = [folder], set()
+    while waiting:
+        here = waiting.pop()
+        identity = here.stat().st_dev, here.stat().st_ino
+        if identity in seen:
+            continue
+        seen.add(identity)
+        found, folders, rest = scan(here)
+        images += found
+        others += rest
+        (waiting if below else others).extend(reversed(folders))
+    if others:
+        kinds = "files of other types" if below else "other files and folders"
+        first = others[0].relative_to(folder.parent)
+        logger.warning(f"{len(others):,} {kinds} passed over, such as {first}")
+    for path in images:
+        check_name(path)
+    return images
+
+
+def scan(folder: Path) -> tuple[list[Path], list[Path], list[Path]]:
+    """List the images, the sub-folders and the other files of a folder, each sorted by name."""
+    images: list[Path] = []
+    folders: list[Path] = []
+    others: list[Path] = []
+    try:
+        with os.scandir(folder) as entries:
+            for entry in sorted(entries, key=lambda one: one.name):
+                path = folder / entry.name
+                lost = entry.is_symlink() and not os.path.exists(path)
+                if entry.name.startswith(".") or entry.name in _NO_NEWS:
+                    continue
+                if lost or (entry.is_file() and path.suffix.lower() in IMAGE_SUFFIXES):
+                    images.append(path)
+                else:
+                    (folders if entry.is_dir() else others).append(path)
+    except OSError as error:
+        raise refusal(error, folder) from error
+    return images, folders, others
+
+
+def check_name(path: Path) -> None:
+    """Check that a list in UTF-8 can hold a path.
+
+    Raises:
+        ScwmError: it cannot.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise ScwmError(
+            "a file or folder name is not UTF-8", ascii(str(path)), "rename it"
+        ) from None
+
+
+def unreadable(error: OSError, path: Path) -> ScwmError:
+    """Return the error to show for a file of a data set that cannot be opened."""
+    if path.is_symlink() and not path.exists():
+        return ScwmError("a link that leads nowhere", path, "mend the link or remove it")
+    return refusal(error, path)
+
+
+def inner_path(name: str) -> PurePosixPath | None:
+    """Read a relative path of an archive or a list, also with the backslashes of Windows.
+
+    Returns:
+        The path; None if it leads out of its folder.
+    """
+    path = PurePosixPath(name.replace("\\", "/"))
+    outside = path.is_absolute() or ".." in path.parts or _DRIVE.match(name)
+    return None if outside else path
+
+
+def holds(source: Path, folder: str) -> bool:
+    """Whether `source` holds a folder, directly or at most two levels deeper."""
+    patterns = (folder, f"*/{folder}", f"*/*/{folder}")
+    return any(path.is_dir() for pattern in patterns for path in source.glob(pattern))
 
 
 def find_root(source: Path, needed: tuple[str, ...], title: str) -> Path:
@@ -100,6 +177,7 @@ def find_root(source: Path, needed: tuple[str, ...], title: str) -> Path:
                 ", ".join(str(root) for root in found),
                 "give the folder of one of them",
             )
+    scan(source)  # a folder that cannot be read holds nothing to see
     best = max(
         [source, *source.glob("*")], key=lambda root: sum((root / n).exists() for n in needed)
     )

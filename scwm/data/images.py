@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from scwm.core.errors import ScwmError
-from scwm.core.files import refusal
+from scwm.data.files import unreadable
 
 Source = str | Path | Image.Image | np.ndarray
 BACKGROUND = "white"
@@ -60,7 +60,7 @@ def decode(source: Source) -> Image.Image:
         return ImageOps.exif_transpose(image)
     except Exception as error:  # decoders of broken files raise many kinds of errors
         if isinstance(error, OSError) and error.errno:
-            raise refusal(error, name(source)) from error
+            raise unreadable(error, Path(name(source))) from error
         raise ScwmError(
             f"cannot decode the image{_size(source)}: {error}",
             name(source),

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from scwm.core.errors import ScwmError
 from scwm.core.files import file_hash, whole_file
 from scwm.core.progress import progress
-from scwm.data.files import read_text
+from scwm.data.files import read_text, unreadable
 from scwm.data.types import Dataset
 
 NAME = "manifest.csv"
@@ -38,12 +38,19 @@ def dataset_files(dataset: Dataset) -> list[Path]:
 
 
 def make_manifest(dataset: Dataset) -> list[Entry]:
-    """Hash every file of a data set; the entries are sorted by path."""
+    """Hash every file of a data set; the entries are sorted by path.
+
+    Raises:
+        ScwmError: a file cannot be read.
+    """
     files = dataset_files(dataset)
     root = Path(os.path.commonpath([path.parent for path in files]))
 
     def entry(path: Path) -> Entry:
-        return Entry(path.relative_to(root).as_posix(), path.stat().st_size, file_hash(path))
+        try:
+            return Entry(path.relative_to(root).as_posix(), path.stat().st_size, file_hash(path))
+        except OSError as error:
+            raise unreadable(error, path) from error
 
     with ThreadPoolExecutor() as pool:
         hashed = progress(pool.map(entry, files), f"verify {dataset.name}", total=len(files))

@@ -20,6 +20,7 @@ from scwm.core.plugins import LAYOUTS
 from scwm.data.download import extract, fetch, is_archive, unpack
 from scwm.data.entries import Entry, Source, lookup
 from scwm.data.files import MARKS, new_folder
+from scwm.data.labels import check_labels, check_queries
 from scwm.data.manifest import Entry as FileEntry
 from scwm.data.manifest import make_manifest, manifest_hash, write_manifest
 from scwm.data.types import Dataset
@@ -128,7 +129,12 @@ def get_dataset(name: str, source: str | Path | None, out: Path) -> Path:
     with new_folder(out) as temporary:
         _materialise(found, temporary, out)
         _write_source(temporary, None, found)
-        _verify(entry, temporary, temporary)
+        try:
+            _verify(entry, temporary, temporary)
+        except ScwmError as error:  # the folder that it names is about to vanish
+            origin = found.path or next(iter(found.urls), name)
+            where = str(error.where).replace(str(temporary), origin)
+            raise ScwmError(error.what, where, error.remedy) from error
     return out / "manifest.csv"
 
 
@@ -223,6 +229,7 @@ def _read(entry: Entry, root: Path) -> Dataset:
         dataset: Dataset = load(root, entry.name, **entry.options)
     except TypeError as error:
         raise ScwmError(f"{error}", f"options of {entry.name}", "correct the registry") from error
+    check_labels(dataset)
     return replace(dataset, note="; ".join(filter(None, [entry.note, dataset.note])))
 
 
@@ -260,7 +267,7 @@ def check_files(entry: Entry, root: Path) -> list[FileEntry]:
     dataset = _read(entry, root)
     if wrong := _wrong_counts(entry, _subset(entry, dataset)):
         raise ScwmError(f"{entry.name}: {wrong}", root, "unpack the data set again")
-    _check_queries(dataset, root)
+    check_queries(dataset, root)
     entries = make_manifest(dataset)
     if entry.manifest and (found := manifest_hash(entries)) != entry.manifest:
         raise ScwmError(
@@ -269,23 +276,3 @@ def check_files(entry: Entry, root: Path) -> list[FileEntry]:
             "get the data set from another mirror, or use it under another name (`folder`)",
         )
     return entries
-
-
-def _check_queries(dataset: Dataset, root: Path) -> None:
-    """Check that a run on the data set can be scored, before its training."""
-    for name, split in dataset.splits.items():
-        if not len(split):
-            raise ScwmError(f"{dataset.name}: no image in {name}", root, "supply images for it")
-    query, gallery = dataset.query, dataset.gallery
-    cameras: dict[int, set[int]] = {}
-    for identity, camera in set(zip(gallery.ids.tolist(), gallery.cameras.tolist(), strict=True)):
-        cameras.setdefault(identity, set()).add(camera)
-    asked = zip(query.ids.tolist(), query.cameras.tolist(), strict=True)
-    if not any(cameras.get(identity, set()) - {camera} for identity, camera in asked):
-        raise ScwmError(
-            f"{dataset.name}: no query has a match in the gallery from another camera "
-            f"({len(np.unique(query.cameras))} camera(s) in query, "
-            f"{len(np.unique(gallery.cameras))} in gallery)",
-            root,
-            "correct identities and cameras; to only train, give the folder to `scwm data store`",
-        )

@@ -1,6 +1,5 @@
 """The user's own crops: searched in folders, and embedded one batch at a time."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 from scwm.core.errors import ScwmError
 from scwm.core.files import whole_file
 from scwm.core.plugins import optional_module
-from scwm.data.files import IMAGE_SUFFIXES, list_images
+from scwm.data.files import IMAGE_SUFFIXES, check_name, list_images
 from scwm.inference.api import Model, default_feature, extracted, stacked
 
 
@@ -35,28 +34,23 @@ def find_crops(paths: Sequence[Path]) -> list[Path]:
     """List the files among `paths`, and the images in folders among them and in subfolders.
 
     The files of a folder are sorted and precede those of its subfolders. Hidden files are skipped.
+    Links to folders are followed.
 
     Raises:
-        ScwmError: a path does not exist, or a folder has no images.
+        ScwmError: a path does not exist, a folder cannot be read or has no images, or a name is not
+            UTF-8.
     """
     files: list[Path] = []
     for path in paths:
         if not path.exists():
             raise ScwmError("There is no such file or folder.", path, "check the path")
-        found = _images_below(path) if path.is_dir() else [path]
+        check_name(path)
+        found = list_images(path, below=True) if path.is_dir() else [path]
         if not found:
             kinds = ", ".join(sorted(IMAGE_SUFFIXES))
             raise ScwmError("The folder holds no images.", path, f"give one with {kinds} files")
         files += found
     return files
-
-
-def _images_below(folder: Path) -> list[Path]:
-    found = []
-    for root, folders, _ in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += list_images(Path(root))
-    return found
 
 
 def crop_features(

@@ -71,6 +71,20 @@ def test_archive_cut_off_anywhere_is_refused(ending):
         assert os.listdir("in") == []
 
 
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_colon_in_a_name_is_no_way_out(ending):
+    """Names of cameras hold times."""
+    name = "query/0001_c1_2024-01-01T12:30:01.jpg"
+    unpack(make_archive(Path(f"x{ending}"), {name: b"1"}), Path("out"))
+    assert files_in(Path("out")) == {name: b"1"}
+
+
+def test_zip_of_windows_with_backslashes_is_mapped():
+    files = {"crops\\query\\a.jpg": b"1", "crops\\b.txt": b"2", "crops\\empty\\": b""}
+    unpack(make_archive(Path("x.zip"), files), Path("out"))
+    assert files_in(Path("out")) == {"crops/b.txt": b"2", "crops/query/a.jpg": b"1"}
+
+
 def bad_zip(path, name, kind):
     info = zipfile.ZipInfo(name)
     info.external_attr = {"link": 0o120777, "device": 0o060666}.get(kind, 0o100644) << 16
@@ -88,7 +102,18 @@ def bad_tar(path, name, kind):
         archive.addfile(info, io.BytesIO(b"x"))
 
 
-LEADS_OUT = ["../out", "/out", "a/../../out", "..", "a\\..\\out", "C:/out", "a/..", "//out"]
+LEADS_OUT = [
+    "../out",
+    "/out",
+    "a/../../out",
+    "..",
+    "a\\..\\out",
+    "C:/out",
+    "c:\\out",
+    "\\out",
+    "a/..",
+    "//out",
+]
 
 
 @pytest.mark.parametrize(

@@ -210,7 +210,12 @@ def test_folder_csv(tmp_path):
     ("text", "message"),
     [
         ("path,identity\na.jpg,1\n", "columns are path, identity"),
-        ("path,identity,camera\na.jpg,x,1\n", r"(?s)whole numbers.*line 2"),
+        ("path,identity,camera\na.jpg,x,1\n", r"(?s)identity 'x' is not a whole.*line 2"),
+        ("path,identity,camera\n\na.jpg,1,1\na.jpg,1,1.5\n", r"(?s)camera '1\.5' is.*line 4"),
+        ("path,identity,camera\na.jpg,1\n", r"(?s)fewer values than columns.*line 2"),
+        ("path,identity,camera\na.jpg,1,1,1\n", r"(?s)more values than columns.*line 2"),
+        ("path,identity,camera,splits\na.jpg,1,1,train\n", "columns are .*splits"),
+        ("path;identity,camera\na.jpg,1,1\n", "columns are path;identity"),
         ("path,identity,camera\nabsent.jpg,1,1\n", "no image absent.jpg"),
         ("path,identity,camera,split\na.jpg,1,1,test\n", "split 'test'"),
         ("path,identity,camera\n", "names no image"),
@@ -221,6 +226,52 @@ def test_folder_csv_faults_are_named(tmp_path, text, message):
     (tmp_path / "images.csv").write_text(text)
     with pytest.raises(ScwmError, match=message):
         folder.load(tmp_path, "folder")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "path;identity;camera\nsub/a.jpg;7;2\n",
+        "path\tidentity\tcamera\nsub/a.jpg\t7\t2\n",
+        "path, identity, camera\nsub/a.jpg, 7, 2\n",
+        "path,identity,camera\nsub\\a.jpg,7,2\n",
+        "path,identity,camera\n.\\sub\\a.jpg,7,2\n",
+        "path,identity,camera\nsub/a.jpg,7.0,2.00\n",
+        'width,path,identity,camera,note\n64,sub/a.jpg,7,2,"tall; far"\n',
+        "\ufeffpath,identity,camera\r\nsub/a.jpg,7,2\r\n",
+    ],
+)
+def test_folder_csv_as_other_programs_write_it(tmp_path, caplog, text):
+    touch(tmp_path / "sub/a.jpg")
+    (tmp_path / "images.csv").write_text(text)
+    data = folder.load(tmp_path, "folder")
+    assert data.train.paths == (tmp_path / "sub/a.jpg",)
+    assert data.train.ids.tolist() == [7] and data.train.cameras.tolist() == [2]
+    assert ("columns passed over: width, note" in caplog.text) == ("width" in text)
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["a.jpg,1,1,train", "a.jpg,2,1,train"], "identity 1 at .* identity 2 at"),
+        (["a.jpg,1,1,query", "./b/../a.jpg,2,1,gallery"], "identity 1 at .* identity 2 at"),
+        (["a.jpg,1,1,train", "a.jpg,1,2,gallery"], "at camera 1 and .* at camera 2"),
+        (["a.jpg,1,1,train", "a.jpg,1,1,train"], "twice in train"),
+    ],
+)
+def test_one_image_under_two_identities_is_refused(tmp_path, lines, message):
+    touch(tmp_path / "a.jpg", tmp_path / "b/c.jpg")
+    (tmp_path / "images.csv").write_text("\n".join(["path,identity,camera,split", *lines]))
+    with pytest.raises(ScwmError, match=rf"(?s){message}.*a\.jpg"):
+        load_dataset("folder", tmp_path)
+
+
+def test_one_image_under_two_identities_is_refused_in_lists(tmp_path):
+    root = msmt_tree(tmp_path / "MSMT17")
+    with (root / "list_gallery.txt").open("a") as file:
+        file.write("0000/0000_008_15_0303morning_0019_2.jpg 3\n")
+    with pytest.raises(ScwmError, match=r"identity 0 at .* identity 3 at"):
+        load_dataset("msmt17", root)
 
 
 @pytest.mark.skipif(not MARKET, reason="SCWM_MARKET1501 names no Market-1501")

@@ -92,7 +92,8 @@ WHOLE = zipped({f"data/{name}": image() for name in IMAGES})
 
 def csv_rows(*rows: str, columns: str = "path,identity,camera") -> Prepare:
     def prepare(patch: pytest.MonkeyPatch) -> None:
-        write("crops/a.png", image())
+        for name in "ac":
+            write(f"crops/{name}.png", image())
         write("crops/images.csv", "\n".join([columns, *rows, ""]))
 
     return prepare

@@ -212,7 +212,7 @@ CASES = {
     "missing split": Case(f"{GET} tree", ["missing query"], rename("query", "queries")),
     "no images to train on": Case(
         CROPS, ["no image in train", "supply"],
-        csv_rows("a.png,1,1,query", "a.png,1,2,gallery", columns="path,identity,camera,split"),
+        csv_rows("a.png,1,1,query", "c.png,1,2,gallery", columns="path,identity,camera,split"),
     ),
     "other counts": Case("data get market1501 --out x --source tree", ["standard 12,936"], tree()),
     "one camera": Case(
@@ -232,7 +232,7 @@ CASES = {
         csv_rows("a.png,1", columns="path,identity"),
     ),
     "CSV label": Case(
-        CROPS, ["images.csv, line 2: a.png,one,1", "whole numbers"], csv_rows("a.png,one,1")
+        CROPS, ["images.csv, line 2", "identity 'one' is not a whole"], csv_rows("a.png,one,1")
     ),
     "CSV fraction": Case(CROPS, ["line 3", "whole"], csv_rows("a.png,1,1", "a.png,1,1.5")),
     "CSV image": Case(CROPS, ["no image b.png", "line 2"], csv_rows("b.png,1,1")),

@@ -1,10 +1,12 @@
 """A folder of pedestrian crops: in Market naming, or with a CSV of path, identity, camera.
 
 - A folder with `images.csv` (or the CSV itself): columns path, identity, camera and optionally
-  split (train, query or gallery); paths are relative to the CSV.
+  split (train, query or gallery), separated by commas, semicolons or tabs; paths are relative to
+  the CSV. Other columns are passed over.
 - A folder with sub-folders `train`, `query`, `gallery` (or Market-1501's own names), of images
   named `<identity>_c<camera>….jpg`.
 - A folder of such images.
+- A folder with nothing else than one of these folders.
 
 Without splits every image is in train and gallery, and the first image of each identity in each
 camera is a query.
@@ -12,15 +14,19 @@ camera is a query.
 
 import csv
 import io
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from scwm.core.errors import ScwmError
-from scwm.data.files import is_file, read_label, read_text
+from scwm.core.errors import ScwmError, suggest
+from scwm.data.files import holds, is_file, read_text, scan
+from scwm.data.labels import read_label
 from scwm.data.layouts import market1501
 from scwm.data.types import Dataset, Split
 
+logger = logging.getLogger(__name__)
 CSV_NAME = "images.csv"
 COLUMNS = ("path", "identity", "camera")
 SPLITS = ("train", "query", "gallery")
@@ -38,11 +44,20 @@ def load(source: Path, name: str) -> Dataset:
     if not source.is_dir():
         raise ScwmError("no such folder or CSV", source, "give a folder of images or a CSV")
     # Checked first, because one of Market-1501's folders is also called `query`.
-    root = next((f.parent for f in source.glob(f"**/{market1501.FOLDERS['train']}")), None)
-    if root is not None:
-        return market1501.load(root, name)
+    if holds(source, market1501.FOLDERS["train"]):
+        return market1501.load(source, name)
     folders = {split: source / split for split in SPLITS if (source / split).is_dir()}
     if not folders:
+        images, inner, _ = scan(source)
+        inner = [folder for folder in inner if folder.name != "__MACOSX"]
+        if not images and len(inner) == 1:  # the folder that an archive adds
+            return load(inner[0], name)
+        if not images:
+            raise ScwmError(
+                f"no images, no {CSV_NAME} and none of the folders {', '.join(SPLITS)}",
+                source,
+                "give a folder that holds them",
+            )
         return _without_splits(market1501.read_folder(source), name)
     train, query, gallery = (
         market1501.read_folder(folders[split]) if split in folders else _split([])
@@ -52,38 +67,26 @@ def load(source: Path, name: str) -> Dataset:
 
 
 def _read_csv(table: Path, name: str) -> Dataset:
+    text = read_text(table)
+    head = text.partition("\n")[0]
+    reader = csv.DictReader(
+        io.StringIO(text, newline=""),
+        delimiter=max(",;\t", key=head.count),
+        skipinitialspace=True,
+        strict=True,
+    )
     try:
-        reader = csv.DictReader(io.StringIO(read_text(table), newline=""), strict=True)
-        columns, rows = reader.fieldnames or [], list(reader)
+        columns = reader.fieldnames = [one.strip() for one in reader.fieldnames or []]
+        rows = [(f"{table}, line {reader.line_num}", row) for row in reader]
     except csv.Error as error:
         raise ScwmError(f"not a CSV: {error}", table, 'separate by commas, quote by "') from error
-    unknown = set(columns) - {*COLUMNS, "split"}
-    if unknown or not set(COLUMNS) <= set(columns) or len(set(columns)) < len(columns):
-        raise ScwmError(
-            f"columns are {', '.join(columns)}",
-            table,
-            f"name them {', '.join(COLUMNS)} and optionally split",
-        )
+    _check_columns(columns, table)
     if not rows:
         raise ScwmError("the CSV names no image", table, "add a line for each image")
     chosen: dict[str, list[tuple[Path, int, int]]] = {split: [] for split in SPLITS}
-    with_splits = "split" in columns
-    for number, row in enumerate(rows, 2):
-        where = f"{table}, line {number}"
-        try:
-            path = table.parent / row["path"]
-            item = path, read_label(row["identity"]), read_label(row["camera"])
-            if None in row:
-                raise ValueError("more values than columns")
-        except (TypeError, ValueError, AttributeError):
-            raise ScwmError(
-                "a path, and identity and camera as whole numbers are needed",
-                f"{where}: {','.join(map(str, row.values()))}",
-                "correct the line; identity -1 means junk",
-            ) from None
-        if not is_file(path):
-            raise ScwmError(f"no image {row['path']}", where, "paths are relative to the CSV")
-        split = row["split"] if with_splits else "train"
+    for where, row in rows:
+        item = _read_row(row, table.parent, where)
+        split = row.get("split", "train")
         if split not in chosen:
             raise ScwmError(f"split {split!r}", where, f"one of {', '.join(SPLITS)}")
         if item[1] != market1501.JUNK:
@@ -91,9 +94,42 @@ def _read_csv(table: Path, name: str) -> Dataset:
     if not any(chosen.values()):
         raise ScwmError("all images are junk (identity -1)", table, "give their identities")
     train, query, gallery = (_split(items) for items in chosen.values())
-    if not with_splits:
+    if "split" not in columns:
         return _without_splits(train, name, (table,))
     return Dataset(name, train, query, gallery, lists=(table,))
+
+
+def _check_columns(columns: Sequence[str], table: Path) -> None:
+    """Refuse missing, double and misspelt columns; name the others in a warning."""
+    others = [one for one in columns if one not in (*COLUMNS, "split")]
+    misspelt = "split" not in columns and any(suggest(one, ["split"]) for one in others)
+    if misspelt or not set(COLUMNS) <= set(columns) or len(set(columns)) < len(columns):
+        raise ScwmError(
+            f"columns are {', '.join(columns)}",
+            table,
+            f"name them {', '.join(COLUMNS)} and optionally split",
+        )
+    if others:
+        logger.warning(f"{table}: columns passed over: {', '.join(others)}")
+
+
+def _read_row(row: dict[str, str], folder: Path, where: str) -> tuple[Path, int, int]:
+    """Read path, identity and camera of one line."""
+    if None in row or None in row.values():
+        problem = "more" if None in row else "fewer"
+        raise ScwmError(f"{problem} values than columns", where, "correct the line")
+    labels = []
+    for column in ("identity", "camera"):
+        try:
+            labels.append(read_label(row[column]))
+        except ValueError as error:
+            remedy = "correct the line; identity -1 means junk"
+            raise ScwmError(f"{column} {error}", where, remedy) from None
+    named = row["path"]
+    for path in (folder / named, folder / named.replace("\\", "/")):  # also as on Windows
+        if is_file(path):
+            return path, labels[0], labels[1]
+    raise ScwmError(f"no image {named}", where, "paths are relative to the CSV")
 
 
 def _split(items: list[tuple[Path, int, int]]) -> Split:

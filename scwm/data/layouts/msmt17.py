@@ -12,7 +12,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from scwm.core.errors import ScwmError
-from scwm.data.files import find_root, is_file, read_label, read_text
+from scwm.data.files import find_root, holds, inner_path, is_file, read_text
+from scwm.data.labels import read_label
 from scwm.data.layouts import market1501
 from scwm.data.types import Dataset, Split
 
@@ -38,7 +39,7 @@ def load(source: Path, name: str, train_lists: Sequence[str] = TRAIN_LISTS) -> D
     names = [*train_lists, "query", "gallery"]
     files = [f"list_{split}.txt" for split in names]
     for version, (train, test) in LAYOUTS.items():
-        if _holds(source, train):
+        if holds(source, train):
             root = find_root(source, (train, test, *files), f"{name} ({version} layout)")
             folders = [train] * len(train_lists) + [test] * 2
             lists = [root / file for file in files]
@@ -48,7 +49,7 @@ def load(source: Path, name: str, train_lists: Sequence[str] = TRAIN_LISTS) -> D
             *train_splits, query, gallery = splits
             note = f"{version}; train = {' + '.join(f'list_{one}' for one in train_lists)}"
             return Dataset(name, _join(train_splits), query, gallery, note=note, lists=tuple(lists))
-    if _holds(source, market1501.FOLDERS["train"]):
+    if holds(source, market1501.FOLDERS["train"]):
         if set(train_lists) != set(TRAIN_LISTS):
             raise ScwmError(
                 "the Market-style layout does not separate list_train from list_val",
@@ -62,11 +63,6 @@ def load(source: Path, name: str, train_lists: Sequence[str] = TRAIN_LISTS) -> D
     raise ScwmError(
         f"{name}: no known layout", source, f"the folder must hold one of {', '.join(known)}"
     )
-
-
-def _holds(source: Path, folder: str) -> bool:
-    patterns = (folder, f"*/{folder}", f"*/*/{folder}")
-    return any(path.is_dir() for pattern in patterns for path in source.glob(pattern))
 
 
 def _join(splits: Sequence[Split]) -> Split:
@@ -93,10 +89,10 @@ def _read_list(path: Path, folder: Path) -> Split:
                 where,
                 "lines are `<folder>/<person>_<image>_<camera>_….jpg <identity>`",
             ) from None
-        parts = PurePosixPath(relative)
-        if parts.is_absolute() or ".." in parts.parts or "\\" in relative or ":" in relative:
+        inner = inner_path(relative)
+        if inner is None:
             raise ScwmError("a list names a path outside of its folder", where, "correct the list")
-        paths.append(folder / relative)
+        paths.append(folder / inner)
     if not paths:
         raise ScwmError("the list names no image", path, "supply the list again")
     missing = [file for file in paths if not is_file(file)]

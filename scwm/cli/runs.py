@@ -180,7 +180,9 @@ def evaluate(options: argparse.Namespace) -> None:
 
     allocator.keep_freed_memory()
     if options.transfer:
-        print(transfer(options.run, open_run(options.run, options.store, transfer=True)[1]))
+        path = transfer(options.run, open_run(options.run, options.store, transfer=True)[1])
+        _show(read_json(path))
+        print(path)
         return
     start = time.perf_counter()
     evaluate(options.run, open_run(options.run, options.store)[1])
@@ -190,9 +192,13 @@ def evaluate(options: argparse.Namespace) -> None:
     record["hardware_evaluate"] = provenance.describe_machine()["hardware"]
     record["seconds"] = seconds + record.get("seconds_train", 0.0)
     write_json(record, options.run / "provenance.json")
-    scores = read_json(options.run / "metrics.json")
+    _show(read_json(options.run / "metrics.json"))
+
+
+def _show(scores: dict[str, Any]) -> None:
     shown = (f"{name} {100 * scores[name]:.1f}" for name in ("mAP", "rank1", "rank5", "rank10"))
-    logger.info(", ".join(shown))
+    matched = f"{scores['queries_scored']:,} of {scores['queries']:,} queries with a match"
+    logger.info(f"{', '.join(shown)}, over {matched}")
 
 
 def study(options: argparse.Namespace) -> None:

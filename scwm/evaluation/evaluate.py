@@ -81,7 +81,7 @@ def evaluate(run: Path, store: ImageStore) -> None:
     network, config, sides = embed_sides(run, store)
     query, gallery = (store.split(name) for name in sides)
     embeddings = [side.embedding for side in sides.values()]
-    ranking = describe_ranking(config, store, rank_features(sides))
+    ranking = describe_ranking(config, store, rank_queries(sides))
     learned = config.kind in ("trained", "untrained")
     metrics = {
         "dataset": config.dataset,
@@ -113,11 +113,23 @@ def embed_sides(run: Path, store: ImageStore) -> tuple[Network, Config, dict[str
 
 
 def describe_ranking(
-    config: Config, store: ImageStore, ranking: Mapping[str, dict[str, float]]
+    config: Config, store: ImageStore, scores: Mapping[str, dict[str, np.ndarray]]
 ) -> dict[str, Any]:
-    """List the ranking measures of all features and of the config's, and where they come from."""
+    """List the ranking measures of all features and of the config's, and where they come from.
+
+    Args:
+        config: the config of the run.
+        store: query and gallery.
+        scores: the result of `rank_queries`.
+    """
     wanted = config.evaluation.feature
-    default = wanted if wanted in ranking else "global"
+    default = wanted if wanted in scores else "global"
+    ranking = {name: mean_scores(found) for name, found in scores.items()}
+    matched = np.isfinite(scores[default]["mAP"])
+    note = describe_protocol(config, store.info["note"])
+    if not matched.all():
+        unmatched = f"scored are the {matched.sum():,} of {len(matched):,} queries with a match"
+        note = "; ".join(filter(None, [note, unmatched]))
     return {
         "method": config.method,
         "seed": config.seed,
@@ -125,7 +137,9 @@ def describe_ranking(
         "default_feature": default,
         "features": ranking,
         **ranking[default],
-        "label_note": describe_protocol(config, store.info["note"]),
+        "queries": len(matched),
+        "queries_scored": int(matched.sum()),
+        "label_note": note,
     }
 
 

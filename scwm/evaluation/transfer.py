@@ -6,7 +6,6 @@ import numpy as np
 
 from scwm.core.files import write_json
 from scwm.data.store import ImageStore
-from scwm.evaluation import mean_scores
 from scwm.evaluation.evaluate import describe_ranking, embed_sides, rank_queries
 
 
@@ -18,8 +17,7 @@ def transfer(run: Path, store: ImageStore) -> Path:
     """
     _, config, sides = embed_sides(run, store)
     scores = rank_queries(sides)
-    ranking = {name: mean_scores(found) for name, found in scores.items()}
-    found = describe_ranking(config, store, ranking)
+    found = describe_ranking(config, store, scores)
     precision = scores[found["default_feature"]]["mAP"]
     found |= {
         "dataset": store.info["dataset"],

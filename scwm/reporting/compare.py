@@ -161,8 +161,8 @@ def _over_queries(first: Run, second: Run) -> tuple[dict[str, tuple[float, float
     known = {name: values[~np.isnan(values)].tolist() for name, values in effects.items()}
     intervals = {name: t_interval(values) for name, values in known.items() if len(values) > 1}
     return intervals, (
-        f"one run each, {len(scores[0]['mAP']):,} queries, paired: Student's 95 % interval; it "
-        "holds only for these two models, not of other seeds"
+        f"one run each, {len(known['mAP']):,} queries with a match, paired: Student's 95 % "
+        "interval; it holds only for these two models, not of other seeds"
     )
 
 

@@ -95,7 +95,9 @@ def test_missing_runs_are_an_error_or_a_gap(trained, scwm, told):
     assert (trained / "gaps/main.csv").exists()
 
 
-def test_data_set_without_masks_has_no_parsing_scores(trained, scwm, write_config, toy_folder):
+def test_data_set_without_masks_has_no_parsing_scores(
+    trained, scwm, write_config, toy_folder, caplog
+):
     """A method with parts trains and is scored all the same."""
     plain = trained / "plain"
     plain.mkdir()
@@ -110,6 +112,7 @@ def test_data_set_without_masks_has_no_parsing_scores(trained, scwm, write_confi
     assert scwm("evaluate bare --store data/stores/folder") == 0
     metrics = json.loads((trained / "bare/metrics.json").read_text())
     assert metrics["parsing"] is None and 0 <= metrics["mAP"] <= 1
+    assert ", over 8 of 8 queries with a match" in caplog.text
 
 
 def test_empty_split_is_told(trained, scwm, write_config, toy_folder, capsys, told):

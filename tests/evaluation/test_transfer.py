@@ -53,3 +53,13 @@ def test_scores_are_those_of_a_plain_loop(
             assert found["average_precision"] == pytest.approx(expected, abs=1e-6)
             assert found["mAP"] == scores["mAP"]
     assert sum(one is None for one in expected) == 4  # the images of the last person
+
+
+def test_queries_without_a_match_are_counted_in_the_scores(trained, other_store, tmp_path):
+    run = shutil.copytree(trained / "results/runs/mannequins/scwm/seed0", tmp_path / "seed0")
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["queries"] == metrics["queries_scored"] == 8 and not metrics["label_note"]
+    found = json.loads(transfer(run, ImageStore(other_store)).read_text())
+    assert found["queries"] == len(found["average_precision"]) == 16
+    assert found["queries_scored"] == 12
+    assert found["label_note"].endswith("scored are the 12 of 16 queries with a match")

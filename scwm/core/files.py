@@ -14,6 +14,7 @@ from scwm.core.errors import ScwmError
 
 _ROOM = "make room there, or give a path on another disk"
 _RIGHTS = "give a path that may be read and written, or change its permissions"
+LONGEST = 200  # bytes of a name that can have an ending
 DISK_ERRORS = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), _ROOM),
     **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), _RIGHTS),
@@ -27,6 +28,13 @@ def refusal(error: OSError, path: object = None) -> ScwmError:
     return ScwmError(error.strerror or str(error), error.filename or path, remedy)
 
 
+def next_to(path: Path, ending: str) -> Path:
+    """Name a temporary file next to `path`: hidden, and short enough for a disk (255 bytes)."""
+    name = os.fsencode(path.name)
+    short = path.name if len(name) <= LONGEST else hashlib.sha256(name).hexdigest()
+    return path.with_name(f".{short}{ending}")
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Yield a temporary file next to `path` that becomes `path` if the block succeeds.
@@ -38,7 +46,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     """
     path = Path(os.path.realpath(path))
     in_place = path.exists() and not path.is_file()
-    temporary = path if in_place else path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path if in_place else next_to(path, f".{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
 from scwm.core.errors import ScwmError
-from scwm.core.files import refusal
+from scwm.core.files import next_to, refusal
 
 IMAGE_SUFFIXES = frozenset(
     {
@@ -202,11 +202,11 @@ def new_folder(target: Path) -> Iterator[Path]:
     """
     target = Path(os.path.abspath(target))
     _check_replaceable(target)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+    temporary = next_to(target, f".{os.getpid()}.part")
     lock = -1
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        lock = _make_locked(temporary, f".{glob.escape(target.name)}.*.part")
+        lock = _make_locked(temporary, f"{glob.escape(next_to(target, '').name)}.*.part")
         yield temporary
         if target.exists():  # renamed, not removed: a reader misses it only for a moment
             target.rename(temporary.with_suffix(".old.part"))

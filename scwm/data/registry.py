@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from scwm.core.errors import ScwmError
-from scwm.core.files import read_json, write_json
+from scwm.core.files import next_to, read_json, write_json
 from scwm.core.plugins import LAYOUTS
 from scwm.data.download import extract, fetch, is_archive, unpack
 from scwm.data.entries import Entry, Source, lookup
@@ -143,7 +143,7 @@ def _materialise(source: Source, target: Path, out: Path) -> None:
     if source.preset:
         from scwm.data.mannequins import render  # only this branch needs the renderer
 
-        made = out.with_name(f".{out.name}.rendered")  # kept while incomplete, to be resumed
+        made = next_to(out, ".rendered")  # kept while incomplete, to be resumed
         shutil.rmtree(made, ignore_errors=True)
         render(source.preset, made, seed=source.seed, **source.knobs)
         for path in sorted(made.iterdir()):
@@ -152,8 +152,8 @@ def _materialise(source: Source, target: Path, out: Path) -> None:
     elif source.path:
         extract(Path(source.path), target)
     else:
-        downloads = out.with_name(f".{out.name}.download")  # kept on failure, to be resumed
-        name = source.urls[0].split("?")[0].rsplit("/", 1)[-1]
+        downloads = next_to(out, ".download")  # kept on failure, to be resumed
+        name = source.urls[0].split("?")[0].rsplit("/", 1)[-1][-100:]
         archive = downloads / (name if name.strip(".") else "archive")
         try:
             fetch(source.urls, archive, source.sha256, source.md5, source.size)

@@ -215,6 +215,17 @@ def test_folder_is_replaced_whole_or_kept():
     assert files_in(Path()) == {"out/source.json": b"new"}
 
 
+@pytest.mark.parametrize("name", ["a" * 240, "ä" * 127])
+def test_names_as_long_as_a_disk_holds_have_temporary_ones(name):
+    for text in ("old", "new"):
+        with new_folder(Path("in", name)) as temporary:
+            (temporary / "source.json").write_text(text)
+        with whole_file(Path(name)) as temporary:
+            temporary.write_text(text)
+    assert sorted(os.listdir()) == sorted([name, "in"]) and os.listdir("in") == [name]
+    assert Path("in", name, "source.json").read_text() == Path(name).read_text() == "new"
+
+
 @pytest.mark.parametrize("left", ["source.json", "store.json", "masks.npy"])
 def test_folder_of_which_snakemake_removed_the_outputs_is_made_again(left):
     Path("out").mkdir()

@@ -45,6 +45,16 @@ def test_mask_of_a_picture_stored_turned_fits_the_upright_one(call, model, toy_f
     assert masks[0].shape == upright.size[::-1] and np.array_equal(*masks)
 
 
+def test_crop_with_a_name_as_long_as_a_disk_holds_has_a_mask(call, toy_folder, tmp_path):
+    (tmp_path / "crops").mkdir()
+    names = [letter * length for letter, length in (("a", 240), ("b", 251), ("ä", 125), ("c", 201))]
+    for name in names:
+        content = next((toy_folder / "query").iterdir()).read_bytes()
+        (tmp_path / f"crops/{name}.jpg").write_bytes(content)
+    assert call("parse {run} {tmp}/crops --masks {tmp}/masks") == 0
+    assert {path.stem for path in (tmp_path / "masks").iterdir()} == set(names)
+
+
 def test_masks_of_one_name_are_refused(call, toy_folder, tmp_path, capsys):
     (tmp_path / "crops").mkdir()
     for suffix in ("jpg", "png"):

@@ -85,7 +85,7 @@ def list_images(folder: Path, below: bool = False) -> list[Path]:
     if others:
         kinds = "files of other types" if below else "other files and folders"
         first = others[0].relative_to(folder.parent)
-        logger.warning(f"{len(others):,} {kinds} passed over, such as {first}")
+        logger.warning(f"{kinds}: {len(others):,} passed over, such as {first}")
     for path in images:
         check_name(path)
     return images

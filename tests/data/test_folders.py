@@ -155,10 +155,10 @@ def test_files_of_other_kinds_are_counted(caplog):
     for name in ("a.heic", "sub/b.heic", "Thumbs.db", ".hidden", "sub/.c.heic"):
         (crops / name).touch()
     assert len(find_crops([crops])) == 2
-    assert "2 files of other types passed over, such as crops/a.heic" in caplog.text
+    assert "files of other types: 2 passed over, such as crops/a.heic" in caplog.text
     caplog.clear()
     assert len(list_images(crops)) == 1
-    assert "2 other files and folders passed over, such as crops/a.heic" in caplog.text
+    assert "other files and folders: 2 passed over, such as crops/a.heic" in caplog.text
     caplog.clear()
     (crops / "a.heic").unlink()
     (crops / "sub/b.heic").unlink()

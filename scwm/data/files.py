@@ -19,7 +19,7 @@ IMAGE_SUFFIXES = frozenset(
         *(".avif", ".jp2", ".ppm", ".pgm"),
     }
 )
-_NO_NEWS = ("Thumbs.db", "desktop.ini", "manifest.csv")  # not the user's
+_NOT_COUNTED = ("Thumbs.db", "desktop.ini", "manifest.csv")  # not the user's
 logger = logging.getLogger(__name__)
 # Every folder of the suite holds one of them, also after Snakemake has removed its output files
 # before it makes them again.
@@ -101,7 +101,7 @@ def scan(folder: Path) -> tuple[list[Path], list[Path], list[Path]]:
             for entry in sorted(entries, key=lambda one: one.name):
                 path = folder / entry.name
                 lost = entry.is_symlink() and not os.path.exists(path)
-                if entry.name.startswith(".") or entry.name in _NO_NEWS:
+                if entry.name.startswith(".") or entry.name in _NOT_COUNTED:
                     continue
                 if lost or (entry.is_file() and path.suffix.lower() in IMAGE_SUFFIXES):
                     images.append(path)

@@ -27,17 +27,18 @@ def read_image(source: Source) -> Image.Image:
             8 pixels a side.
     """
     image = decode(source)
-    sixteen = image.mode.startswith("I;16") or image.format in ("PNG", "PPM")
-    if image.mode.startswith("I") and sixteen:
+    # Pillow gives 16 bits of PPM, and in older versions of PNG, as 32.
+    wide = image.mode == "I" and image.format in ("PNG", "PPM")
+    if image.mode.startswith("I;16") or wide:
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.mode in ("I", "F"):
         raise ScwmError(
-            f"more than 16 bits a channel: mode {image.mode}", name(source), "convert it to 8 bits"
+            f"more than 16 bits a channel: mode {image.mode}", _name(source), "convert it to 8 bits"
         )
     width, height = image.size
     if min(width, height) < SMALLEST:
         raise ScwmError(
-            f"an image of {width}x{height} pixels", name(source), "remove it or replace it"
+            f"an image of {width}x{height} pixels", _name(source), "remove it or replace it"
         )
     if image.has_transparency_data:
         below = Image.new("RGBA", image.size, BACKGROUND)
@@ -60,15 +61,15 @@ def decode(source: Source) -> Image.Image:
         return ImageOps.exif_transpose(image)
     except Exception as error:  # decoders of broken files raise many kinds of errors
         if isinstance(error, OSError) and error.errno:
-            raise unreadable(error, Path(name(source))) from error
+            raise unreadable(error, Path(_name(source))) from error
         raise ScwmError(
             f"cannot decode the image{_size(source)}: {error}",
-            name(source),
+            _name(source),
             "supply the image again",
         ) from error
 
 
-def name(source: Source) -> str:
+def _name(source: Source) -> str:
     """Name the source of an image in a message."""
     return str(source) if isinstance(source, str | Path) else f"a {type(source).__name__}"
 

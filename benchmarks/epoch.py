@@ -78,7 +78,7 @@ def epochs_of(trainer: Trainer, count: int) -> list[dict[str, float]]:
                 (Objective, "losses", "losses"),
                 (torch.Tensor, "backward", "backward"),
                 (trainer.optimizer, "step", "optimiser"),
-                (trainer.averaged, "update_parameters", "average"),
+                (trainer.average, "update", "average"),
                 (Objective, "update", "memory"),
                 (StepMonitor, "add", "monitor"),
                 (StepMonitor, "read", "monitor"),

@@ -1,6 +1,8 @@
 """The device and the precision of computations in torch."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
@@ -39,16 +41,35 @@ def place(network: Module, device: torch.device) -> Module:
     return network.to(device).to(memory_format=torch.channels_last)
 
 
-def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """Return a context in which a network computes in a precision: float32 | tf32 | bfloat16.
+@contextmanager
+def autocast(device: torch.device, precision: str) -> Iterator[None]:
+    """Compute a network inside the block in a precision: float32 | tf32 | bfloat16."""
+    with (
+        tensor_float32(device, precision == "tf32"),
+        torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"),
+    ):
+        yield
 
-    On a GPU the choice of TF32 for products of float32 stays after the block, because the backward
-    pass runs there.
+
+@contextmanager
+def tensor_float32(device: torch.device, enabled: bool) -> Iterator[None]:
+    """Choose TF32 or float32 for a GPU's products of float32 inside the block.
+
+    A backward pass computes in the precision of its own block, not in that of its forward pass.
+    Outside all blocks, clustering and ranking compute in torch's default precision, which is
+    float32 for matrix products.
     """
-    if device.type == "cuda":
-        torch.backends.cudnn.allow_tf32 = precision == "tf32"
-        torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+    if device.type != "cuda":
+        yield
+        return
+    convolutions, products = torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
+    torch.backends.cudnn.allow_tf32 = enabled
+    torch.set_float32_matmul_precision("high" if enabled else "highest")
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = convolutions
+        torch.set_float32_matmul_precision(products)
 
 
 def resolve_precision(config: Config, device: torch.device, section: str = "training") -> Config:

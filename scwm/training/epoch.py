@@ -27,6 +27,7 @@ class Epoch:
         row: the epoch's row of the history so far.
 
     Attributes:
+        known: `labels` on the host.
         draws: the generator of the augmentation.
         losses: of each step that is done, (6,) in the order of LOSSES.
     """
@@ -41,6 +42,7 @@ class Epoch:
         row: dict[str, Any],
     ) -> None:
         self.config, self.number, self.labels = config, number, labels
+        self.known = labels.cpu().numpy()
         self.objective, self.monitor, self.row = objective, monitor, row
         self.draws = torch_generator(config.seed, "augment", number)
         self.losses: list[Tensor] = []
@@ -50,7 +52,7 @@ class Epoch:
         """Rows (B,) of the training images of each step."""
         settings = self.config.training
         return identity_batches(
-            self.labels.cpu().numpy(),
+            self.known,
             settings.identities,
             settings.instances,
             settings.iterations,

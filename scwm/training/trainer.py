@@ -13,11 +13,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from scwm.core import distributed
 from scwm.core.config import plain
-from scwm.core.device import autocast, default_device, place, resolve_precision
+from scwm.core.device import (
+    autocast,
+    default_device,
+    place,
+    resolve_precision,
+    tensor_float32,
+)
 from scwm.core.files import save_atomically
 from scwm.core.progress import progress
 from scwm.core.seeding import derived_seed, numpy_generator
@@ -33,6 +38,7 @@ from scwm.method.parsing.discriminant import LinearDiscriminant
 from scwm.models import Network, Output, PartHead
 from scwm.models.batch_norm import calibrating, group_size, normalise_in_groups, own_rows
 from scwm.models.embedding import Embedding, ImageBatches, collect, embed
+from scwm.training.average import RunningAverage
 from scwm.training.checkpoint import Checkpoints
 from scwm.training.epoch import Epoch
 from scwm.training.history import describe_epoch, write_history
@@ -75,8 +81,7 @@ class Trainer:
         parameters = [p for p in network.parameters() if p.requires_grad]
         rate, decay = settings.learning_rate, settings.weight_decay
         self.optimizer = torch.optim.Adam(parameters, rate, weight_decay=decay, fused=True)
-        average = get_ema_multi_avg_fn(settings.average)
-        self.averaged = AveragedModel(network, multi_avg_fn=average, use_buffers=True)
+        self.average = RunningAverage(network, settings.average)
         self.augment = Augment(config.augment.flip, config.augment.pad, config.augment.erase)
         self.parsed = network.parts > 0 and config.model.part_source == "parsed"
         self.cells: Tensor | None = None
@@ -90,7 +95,7 @@ class Trainer:
     @property
     def model(self) -> Network:
         """The running average of the network: it labels the next epoch and is the result."""
-        return cast(Network, self.averaged.module)
+        return cast(Network, self.average.network)
 
     @cached_property
     def parallel(self) -> nn.Module:
@@ -137,7 +142,7 @@ class Trainer:
         self.network.check_finite(f"Diverged in epoch {len(self.history)}")
         return {
             "model": self.network.state_dict(),
-            "averaged": self.averaged.state_dict(),
+            "average": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "history": self.history,
             "cells": self.cells,
@@ -149,7 +154,7 @@ class Trainer:
             self.start_neck()
             return
         self.network.load_state_dict(state["model"])
-        self.averaged.load_state_dict(state["averaged"])
+        self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.history, cells = state["history"], state["cells"]
         self.cells = None if cells is None else cells.to(self.device)
@@ -268,9 +273,10 @@ class Trainer:
             cells = None if cells is None else distributed.gather(cells)
             losses = objective.losses(output, cells, epoch.labels[index])
             self.optimizer.zero_grad()
-            losses[0].backward()
+            with tensor_float32(self.device, self.precision == "tf32"):
+                losses[0].backward()
             self.optimizer.step()
-            self.averaged.update_parameters(self.network)
+            self.average.update(self.network)
             epoch.monitor.add(output, index)
             objective.update(output, epoch.labels[index])
             epoch.losses.append(losses.detach())
@@ -303,6 +309,7 @@ def train(
     deterministic = config.training.deterministic and default_device().type == "cuda"
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS may refuse
     torch.use_deterministic_algorithms(deterministic)
+    torch.backends.cudnn.benchmark = not deterministic  # all batches have the same shape
     network = build_network(config, weights)
     history: list[dict[str, Any]] = []
     if config.kind == "trained":

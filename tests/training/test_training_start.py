@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from scwm.core.seeding import derived_seed
 from scwm.method.labelling import label_images, parse_images
@@ -10,6 +11,7 @@ from scwm.method.parsing import cascaded_clustering
 from scwm.method.parsing.discriminant import LinearDiscriminant
 from scwm.models.embedding import embed
 from scwm.training import trainer as training
+from scwm.training.average import RunningAverage
 from scwm.training.checkpoint import Checkpoints
 from scwm.training.trainer import Trainer, build_network
 
@@ -44,6 +46,22 @@ def test_no_average_keeps_the_last_step(tiny_config, toy_store, toy_weights, tmp
     trainer.run(Checkpoints(tmp_path, {}))
     for one, two in zip(trainer.model.parameters(), trainer.network.parameters(), strict=True):
         assert torch.equal(one, two)
+
+
+def test_average_is_that_of_torch():
+    """But for counters, which it copies."""
+    network = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4))
+    ours = RunningAverage(network, 0.8)
+    theirs = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.8), use_buffers=True)
+    optimizer = torch.optim.SGD(network.parameters(), 0.1)
+    for step in range(4):
+        network(torch.randn(6, 3)).square().sum().backward()
+        optimizer.step()
+        ours.update(network)
+        theirs.update_parameters(network)
+        for name, value in theirs.module.state_dict().items():
+            expected = value if value.is_floating_point() else torch.tensor(step + 1)
+            assert torch.equal(ours.network.state_dict()[name], expected)
 
 
 def test_parts_start_from_clusters_of_the_global_feature(tiny_config, toy_store, toy_weights):

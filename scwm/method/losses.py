@@ -20,7 +20,10 @@ def parsing_loss(logits: Array, labels: Array) -> Tensor:
     Returns:
         The mean over the pixels, a scalar >= 0.
     """
-    return F.cross_entropy(torch.as_tensor(logits), torch.as_tensor(labels).long())
+    scores = F.log_softmax(torch.as_tensor(logits), 1)
+    # Flattened, because the 2-D loss has no deterministic kernel on a GPU.
+    classes = torch.as_tensor(labels).long().flatten()
+    return F.nll_loss(scores.movedim(1, -1).flatten(0, 2), classes)
 
 
 def diversity_loss(masks: Array) -> Tensor:

@@ -115,13 +115,23 @@ def _block_means(maps: Tensor, size: list[int]) -> Tensor:
     """Compute the means of the (h,w) blocks of maps or images, (B,C,H,W) -> (B,C,h,w)."""
     channels, height, width = maps.shape[1:]
     if height % size[0] or width % size[1]:
-        return F.interpolate(maps, size=size, mode="area")
+        # The same as interpolation by area, whose gradient is not deterministic on a GPU.
+        rows, columns = _averages(size[0], height, maps), _averages(size[1], width, maps)
+        return rows @ maps @ columns.T
     block = [height // size[0], width // size[1]]
-    if channels > 3 or maps.is_cuda:  # on a GPU this has a deterministic gradient, the above not
+    if channels > 3 or maps.is_cuda:
         return F.avg_pool2d(maps, block)
     # On a CPU, a convolution takes a fifth of the time of PyTorch's pooling of three channels.
     kernel = maps.new_full((channels, 1, *block), 1 / math.prod(block))
     return F.conv2d(maps, kernel, stride=block, groups=channels)
+
+
+def _averages(cells: int, pixels: int, like: Tensor) -> Tensor:
+    """Return the weights (cells,pixels) of the mean of all pixels that each cell touches."""
+    first = torch.arange(cells, device=like.device)[:, None] * pixels
+    pixel = torch.arange(pixels, device=like.device)
+    inside = ((pixel + 1) * cells > first) & (pixel * cells < first + pixels)
+    return inside.to(like) / inside.sum(1, keepdim=True)
 
 
 def _channels_last(gradient: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from scwm.models import Network, Output
 
 T = TypeVar("T")
 HALF_MAX = torch.finfo(torch.float16).max
+COPIED_BYTES = 1 << 28  # images on their way to a GPU at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,8 +71,9 @@ class ImageBatches:
         self.device = device
         self._array = images
         gpu = device.type == "cuda"
+        self._gpu = torch.cuda.current_device() if gpu else None
         resident = gpu and fits(images.nbytes, torch.cuda.mem_get_info()[0])
-        self._resident = torch.from_numpy(np.array(images)).to(device) if resident else None
+        self._resident = _copied(images, device) if resident else None
         self.reads_ahead = gpu and not resident
 
     def __len__(self) -> int:
@@ -95,7 +97,7 @@ class ImageBatches:
             for item in items:
                 yield item, self[rows(item)]
             return
-        with ThreadPoolExecutor(1) as reader:
+        with ThreadPoolExecutor(1, initializer=self._use_gpu) as reader:
             coming: deque[tuple[T, Future[Tensor]]] = deque()
             for item in items:
                 coming.append((item, reader.submit(self._read, rows(item))))
@@ -104,9 +106,24 @@ class ImageBatches:
             if coming:
                 yield _arrived(*coming.popleft(), self.device)
 
+    def _use_gpu(self) -> None:
+        """Pin memory for this process's GPU; a new thread would take the first one."""
+        if self._gpu is not None:
+            torch.cuda.set_device(self._gpu)
+
     def _read(self, rows: np.ndarray | slice) -> Tensor:
         images = torch.from_numpy(np.array(self._array[rows]))
         return images.pin_memory() if self.device.type == "cuda" else images
+
+
+def _copied(images: np.ndarray, device: torch.device) -> Tensor:
+    """Copy images to a device in parts, so that the host never holds all of them."""
+    copy = torch.empty(images.shape, dtype=torch.uint8, device=device)
+    step = max(COPIED_BYTES // max(images[:1].nbytes, 1), 1)
+    for start in range(0, len(images), step):
+        part = slice(start, start + step)
+        copy[part] = torch.from_numpy(np.array(images[part]))
+    return copy
 
 
 def _arrived(item: T, read: "Future[Tensor]", device: torch.device) -> tuple[T, Tensor]:

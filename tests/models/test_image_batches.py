@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from scwm.models import embedding
 from scwm.models.embedding import ImageBatches, fits
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (20, 4, 2, 3), dtype=np.uint8)
@@ -38,3 +39,11 @@ def test_error_of_reading_reaches_the_user():
     batches.reads_ahead = True
     with pytest.raises(IndexError):
         list(batches.along([0], lambda _: np.array([20])))
+
+
+def test_images_are_copied_to_a_gpu_in_parts(monkeypatch):
+    monkeypatch.setattr(embedding, "COPIED_BYTES", 3 * IMAGES[0].nbytes + 1)
+    copied, array = [], np.array
+    monkeypatch.setattr(np, "array", lambda images: copied.append(len(images)) or array(images))
+    np.testing.assert_array_equal(embedding._copied(IMAGES, torch.device("cpu")).numpy(), IMAGES)
+    assert copied == [3] * 6 + [2]

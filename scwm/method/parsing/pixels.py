@@ -33,7 +33,7 @@ class Pixels:
 
         The next chunk reuses the memory of a chunk.
         """
-        step = max(self.step // max(self.features[:1].numel(), 1), 1)
+        step = min(max(self.step // max(self.features[:1].numel(), 1), 1), max(self.shape[0], 1))
         # New memory costs more time than the operations on it.
         buffer = self.features.new_empty(step, *self.features.shape[1:], dtype=torch.float32)
         for start in range(0, self.shape[0], step):

@@ -105,7 +105,7 @@ def query_scores(
         features = query.features[part], gallery.features
         found = _ranks(similarities, row, column, *features, doubt)
         ranks.append(found.cpu().numpy())
-        queries.append(start + row.cpu().numpy())
+        queries.append(start + row.numpy())
     return _scores(np.concatenate(queries), np.concatenate(ranks), len(query.ids))
 
 
@@ -136,22 +136,21 @@ def ranked_lists(
         indices[start : start + len(order), : order.shape[1]] = order.cpu().numpy()
         scores[start : start + len(order), : order.shape[1]] = found.cpu().numpy()
     absent = np.isneginf(scores)
-    correct = gallery.ids.cpu().numpy()[indices] == query.ids.cpu().numpy()[:, None]
-    indices = np.where(absent, -1, gallery.rows.cpu().numpy()[indices])
+    correct = gallery.ids.numpy()[indices] == query.ids.numpy()[:, None]
+    indices = np.where(absent, -1, gallery.rows.numpy()[indices])
     return indices, scores, correct & ~absent
 
 
 class _Side:
-    """Features (N,D), identities (N,) and cameras (N,) of query or gallery, checked."""
+    """Features (N,D) of query or gallery, checked; identities (N,) and cameras (N,) on the host."""
 
     def __init__(self, features: Array, ids: Array, cameras: Array, name: str) -> None:
         self.features = torch.as_tensor(features).detach()
         if not self.features.is_floating_point():
             self.features = self.features.double()
-        device = self.features.device
-        self.ids = torch.as_tensor(ids, device=device).long()
-        self.cameras = torch.as_tensor(cameras, device=device).long()
-        self.rows = torch.arange(len(self.ids), device=device)
+        self.ids = torch.as_tensor(ids, device="cpu").long()
+        self.cameras = torch.as_tensor(cameras, device="cpu").long()
+        self.rows = torch.arange(len(self.ids))
         shape = tuple(self.features.shape)
         if len(shape) != 2 or self.ids.shape != shape[:1] or self.cameras.shape != shape[:1]:
             raise ScwmError(
@@ -168,8 +167,8 @@ class _Side:
         if not bool(keep.any()):
             raise ScwmError("the gallery holds no image of a person", "gallery")
         if not bool(keep.all()):
-            self.features, self.ids = self.features[keep], self.ids[keep]
-            self.cameras, self.rows = self.cameras[keep], self.rows[keep]
+            self.features = self.features[keep.to(self.features.device)]
+            self.ids, self.cameras, self.rows = self.ids[keep], self.cameras[keep], self.rows[keep]
         return self
 
 
@@ -179,7 +178,7 @@ def _chunks(
     """Yield chunks of queries with their similarities and matches.
 
     Each chunk is the index of its first query, similarities (q,G) with -inf for inadmissible
-    images, and the row and column of each match.
+    images, and the row and column of each match, on the host.
     """
     if query.features.shape[1] != gallery.features.shape[1]:
         raise ScwmError(
@@ -200,7 +199,8 @@ def _chunks(
         row, place = _grouped(stop - first)
         column = by_id[first[row] + place]
         own = query.cameras[part][row] == gallery.cameras[column]
-        similarities[row[own], column[own]] = -torch.inf
+        left_out = (x[own].to(similarities.device) for x in (row, column))
+        similarities[tuple(left_out)] = -torch.inf
         yield start, similarities, row[~own], column[~own]
 
 
@@ -232,17 +232,18 @@ def _ranks(
 
     Args:
         similarities: (q,G) in float32 or float64, -inf for inadmissible images.
-        row, column: (P,) place of each match, ordered by row.
+        row, column: (P,) place of each match, ordered by row, on the host.
         query, gallery: features (q,D) and (G,D).
         doubt: (q,) largest difference of float32 products whose order is uncertain.
     """
     exact = similarities.dtype == torch.float64
-    value = similarities[row, column]
-    margin = torch.full_like(value, TIE) if exact else doubt[row].to(value)
     # Bisect all matches of a query at once: one row of (queries, most matches) each.
     matches = torch.bincount(row, minlength=len(similarities))
-    place = _grouped(matches)[1]
-    bounds = value.new_zeros(2, len(similarities), int(matches.max()))
+    most, device = int(matches.max()), similarities.device
+    row, column, place = (x.to(device) for x in (row, column, _grouped(matches)[1]))
+    value = similarities[row, column]
+    margin = torch.full_like(value, TIE) if exact else doubt[row].to(value)
+    bounds = value.new_zeros(2, len(similarities), most)
     bounds[:, row, place] = torch.stack([value - margin, value + margin])
     ascending = _ascending(similarities)
     lower = torch.searchsorted(ascending, bounds[0])[row, place]
@@ -251,7 +252,7 @@ def _ranks(
     if not exact and (upper - lower)[doubtful].sum() > CROWDED * similarities.numel():
         again = _products(query, gallery, torch.float64)
         again.masked_fill_(similarities.isneginf(), -torch.inf)
-        return _ranks(again, row, column, query, gallery, doubt)
+        return _ranks(again, row.cpu(), column.cpu(), query, gallery, doubt)
 
     def products(rows: Tensor, columns: Tensor) -> Tensor:
         if exact:
@@ -266,7 +267,7 @@ def _ranks(
         match, other = torch.nonzero(near, as_tuple=True)
         ahead = products(row[some][match], other) - products(row[some], column[some])[match]
         before = (ahead > TIE) | ((ahead.abs() <= TIE) & (other < column[some][match]))
-        rank[some] += torch.bincount(match[before], minlength=len(some))
+        rank[some] += torch.zeros_like(some).index_add_(0, match, before.long())
     return rank
 
 

@@ -38,25 +38,26 @@ def cluster_parts(
     Returns:
         (N,H,W) uint8, 0 = background, 1..K. A part that a group does not need stays empty.
     """
-    pixels, rows = as_pixels(maps), body_rows(foreground)
+    pixels, rows, count = as_pixels(maps), body_rows(foreground), int(groups.max()) + 1
     if space_weight:
-        centroids, offsets = _equal_bands(pixels, rows, groups, parts)
+        centroids, offsets = _equal_bands(pixels, rows, count, parts)
     else:
-        centroids, offsets = _random_pixels(pixels, foreground, groups, parts, seed)
+        centroids, offsets = _random_pixels(pixels, foreground, groups, count, parts, seed)
     labels = None
     for _ in range(iterations + 1):
         found, members, sums = _assign(pixels, foreground, groups, centroids, offsets)
         if labels is not None and torch.equal(found, labels):
             break
         labels = found
-        size = _of_groups(members.sum(2), groups)
+        size = _of_groups(members.sum(2), groups, count)
         centroids = sums / size.clamp(min=1)[:, :, None]
         # An empty cluster attracts nothing, instead of producing NaN.
         offsets = centroids.pow(2).sum(2).masked_fill(size == 0, torch.inf)[groups][:, :, None]
         if space_weight:
             offsets = offsets + space_weight * _distances(members, rows)
     # With the space correction a part is the same region in all groups, so they share one order.
-    return _ranked(found, members, torch.zeros_like(groups) if space_weight else groups)
+    owner, owners = (torch.zeros_like(groups), 1) if space_weight else (groups, count)
+    return _ranked(found, members, owner, owners)
 
 
 def _assign(
@@ -91,16 +92,16 @@ def _assign(
     return labels.view_as(foreground), members, sums
 
 
-def _equal_bands(pixels: Pixels, rows: Tensor, groups: Tensor, parts: int) -> tuple[Tensor, Tensor]:
+def _equal_bands(pixels: Pixels, rows: Tensor, count: int, parts: int) -> tuple[Tensor, Tensor]:
     """Return centroids of zeros and offsets (N,K,H) that assign each row to one of K bands."""
     band = (rows * parts).long().clamp(max=parts - 1)
     index = torch.arange(parts, device=rows.device)[:, None]
-    centroids = rows.new_zeros(int(groups.max()) + 1, parts, pixels.features.shape[2])
+    centroids = rows.new_zeros(count, parts, pixels.features.shape[2])
     return centroids, (band[:, None] != index).to(rows)
 
 
 def _random_pixels(
-    pixels: Pixels, foreground: Tensor, groups: Tensor, parts: int, seed: int
+    pixels: Pixels, foreground: Tensor, groups: Tensor, count: int, parts: int, seed: int
 ) -> tuple[Tensor, Tensor]:
     """Draw K random foreground pixels of each group as centroids.
 
@@ -111,7 +112,6 @@ def _random_pixels(
     owner = groups[index // foreground[0].numel()]
     order = draw.flatten().to(index.device)[index].argsort(descending=True, stable=True)
     order = order[owner[order].argsort(stable=True)]
-    count = int(groups.max()) + 1
     size = torch.bincount(owner, minlength=count)[:, None]
     wanted = torch.arange(parts, device=owner.device).expand(count, -1)
     first = (size.cumsum(0) - size + wanted)[wanted < size]
@@ -121,9 +121,9 @@ def _random_pixels(
     return centroids, torch.where(wanted < size, 0.0, torch.inf)[groups][:, :, None]
 
 
-def _of_groups(values: Tensor, groups: Tensor) -> Tensor:
-    """Sum values over each group's images: (N,K) -> (G,K)."""
-    return values.new_zeros(int(groups.max()) + 1, values.shape[1]).index_add_(0, groups, values)
+def _of_groups(values: Tensor, groups: Tensor, count: int) -> Tensor:
+    """Sum values over the images of each of G groups: (N,K) -> (G,K)."""
+    return values.new_zeros(count, values.shape[1]).index_add_(0, groups, values)
 
 
 def _distances(members: Tensor, rows: Tensor) -> Tensor:
@@ -135,14 +135,15 @@ def _distances(members: Tensor, rows: Tensor) -> Tensor:
     return square / spread + spread.log()
 
 
-def _ranked(labels: Tensor, members: Tensor, owner: Tensor) -> Tensor:
-    """Number clusters by their mean row over the images of the same `owner` (N,).
+def _ranked(labels: Tensor, members: Tensor, owner: Tensor, count: int) -> Tensor:
+    """Number clusters by their mean row over the images of the same one of `count` owners (N,).
 
     Returns:
         (N,H,W) uint8, 0 = background, otherwise 1 + the rank of the pixel's cluster.
     """
     row = torch.arange(members.shape[2], device=members.device)
-    size, total = _of_groups(members.sum(2), owner), _of_groups((members * row).sum(2), owner)
+    size = _of_groups(members.sum(2), owner, count)
+    total = _of_groups((members * row).sum(2), owner, count)
     mean = torch.where(size > 0, total / size.clamp(min=1), torch.inf)  # empty ones come last
     rank = mean.argsort(dim=1, stable=True).argsort(dim=1).to(torch.uint8) + 1
     rank = torch.cat([rank, torch.zeros_like(rank[:, :1])], 1)[owner]

@@ -17,6 +17,8 @@ def label_images(
 ) -> Tensor:
     """Cluster images into pseudo identities, (N,) on the embedding's device, -1 = unclustered.
 
+    An image whose feature is zero, because it shows no part, stays unclustered.
+
     Args:
         config: config of the run.
         embedding: features of N images.
@@ -32,8 +34,11 @@ def label_images(
         found = np.unique(ids, return_inverse=True)[1]
     else:
         features = embedding.features()
-        found = pseudo_labels(
-            features.get(feature or settings.feature, features["global"]),
+        chosen = features.get(feature or settings.feature, features["global"])
+        shown = chosen.ne(0).any(1).cpu()
+        found = np.full(len(ids), -1)
+        found[shown.numpy()] = pseudo_labels(
+            chosen if shown.all() else chosen[shown.to(chosen.device)],
             *(settings.eps, settings.min_samples, settings.k1, settings.k2),
         )
     labels = torch.as_tensor(found).to(embedding.global_feature.device)

@@ -6,9 +6,12 @@ import torch
 from sklearn.cluster import DBSCAN
 
 from benchmarks.inputs import features, identities
+from scwm.core.config import resolve_config
 from scwm.core.errors import ScwmError
+from scwm.method.labelling import label_images
 from scwm.method.pseudo_labels import jaccard_distance, nearest_neighbours, pseudo_labels
 from scwm.method.pseudo_labels.neighbours import pair_similarities
+from scwm.models.embedding import Embedding
 
 
 def unit(x: np.ndarray) -> np.ndarray:
@@ -229,3 +232,17 @@ def test_mistakes_are_named(change: dict) -> None:
         pseudo_labels(**({"features": random_features(20)} | change))
     with pytest.raises(ScwmError):
         nearest_neighbours(random_features(20), 0)
+
+
+def test_image_without_a_visible_part_stays_unclustered():
+    """By the feature of the parts; the others have the clusters that they have without it."""
+    parts = torch.from_numpy(clustered_features(90, 24)).view(-1, 3, 8)
+    seen = torch.ones(90, 3)
+    seen[[4, 50]] = 0
+    config = resolve_config("scwm", "toy", 0, {"pseudo_labels": {"feature": "parts", "k1": 10}})
+    embedding = Embedding(parts.flatten(1), parts, seen)
+    found = label_images(config, embedding, np.arange(90))
+    kept = np.delete(np.arange(90), [4, 50])
+    alone = Embedding(parts[kept].flatten(1), parts[kept], seen[kept])
+    assert (found[[4, 50]] == -1).all()
+    assert torch.equal(found[kept], label_images(config, alone, np.arange(88)))

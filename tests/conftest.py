@@ -1,6 +1,7 @@
 """Fixtures that several test files share: a tiny data set, its store, and configs that fit it."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pretended_cuda import install
 from torch import Tensor
 from trained_runs import KEY
 
@@ -48,6 +50,23 @@ TINY: dict[str, Any] = {
     },
     "augment": {"pad": 4},
 }
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--pretended-gpu", action="store_true", help="a GPU pretended on the CPU")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    os.environ["SCWM_DEVICE"] = "cpu"  # only tests/gpu uses a GPU
+    if config.getoption("--pretended-gpu"):
+        install()
+
+
+@pytest.fixture(autouse=True)
+def _no_switch_stays_on():
+    """A test that fails leaves no deterministic algorithms to the next."""
+    yield
+    torch.use_deterministic_algorithms(False)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,15 +1,10 @@
-"""What a CPU computes, computed on a GPU; skipped where torch finds none."""
-
-from pathlib import Path
-from typing import Any
+"""What a CPU computes, computed on a GPU."""
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from processes import numbers_of
 from sklearn.metrics import adjusted_rand_score
-from trained_runs import KEY
 
 from benchmarks import inputs
 from scwm.core.device import place
@@ -20,10 +15,8 @@ from scwm.method.parsing import cascaded_clustering
 from scwm.method.pseudo_labels import pseudo_labels
 from scwm.models import embedding
 from scwm.models.embedding import ImageBatches, embed
-from scwm.training.checkpoint import Checkpoints
-from scwm.training.trainer import Trainer, build_network, train
+from scwm.training.trainer import build_network
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU")
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
 
@@ -97,41 +90,3 @@ def test_memory_is_that_of_the_cpu(strategy):
     here.update(features, labels, seen)
     there.update(*moved)
     torch.testing.assert_close(there.centroids.cpu(), here.centroids, atol=1e-5, rtol=0)
-
-
-def trained(config: dict[str, Any], store: Any, weights: Any, folder: Path) -> bytes:
-    folder.mkdir()
-    train(config, store.split("train"), weights, folder, Checkpoints(folder / "state", KEY))
-    return (folder / "model.pt").read_bytes()
-
-
-@pytest.mark.parametrize("precision", ["auto", "float32", "tf32", "bfloat16"])
-def test_training_comes_to_its_end(tiny_config, toy_store, toy_weights, tmp_path, precision):
-    config = tiny_config("scwm", training={"precision": precision})
-    trained(config, toy_store, toy_weights, tmp_path / "run")
-    assert all(np.isfinite(row["loss"]) for row in numbers_of(tmp_path / "run"))
-
-
-@pytest.mark.parametrize("group", [0, 4])
-def test_deterministic_training_gives_the_same_bytes(
-    tiny_config, toy_store, toy_weights, tmp_path, group
-):
-    config = tiny_config("scwm", training={"deterministic": True, "virtual_batch": group})
-    one, two = (trained(config, toy_store, toy_weights, tmp_path / name) for name in "ab")
-    torch.use_deterministic_algorithms(False)
-    assert one == two
-
-
-@pytest.mark.parametrize("group", [0, 4])
-def test_no_step_waits_for_the_gpu(tiny_config, toy_store, toy_weights, group):
-    """But the first, in which libraries choose and load."""
-    config = tiny_config("scwm", training={"virtual_batch": group})
-    trainer = Trainer(config, build_network(config, toy_weights), toy_store.split("train"))
-    trainer.start_neck()
-    trainer.run_steps(trainer.start_epoch(0))
-    epoch = trainer.start_epoch(1)
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        trainer.run_steps(epoch)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")

@@ -72,14 +72,22 @@ def seconds_of(trainer: Trainer, epoch: Epoch) -> float:
     return time.perf_counter() - start
 
 
-def busy_share(trainer: Trainer, epoch: Epoch) -> float:
-    """Of the epoch's steps, the share of the time that kernels ran."""
+def busy_share(trainer: Trainer, epoch: Epoch) -> float | None:
+    """Of the epoch's steps, the share of the time that kernels ran.
+
+    None where the driver does not let a user profile its kernels.
+    """
     device = trainer.device.type
     kinds = [ProfilerActivity.CUDA] if device == "cuda" else [ProfilerActivity.CPU]
-    with profile(activities=kinds) as profiler:
-        seconds = seconds_of(trainer, epoch)
+    try:
+        with profile(activities=kinds) as profiler:
+            seconds = seconds_of(trainer, epoch)
+    except RuntimeError as error:
+        if "CUPTI" not in str(error):
+            raise
+        return None
     kernels = sum(event.self_device_time_total for event in profiler.key_averages())
-    return float(kernels) / 1e6 / seconds
+    return float(kernels) / 1e6 / seconds if kernels or device == "cpu" else None
 
 
 def again(epoch: Epoch, number: int) -> Epoch:

@@ -49,9 +49,10 @@ class Embedding:
         named = {"global": self.global_feature}
         if self.part_features is not None and self.visibility is not None:
             seen = (self.visibility > 0).to(self.part_features)[:, :, None]
-            named["parts"] = F.normalize((seen * self.part_features).flatten(1), dim=1)
-            both = torch.cat([named["global"], named["parts"]], 1)
-            named["both"] = F.normalize(both, dim=1)
+            parts = (seen * self.part_features).flatten(1)
+            named["parts"] = F.normalize(parts, dim=1, out=parts)
+            both = torch.cat([self.global_feature, parts], 1)
+            named["both"] = F.normalize(both, dim=1, out=both)  # in place: half of the memory
         return named
 
 

@@ -1,5 +1,6 @@
 """Every benchmark at a tiny size: ours and the reference agree, and rows become a report."""
 
+import argparse
 import json
 import sys
 from importlib import import_module
@@ -8,9 +9,10 @@ import pandas as pd
 import pytest
 import torch
 
-from benchmarks import STAGES, gpu
+from benchmarks import STAGES, gpu, gpu_check
 from benchmarks.harness import Stage
 from benchmarks.report import write_report
+from scwm.cli.main import build_parser
 from scwm.core.config import merge
 from scwm.core.yaml_files import CONFIG_DIR, read_yaml
 
@@ -72,3 +74,29 @@ def test_gpu_benchmark_runs_on_a_cpu_too(tmp_path, monkeypatch, capsys):
     (epoch,) = pd.read_csv(tmp_path / "gpu_epoch.csv").to_dict("records")
     stages = sum(epoch[name] for name in ("features", "pseudo_labels", "parsing"))
     assert epoch["share_beside_steps"] == pytest.approx(stages / (stages + epoch["steps"]))
+
+
+def test_gpu_check_runs_every_part_and_stops_what_takes_too_long(tmp_path, monkeypatch, capsys):
+    wait = ["timeit", "-n1", "-r1", "import time; time.sleep(60)"]
+    parts = {
+        "tests": (1, ["no_such_module"]),
+        "speed": (1, ["timeit", "-n1", "1"]),
+        "training": (0.02, wait),
+    }
+    monkeypatch.setattr(gpu_check, "parts", lambda options: parts)
+    monkeypatch.setattr("sys.argv", ["gpu_check", "--out", str(tmp_path)])
+    with pytest.raises(SystemExit) as end:
+        gpu_check.main()
+    table = pd.read_csv(tmp_path / "check.csv").set_index("part")["status"].to_dict()
+    assert end.value.code == 1
+    assert table == {"tests": "failed", "speed": "passed", "training": "stopped"}
+    assert "no_such_module" in (tmp_path / "tests.log").read_text()
+
+
+def test_gpu_check_names_commands_that_exist(tmp_path):
+    options = argparse.Namespace(out=tmp_path, config=CONFIG_DIR / "market1501.yaml")
+    options.minutes, options.rest = 6, ["--set", "training.epochs=20"]
+    commands = {name: command for name, (_, command) in gpu_check.parts(options).items()}
+    assert (CONFIG_DIR.parent / commands["tests"][-1]).is_dir()
+    parsed = build_parser().parse_args(commands["training"][1:])
+    assert parsed.config.exists() and parsed.set == ["training.epochs=20"]

@@ -85,19 +85,22 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def save_atomically(payload: Mapping[str, Any], path: Path) -> None:
-    """Save a payload with torch to a file that is whole or absent, also after a power cut."""
+    """Save a payload with torch to a file that is whole or absent, also after a power cut.
+
+    Raises:
+        ScwmError: the operating system refuses the file, as on a full disk.
+    """
     import torch  # slow to import, and reading a config does not need it
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        with temporary.open("wb") as file:
-            torch.save(dict(payload), file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path) as temporary, temporary.open("wb") as file:
+        try:
+            torch.save(payload, file)
+        except RuntimeError as error:  # of torch's writer, which hides the error of the disk
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from error
+            raise
+        file.flush()
+        os.fsync(file.fileno())
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

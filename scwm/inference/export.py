@@ -109,7 +109,8 @@ def _torchscript(crops: Crops, config: Config, path: Path) -> Features:
         # for other crops and batches is checked on them.
         warnings.simplefilter("ignore")
         traced = torch.jit.trace(crops, _random_crops(config, 2), check_trace=False)
-        torch.jit.save(traced, path)
+        with path.open("wb") as file:  # given the path, torch ends the process on a full disk
+            torch.jit.save(traced, file)
         loaded: Features = torch.jit.load(path)
         return loaded
 

@@ -12,6 +12,7 @@ import torchvision
 from torch import Tensor
 
 from scwm.core.errors import ScwmError
+from scwm.core.files import DISK_ERRORS, refusal, save_atomically
 from scwm.core.plugins import BACKBONES
 from scwm.core.progress import is_shown
 
@@ -34,10 +35,7 @@ def get_weights(backbone: str, source: str, out: Path) -> None:
             f"use {' or '.join(fetched)}, or a file",
         )
     state = fetched[source]() if source in fetched else read_state(Path(source))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(out.name + ".part")
-    torch.save(state, temporary)
-    temporary.replace(out)
+    save_atomically(state, out)
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
@@ -77,6 +75,8 @@ def torchvision_weights(name: str) -> dict[str, Tensor]:
         )
         return state
     except (OSError, RuntimeError) as error:  # no network; a file of another hash
+        if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+            raise refusal(error, torch.hub.get_dir()) from error
         raise ScwmError(
             f"Cannot download torchvision's weights: {error}",
             name,

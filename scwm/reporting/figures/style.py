@@ -11,6 +11,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
+from scwm.core.files import whole_file
 from scwm.reporting.runs import CONTROLS, Gap, with_ending
 
 LineStyle = Literal["-"] | tuple[float, tuple[float, ...]]
@@ -113,6 +114,7 @@ def save(figure: Figure, out: Path) -> list[Path]:
 
 def write(figure: Figure, path: Path) -> Path:
     """Write one .png or .svg; without date or version, equal figures are equal files."""
-    figure.savefig(path, dpi=DPI, metadata=METADATA[path.suffix])
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, format=path.suffix[1:], dpi=DPI, metadata=METADATA[path.suffix])
     figure.set_layout_engine("none")  # laid out already, and the same in every file
     return path

@@ -123,11 +123,11 @@ def _reset_peak() -> None:
     What making the input has freed is given back first: reused, it would be missing from the peak.
     """
     ctypes.CDLL("libc.so.6").malloc_trim(0)
-    with open("/proc/self/clear_refs", "w") as file:
+    with open("/proc/self/clear_refs", "w", encoding="ascii") as file:
         file.write("5")
 
 
 def _status_mb(key: str) -> float:
-    with open("/proc/self/status") as file:
+    with open("/proc/self/status", encoding="ascii") as file:
         lines = dict(line.split(":", 1) for line in file)
     return int(lines[key].split()[0]) / 1024

@@ -51,7 +51,9 @@ def fill(document: str, root: Path) -> str:
             return place[0]
         columns = [name.strip() for name in (place["columns"] or "").split(",") if name]
         return (
-            place["begin"] + find_table(file.read_text(), place["heading"], columns) + place["end"]
+            place["begin"]
+            + find_table(file.read_text(encoding="utf-8"), place["heading"], columns)
+            + place["end"]
         )
 
     return PLACE.sub(table, document)
@@ -64,7 +66,7 @@ def main() -> None:
     root = parser.parse_args().root
     project = Path(__file__).parents[1]
     for path in sorted(path for pattern in DOCUMENTS for path in project.glob(pattern)):
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
         filled = fill(text, root)
         if filled != text:
             path.write_text(filled)

@@ -42,14 +42,14 @@ class Workflow:
         command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "workflow/Snakefile"]
         command += ["--workflow-profile", ROOT / "workflow/profiles/default", "--cores", "1"]
         command += ["--directory", self.folder, "--configfile", ROOT / "config/ci.yaml"]
-        with open(self.folder / "workflow.log", "a") as log:
+        with open(self.folder / "workflow.log", "a", encoding="utf-8") as log:
             words = [*map(str, command), "--", *targets]
             return psutil.Popen(words, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
 
     def finish(self, *targets: str) -> None:
         """Run to the end; an error shows the log's end and stops the test."""
         if self.start(*targets).wait():
-            log = (self.folder / "workflow.log").read_text()
+            log = (self.folder / "workflow.log").read_text(encoding="utf-8")
             raise SystemExit(f"{log[-3000:]}\nThe workflow failed in {self.folder}.")
 
     def clear(self) -> None:

@@ -52,7 +52,7 @@ class Mutant:
             ValueError: the old text does not occur exactly once.
         """
         path = folder / self.file
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
         if (count := text.count(self.old)) != 1:
             raise ValueError(f"{self.name}: its old text occurs {count} times in {self.file}.")
         path.write_text(text.replace(self.old, self.new))
@@ -64,7 +64,9 @@ class Mutant:
 
 def load_mutants() -> list[Mutant]:
     """All mutants, in the file's order."""
-    entries = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text())["mutants"]
+    entries = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))[
+        "mutants"
+    ]
     return [Mutant(**entry) for entry in entries]
 
 

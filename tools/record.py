@@ -161,7 +161,7 @@ def finished(runs: Path, datasets: Iterable[str] = ("*",)) -> list[Path]:
 
 def provenance_of(run: Path) -> dict[str, Any]:
     """Read the provenance of a run."""
-    found: dict[str, Any] = json.loads((run / "provenance.json").read_text())
+    found: dict[str, Any] = json.loads((run / "provenance.json").read_text(encoding="utf-8"))
     return found
 
 

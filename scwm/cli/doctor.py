@@ -107,7 +107,7 @@ def _hardware() -> Iterator[Check]:
     yield Check("CPU instructions", "ok", torch.backends.cpu.get_cpu_capability())
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     yield Check("cores", "ok", f"{cores}; torch uses {torch.get_num_threads()} threads")
-    threads = ", ".join(f"{name}={os.environ[name]}" for name in THREADS if name in os.environ)
+    threads = ", ".join(f"{name}={os.environ[name]}" for name in THREADS if os.environ.get(name))
     yield Check("threads", "ok", threads or "no variable set",
                 "" if threads else "several jobs at once: OMP_NUM_THREADS=1 for each")  # fmt: skip
     memory = _memory()
@@ -120,7 +120,7 @@ def _hardware() -> Iterator[Check]:
 def _memory() -> int:
     """Return the available memory in bytes; 0 if it is unknown."""
     try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return 0
     found = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
@@ -139,7 +139,7 @@ def _tools() -> Iterator[Check]:
 
 
 def _output(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     return (done.stdout or done.stderr).strip().split("\n")[0]
 
 

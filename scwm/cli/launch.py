@@ -69,7 +69,10 @@ def lease(wanted: int, pool: list[str], folder: Path | None = None) -> dict[str,
 
 
 def visible_gpus() -> list[str]:
-    """List the GPUs of CUDA_VISIBLE_DEVICES, or all GPUs if the variable is not set."""
+    """List the GPUs of CUDA_VISIBLE_DEVICES, or all GPUs if the variable is not set.
+
+    For CUDA an empty value means no GPU, not all GPUs.
+    """
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
     if given is not None:
         return [name.strip() for name in given.split(",") if name.strip()]
@@ -124,7 +127,7 @@ def launch(gpus: int, processes: int, arguments: list[str]) -> list[str]:
     command = [sys.executable, "-m"]
     if processes > 1:
         command += ["torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", "-m"]
-    if gpus and "SLURM_JOB_ID" not in os.environ:
+    if gpus and not os.environ.get("SLURM_JOB_ID"):
         held = lease(gpus, visible_gpus())
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(held)
     command += ["scwm", *verbosity(), *arguments]

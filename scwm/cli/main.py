@@ -1,6 +1,7 @@
 """The command line: ``scwm COMMAND`` or ``python -m scwm COMMAND``."""
 
 import argparse
+import io
 import logging
 import os
 import shutil
@@ -33,7 +34,10 @@ example:
 
 @contextmanager
 def _messages() -> Iterator[None]:
-    """Send the messages of the package to stderr."""
+    """Send the messages of the package to stderr; escape what a stream's encoding lacks."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # not a notebook's
+            stream.reconfigure(errors="backslashreplace")
     handler = _Handler(sys.stderr)
     handler.setFormatter(_Message())
     package = logging.getLogger("scwm")
@@ -88,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _set_level(level: int) -> None:
     """Choose which messages are shown; of several training processes, the first shows them."""
-    first = os.environ.get("RANK", "0") == "0"
+    first = (os.environ.get("RANK") or "0") == "0"
     logging.getLogger("scwm").setLevel(level if first else logging.ERROR)
 
 

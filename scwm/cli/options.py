@@ -57,7 +57,7 @@ def verbosity() -> list[str]:
 
 def print_json(content: Any) -> None:
     """Print JSON for other programs."""
-    print(json.dumps(content, indent=2, ensure_ascii=False))
+    print(json.dumps(content, indent=2))
 
 
 def print_table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:

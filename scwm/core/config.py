@@ -220,7 +220,7 @@ def config_hash(config: Config | Mapping[str, Any]) -> str:
 def write_yaml(config: Config, path: Path) -> None:
     """Write `config` so that equal configs give equal bytes."""
     with whole_file(path) as temporary:
-        temporary.write_text(yaml.safe_dump(plain(config), sort_keys=True))
+        temporary.write_text(yaml.safe_dump(plain(config), sort_keys=True), encoding="utf-8")
 
 
 def named_modules(config: Section) -> list[str]:

@@ -31,7 +31,7 @@ def together(device: torch.device) -> Iterator[None]:
     Raises:
         ScwmError: there are fewer GPUs than processes, or another process was lost.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if int(os.environ.get("WORLD_SIZE") or 1) == 1:
         yield
         return
     backend = "gloo"

@@ -75,13 +75,13 @@ def file_hash(path: Path, kind: str = "sha256") -> str:
 
 def read_csv(path: Path) -> list[dict[str, str]]:
     """Read the rows of a CSV file with a header, as text by column."""
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object; without a file it is empty."""
-    return dict(json.loads(path.read_text())) if path.exists() else {}
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
 
 
 def save_atomically(payload: Mapping[str, Any], path: Path) -> None:

@@ -182,7 +182,9 @@ def git(*arguments: str) -> str | None:
     """Run git on the folder that holds the package; None if it fails."""
     command = ["git", "-C", str(PACKAGE.parent), *arguments]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", check=False
+        )
     except OSError:
         return None
     return done.stdout.strip() if done.returncode == 0 else None

@@ -14,7 +14,7 @@ T = TypeVar("T")
 def is_shown() -> bool:
     """Whether progress bars are shown: on a terminal, in a training's first process, without -q."""
     quiet = logging.getLogger("scwm").level > logging.INFO
-    return sys.stderr.isatty() and os.environ.get("RANK", "0") == "0" and not quiet
+    return sys.stderr.isatty() and (os.environ.get("RANK") or "0") == "0" and not quiet
 
 
 def progress(items: Iterable[T], title: str, total: int | None = None) -> Iterable[T]:

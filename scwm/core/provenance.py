@@ -75,14 +75,14 @@ def instruction_sets() -> str:
     """
     flags = (_cpu_field("flags") or _cpu_field("Features")).split()
     has = [name for name in VECTORS if name in flags]
-    set_ = [f"{name}={os.environ[name]}" for name in NARROWING if name in os.environ]
+    set_ = [f"{name}={os.environ[name]}" for name in NARROWING if os.environ.get(name)]
     return " ".join([*has, f"(torch: {torch.backends.cpu.get_cpu_capability()})", *set_])
 
 
 def _cpu_field(name: str) -> str:
     """Read a field of the first CPU in /proc/cpuinfo; empty if it does not exist."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return ""
     found = (line.partition(":")[2].strip() for line in lines if line.startswith(name))

@@ -66,7 +66,7 @@ def cluster_crops(found: CropFeatures, config: Config) -> Clusters:
 
 def write_clusters(clusters: Clusters, path: Path) -> None:
     """Write a CSV of file and identity, -1 = unclustered."""
-    with whole_file(path) as temporary, temporary.open("w", newline="") as file:
+    with whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["file", "identity"])
         writer.writerows(zip(clusters.files, clusters.labels.tolist(), strict=True))

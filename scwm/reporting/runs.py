@@ -98,9 +98,9 @@ def read_run(folder: Path, dataset: str, method: str, seed: int) -> Run:
     if absent:
         raise ValueError(f"no {', '.join(absent)}")
     try:
-        config = yaml.safe_load((folder / "config.yaml").read_text())
-        metrics = json.loads((folder / "metrics.json").read_text())
-        provenance = json.loads((folder / "provenance.json").read_text())
+        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        provenance = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
         history = pd.read_csv(folder / "history.csv")
     except (ValueError, yaml.YAMLError) as error:
         raise ValueError(f"unreadable: {str(error).splitlines()[0]}") from error
@@ -160,7 +160,7 @@ def read_scores(run: Run, file: str) -> Any:
         LookupError: the file is missing or cannot be read.
     """
     try:
-        return json.loads((run.folder / file).read_text())
+        return json.loads((run.folder / file).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise LookupError(f"no {file}") from error
     except ValueError as error:

@@ -25,7 +25,7 @@ HISTORY = (
 
 def write_history(history: list[dict[str, Any]], path: Path) -> None:
     """Write one CSV row an epoch; a value that does not apply is an empty cell."""
-    with whole_file(path) as temporary, temporary.open("w", newline="") as file:
+    with whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, HISTORY)
         writer.writeheader()
         for row in history:

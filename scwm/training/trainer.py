@@ -307,7 +307,8 @@ def train(
     Controls that are not trained get a model of their untrained network and an empty history.
     """
     deterministic = config.training.deterministic and default_device().type == "cuda"
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS may refuse
+    workspace = "CUBLAS_WORKSPACE_CONFIG"  # without it cuBLAS may refuse
+    os.environ[workspace] = os.environ.get(workspace) or ":4096:8"
     torch.use_deterministic_algorithms(deterministic)
     torch.backends.cudnn.benchmark = not deterministic  # all batches have the same shape
     network = build_network(config, weights)

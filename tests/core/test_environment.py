@@ -1,11 +1,16 @@
-"""Variables of the environment: an empty one counts as unset."""
+"""Variables of the environment: an empty one counts as unset; a locale without our characters."""
 
+import os
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from scwm.core.device import default_device
+from scwm.core.errors import ScwmError
 from scwm.data import load_dataset
 from scwm.data.entries import data_names, lookup
 
@@ -47,3 +52,76 @@ def test_unpacked_archives_are_cached_where_the_user_says(
     monkeypatch.chdir(tmp_path)
     load_dataset("mannequins", archive)
     assert [path for path in Path(tmp_path / folder).iterdir() if path.is_dir()]
+
+
+def test_empty_variables_of_launchers_are_unset(monkeypatch, trained, scwm):
+    """Those that torchrun, SLURM and cuBLAS read: a training runs as without them."""
+    from scwm.cli import launch
+    from scwm.core.provenance import instruction_sets
+
+    expected = instruction_sets()
+    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "SLURM_JOB_ID", "CUBLAS_WORKSPACE_CONFIG")
+    for name in (*names, "ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "OMP_WAIT_POLICY"):
+        monkeypatch.setenv(name, "")
+    run = "results/runs/mannequins/random_features/seed0"
+    assert scwm(f"train {run} --store data/stores/toy") == 0
+    assert scwm(f"evaluate {run} --store data/stores/toy") == 0
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    assert instruction_sets() == expected
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # for CUDA it means: no GPU
+    assert launch.visible_gpus() == []
+    with pytest.raises(ScwmError, match="1 GPU"):  # not taken for a job of SLURM
+        launch.launch(1, 1, ["train", run])
+
+
+def test_output_never_fails_on_a_character_that_the_locale_lacks(
+    trained, toy_folder, tmp_path, monkeypatch
+):
+    """Nor do files depend on the locale."""
+    run, crops = "results/runs/mannequins/scwm/seed0", f"{toy_folder}/query"
+    names = "--datasets mannequins --methods scwm random_features --seeds 0"
+    commands = [
+        "data list",
+        "data card market1501",
+        "--help",
+        f"compare {run} results/runs/mannequins/random_features/seed0 --json",
+        f"table main {names} --out OUT/main",
+        f"dashboard {run} --out OUT/dashboard.html",
+        f"rank {run} --queries {crops} --gallery {crops} --out OUT",
+        f"cluster {run} {crops} --out OUT",
+        "config --method scwm --dataset mannequins --out OUT/config.yaml",
+        "data card müller",
+    ]
+    code = (
+        "import sys; from scwm.cli.main import main\n"
+        "for words in sys.argv[1:]:\n"
+        "    try: print(words.split()[0], main(words.split()))\n"
+        "    except SystemExit as end: print(words.split()[0], end.code)\n"
+    )
+    found = {}
+    for encoding, variables in (
+        ("utf-8", {"PYTHONUTF8": "1"}),
+        ("ascii", {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}),
+    ):
+        out = tmp_path / encoding
+        words = [one.replace("OUT", str(out)) for one in commands]
+        done = subprocess.run(
+            [sys.executable, "-c", code, *words],
+            cwd=trained,
+            env=os.environ | variables,
+            capture_output=True,
+            check=False,
+        )
+        shown = done.stdout.decode(encoding)
+        assert "Traceback" not in done.stderr.decode(encoding), done.stderr.decode(encoding)
+        found[encoding] = [
+            line.rpartition(" ")[2] for line in shown.splitlines() if re.fullmatch(r"\S+ \d", line)
+        ]
+        assert b"unknown data set" in done.stderr
+    assert found["ascii"] == found["utf-8"] == ["0"] * (len(commands) - 1) + ["1"]
+    files = [path.relative_to(tmp_path / "utf-8") for path in (tmp_path / "utf-8").rglob("*.*")]
+    assert len(files) >= 10
+    for file in files:
+        if file.suffix == ".html":  # says when it was made
+            continue
+        assert (tmp_path / "ascii" / file).read_bytes() == (tmp_path / "utf-8" / file).read_bytes()

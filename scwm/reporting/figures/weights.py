@@ -34,7 +34,7 @@ def study_weights(runs: Runs) -> tuple[pd.DataFrame, list[Gap]]:
         if run.method != REFERENCE:
             continue
         try:
-            memory = json.loads((run.folder / "study.json").read_text())["memory"]
+            memory = json.loads((run.folder / "study.json").read_text(encoding="utf-8"))["memory"]
         except (FileNotFoundError, ValueError, KeyError):
             gaps.append(Gap(run.dataset, run.method, run.seed, "no study of its memories"))
             continue

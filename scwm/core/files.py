@@ -5,6 +5,7 @@ import errno
 import hashlib
 import json
 import os
+import pwd
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -65,6 +66,27 @@ def write_text(text: str, path: Path) -> Path:
     with whole_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return path
+
+
+def cache_folder() -> Path:
+    """Return the cache: $SCWM_CACHE, $XDG_CACHE_HOME/scwm or ~/.cache/scwm.
+
+    Raises:
+        ScwmError: the variables are not set, and the user has no home folder.
+    """
+    if own := os.environ.get("SCWM_CACHE"):
+        return Path(own)
+    if caches := os.environ.get("XDG_CACHE_HOME"):
+        return Path(caches, "scwm")
+    try:
+        home = os.environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir
+    except KeyError:
+        raise ScwmError(
+            "This user has no home folder for the cache.",
+            "HOME",
+            "set SCWM_CACHE to a folder that may be written",
+        ) from None
+    return Path(home, ".cache", "scwm")
 
 
 def file_hash(path: Path, kind: str = "sha256") -> str:

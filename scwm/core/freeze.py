@@ -6,6 +6,7 @@ confirmation data, which follows from that hash.
 
 import hashlib
 import json
+import os
 import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
@@ -24,6 +25,11 @@ from scwm.core.yaml_files import CONFIG_DIR
 NAME = "frozen.json"
 DEFAULTS = "default settings"
 CONFIGS = ("*.yaml", "methods/*.yaml", "claims/*.yaml", "datasets/*.yaml")
+GIT_PLACES = (
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+)  # a hook of another repository sets them
 CODE = (  # renders the people, trains, scores and decides
     *("data/mannequins/*", "training/trainer.py"),
     *("evaluation/evaluate.py", "evaluation/transfer.py", "evaluation/study.py"),
@@ -179,11 +185,17 @@ def write_freeze(again: bool = False) -> Path:
 
 
 def git(*arguments: str) -> str | None:
-    """Run git on the folder that holds the package; None if it fails."""
+    """Run git on the checkout that holds the package; None without one, or if git fails.
+
+    A repository around the folder, or the one that GIT_DIR names, is not that of this project.
+    """
+    if not (PACKAGE.parent / ".git").exists():
+        return None
     command = ["git", "-C", str(PACKAGE.parent), *arguments]
+    variables = {name: value for name, value in os.environ.items() if name not in GIT_PLACES}
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", check=False
+            command, env=variables, capture_output=True, text=True, errors="replace", check=False
         )
     except OSError:
         return None

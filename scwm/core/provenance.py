@@ -33,9 +33,10 @@ def describe_run(config: Config, data_hash: str, weights_hash: str) -> dict[str,
 
 def describe_machine() -> dict[str, Any]:
     """Describe the commit of the code, the versions of the packages and the hardware."""
+    changes = git("status", "--porcelain", "--untracked-files=no")
     return {
         "commit": git("rev-parse", "HEAD"),
-        "dirty": bool(git("status", "--porcelain", "--untracked-files=no")),
+        "dirty": None if changes is None else bool(changes),
         "versions": {"python": platform.python_version(), **_versions()},
         "hardware": {
             "processor": _cpu_field("model name") or platform.machine(),

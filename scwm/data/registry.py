@@ -6,7 +6,6 @@ A new data set is one file in `config/datasets/`; a new layout is one file in `s
 import hashlib
 import json
 import os
-import pwd
 import re
 import shutil
 from contextlib import suppress
@@ -16,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from scwm.core.errors import ScwmError
-from scwm.core.files import next_to, read_json, write_json
+from scwm.core.files import cache_folder, next_to, read_json, write_json
 from scwm.core.plugins import LAYOUTS
 from scwm.data.download import extract, fetch, is_archive, unpack
 from scwm.data.entries import Entry, Source, lookup
@@ -179,7 +178,8 @@ def _cached(entry: Entry, source: Source) -> Path:
 
         key += fingerprint(source.preset, source.seed, **source.knobs)
     target = (
-        _cache() / f"{entry.base or entry.name}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
+        cache_folder()
+        / f"{entry.base or entry.name}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
     )
     if not target.is_dir():
         if source.path:
@@ -188,27 +188,6 @@ def _cached(entry: Entry, source: Source) -> Path:
             with new_folder(target) as temporary:
                 _materialise(source, temporary, target)
     return target
-
-
-def _cache() -> Path:
-    """Return the cache: $SCWM_CACHE, $XDG_CACHE_HOME/scwm or ~/.cache/scwm.
-
-    Raises:
-        ScwmError: the variables are not set, and the user has no home folder.
-    """
-    if own := os.environ.get("SCWM_CACHE"):
-        return Path(own)
-    if caches := os.environ.get("XDG_CACHE_HOME"):
-        return Path(caches, "scwm")
-    try:
-        home = os.environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir
-    except KeyError:
-        raise ScwmError(
-            "This user has no home folder for the cache.",
-            "HOME",
-            "set SCWM_CACHE to a folder that may be written",
-        ) from None
-    return Path(home, ".cache", "scwm")
 
 
 def follow(path: Path) -> Path:

@@ -15,7 +15,7 @@ from scwm.core.config import changed, load_benchmark, overrides_of, plain, resol
 from scwm.core.errors import ScwmError
 from scwm.core.files import write_json
 from scwm.core.freeze import Freeze, current_files, read_freeze
-from scwm.core.provenance import describe_run
+from scwm.core.provenance import describe_machine, describe_run
 from scwm.core.settings import Config, Settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -135,6 +135,28 @@ def test_a_freeze_needs_git(project: Path) -> None:
     done = scwm(project, "freeze")
     assert done.returncode == 1 and "no git checkout" in done.stderr and "clone" in done.stderr
     assert not (project / "config/frozen.json").exists()
+
+
+def test_a_repository_around_a_tarball_is_not_the_projects(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor is the one whose hook runs; the commit of either says nothing about the code."""
+    head = run(project, "git", "rev-parse", "HEAD").stdout.strip()
+    monkeypatch.setattr(freeze, "PACKAGE", project / "scwm")
+    assert (describe_machine()["commit"], describe_machine()["dirty"]) == (head, False)
+    (project / "scwm/__init__.py").write_text("")
+    assert (describe_machine()["commit"], describe_machine()["dirty"]) == (head, True)
+
+    unpacked = project / "unpacked/scwm"
+    shutil.copytree(project / "scwm/core", unpacked / "core")
+    commit(project)
+    monkeypatch.setattr(freeze, "PACKAGE", unpacked)
+    for name in ("GIT_DIR", "GIT_INDEX_FILE"):
+        assert (describe_machine()["commit"], describe_machine()["dirty"]) == (None, None)
+        monkeypatch.setenv(name, str(project / ".git"))
+    run(project / "unpacked", "git", "init", "--quiet")
+    own = commit(project / "unpacked")
+    assert describe_machine()["commit"] == own
 
 
 def test_check_lists_what_has_changed(project: Path) -> None:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from scwm.core.yaml_files import CONFIG_DIR
+from scwm.core.errors import ScwmError
+from scwm.core.yaml_files import CONFIG_DIR, names_in
 
 GIB = 1 << 30
 DISK, MEMORY = 5, 4  # GiB that the embedded benchmark needs
@@ -161,10 +162,14 @@ def _data() -> Iterator[Check]:
     from scwm.data.entries import lookup
     from scwm.data.inspection import whereabouts
 
+    for folder in ("methods", "claims", "datasets"):
+        try:
+            names_in(CONFIG_DIR / folder)
+        except ScwmError as error:
+            yield Check("config", "missing", str(error.where), str(error.remedy))
+            return
     for name in data_names():
         entry, place = lookup(name), whereabouts(name)
         here = place != "not here"
         variable = f"set {entry.env}=PATH (archive or folder); see `scwm data card {name}`"
         yield Check(f"data {name}", "ok" if here else "optional", place, "" if here else variable)
-    if not (CONFIG_DIR / "methods").is_dir():
-        yield Check("config", "missing", str(CONFIG_DIR), "run from a checkout: pip install -e .")

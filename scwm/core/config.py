@@ -15,7 +15,7 @@ from scwm.core.errors import ScwmError, suggest
 from scwm.core.files import whole_file
 from scwm.core.plugins import NAME, Kind
 from scwm.core.settings import Benchmark, Config, Section
-from scwm.core.yaml_files import CONFIG_DIR, parse_yaml, read_yaml
+from scwm.core.yaml_files import CONFIG_DIR, names_in, parse_yaml, read_yaml
 
 VARIANT = re.compile(rf"({NAME})@({NAME}\.{NAME})=([A-Za-z0-9_.+-]+)")
 WHOLE = ("datasets", "methods", "seeds")  # what a benchmark's file that stands by itself names
@@ -29,7 +29,7 @@ TYPED = (
 
 def method_names() -> list[str]:
     """List every method and control that has a file in config/methods."""
-    return sorted(path.stem for path in (CONFIG_DIR / "methods").glob("*.yaml"))
+    return names_in(CONFIG_DIR / "methods")
 
 
 def check_claims(names: Iterable[str], where: object) -> None:
@@ -38,8 +38,8 @@ def check_claims(names: Iterable[str], where: object) -> None:
     Raises:
         ScwmError: naming the first that is not, with the nearest name.
     """
-    known = sorted(path.stem for path in (CONFIG_DIR / "claims").glob("*.yaml"))
     for name in names:
+        known = names_in(CONFIG_DIR / "claims")
         if name not in known:
             hint = suggest(name, known)
             raise ScwmError(f"Unknown claim '{name}'.{hint}", where, "choose from config/claims")

@@ -13,6 +13,18 @@ _CHECKOUT, _INSTALLED = _PACKAGE.parent / "config", _PACKAGE / "_config"
 CONFIG_DIR = _CHECKOUT if (_CHECKOUT / "methods").is_dir() else _INSTALLED
 
 
+def names_in(folder: Path) -> list[str]:
+    """List the names of the YAML files in a folder of `CONFIG_DIR`.
+
+    Raises:
+        ScwmError: there is none.
+    """
+    found = sorted(path.stem for path in folder.glob("*.yaml"))
+    if not found:
+        raise ScwmError("The installation lacks its configuration.", folder, "install scwm again")
+    return found
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping; a missing or broken file is a ScwmError."""
     try:

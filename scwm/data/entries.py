@@ -9,7 +9,7 @@ from typing import Any
 from scwm.core.errors import ScwmError, suggest
 from scwm.core.freeze import frozen_seed
 from scwm.core.plugins import NAME
-from scwm.core.yaml_files import CONFIG_DIR, read_yaml
+from scwm.core.yaml_files import CONFIG_DIR, names_in, read_yaml
 
 COUNTS = ("train", "query", "gallery", "train_ids", "test_ids")
 SUBSET = ("train_ids", "test_ids")
@@ -63,8 +63,12 @@ class Entry:
 
 
 def data_names() -> list[str]:
-    """List the names of the registered data sets."""
-    return sorted(path.stem for path in _folder().glob("*.yaml") if re.fullmatch(NAME, path.stem))
+    """List the names of the registered data sets.
+
+    Raises:
+        ScwmError: the installation has none.
+    """
+    return [name for name in names_in(_folder()) if re.fullmatch(NAME, name)]
 
 
 def lookup(name: str) -> Entry:

@@ -59,3 +59,27 @@ def test_what_is_missing_is_told(tmp_path, monkeypatch, capsys):
 )
 def test_versions_are_ordered_by_number(version, numbers):
     assert doctor._numbers(version) == numbers
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "data list",
+        "data list --json",
+        "data card mannequins",
+        "config --method scwm --dataset mannequins --out config.yaml",
+        "table main --datasets a --methods b --seeds 0 --claims c --out main",
+        "doctor",
+    ],
+)
+def test_a_broken_installation_is_an_error(tmp_path, monkeypatch, capsys, words):
+    """Not an empty list of data sets or methods."""
+    for name in ("cli.doctor", "core.config", "data.entries"):
+        monkeypatch.setattr(f"scwm.{name}.CONFIG_DIR", tmp_path / "_config")
+    monkeypatch.chdir(tmp_path)
+    assert main(words.split()) == 1
+    out, err = capsys.readouterr()
+    if words == "doctor":
+        assert str(tmp_path / "_config/methods") in out and "install scwm again" in out
+    else:
+        assert not out and "lacks its configuration" in err and "install scwm again" in err

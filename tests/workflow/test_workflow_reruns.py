@@ -1,6 +1,7 @@
 """What an edit makes the workflow redo, and what a killed one leaves."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -93,6 +94,36 @@ def test_edits_redo_what_depends_on_them(stubbed: Path) -> None:
     (stubbed / "results/ci/runs/mannequins_tiny/scwm/seed0/metrics.json").unlink()
     jobs = planned(stubbed, "partial", *select)
     assert set(jobs) - {"total"} == {"partial"}
+
+
+def test_a_copy_of_a_finished_checkout_has_nothing_to_do(stubbed: Path) -> None:
+    """Of `cp -r`, which gives files new times, in the order of a folder's entries."""
+    stub = stubbed / "scwm/cli/main.py"
+    stub.write_text(STUB.replace('write_text("")', 'write_text("x" * 2_000_000)'))
+    select = ["--configfile", "config/ci.yaml", "--config", "methods=[scwm]", "seeds=[0]"]
+    done = snakemake(stubbed, "--cores", "2", *select)
+    assert done.returncode == 0, done.stdout + done.stderr
+    copy = stubbed / "copy"
+    for name in ("config", "scwm", "workflow", "data", "results", ".snakemake"):
+        shutil.copytree(stubbed / name, copy / name, copy_function=shutil.copyfile)
+    for number, file in enumerate(sorted(copy.glob("results/**/*"), reverse=True)):
+        os.utime(file, (1e9 + number, 1e9 + number))
+    assert planned(copy, *select) == {}
+    (copy / "data/stores/mannequins_tiny/128x64/images.npy").write_text("other")
+    assert planned(copy, *select)["train"] == 1
+
+
+def test_a_checkout_in_a_folder_with_braces_works(tmp_path: Path) -> None:
+    (tmp_path / "br{ace}").mkdir()
+    copy = stubbed_copy(tmp_path / "br{ace}")
+    people = copy / "config/datasets/mannequins.yaml"
+    people.write_text(people.read_text().replace(", seed: frozen", ""))
+    made = "results/runs/mannequins/scwm/seed0/config.yaml"
+    done = snakemake(copy, "--cores", "1", made)
+    assert done.returncode == 0 and (copy / made).exists(), done.stdout + done.stderr
+    (tmp_path / "elsewhere").mkdir()
+    done = snakemake(tmp_path / "elsewhere", "-s", "../br{ace}/workflow/Snakefile", "-n")
+    assert done.returncode != 0 and "Call it in that folder" in done.stdout + done.stderr
 
 
 def test_another_data_set_that_is_missing_fails_only_its_own_scores(stubbed: Path) -> None:

@@ -41,6 +41,11 @@ from scwm.reporting.inputs import READ_OF_CONFIG, input_files, run_files
 
 # Relative, so that a moved checkout is not out of date; "." but for --directory.
 ROOT = Path(os.path.relpath(Path(workflow.basedir).parent))
+if "{" in str(ROOT):
+    raise WorkflowError(
+        f"Snakemake takes braces in a path for wildcards: {ROOT}. "
+        "Call it in that folder, without --directory and --snakefile."
+    )
 
 
 def hold_folder():
@@ -155,6 +160,11 @@ def freeze_state():
     return json.dumps([found.hash, found.commit, found.broken()]) if found else ""
 
 
+def escaped(text):
+    """Escape braces, in which Snakemake would look for a name."""
+    return text.replace("{", "{{").replace("}", "}}")
+
+
 def shell_prefix():
     """What precedes every command: strict bash, this checkout's package, polite threads.
 
@@ -162,18 +172,19 @@ def shell_prefix():
     Without conda, `python` is the one that runs Snakemake, activated or not.
     """
     exports = {
-        "PYTHONPATH": shlex.quote(os.path.abspath(ROOT)) + "${{PYTHONPATH:+:$PYTHONPATH}}",
+        "PYTHONPATH": escaped(shlex.quote(os.path.abspath(ROOT))) + "${{PYTHONPATH:+:$PYTHONPATH}}",
         "OMP_WAIT_POLICY": "PASSIVE",
         "PYTHONUNBUFFERED": "1",
     }
     if config["gpu"]:
         exports["SCWM_DEVICE"] = "cuda"  # an error where there is none, not days on a CPU
     if DeploymentMethod.CONDA not in workflow.deployment_settings.deployment_method:
-        exports["PATH"] = shlex.quote(str(Path(sys.executable).parent)) + ":$PATH"
+        exports["PATH"] = escaped(shlex.quote(str(Path(sys.executable).parent))) + ":$PATH"
     words = " ".join(f"{name}={value}" for name, value in exports.items())
     return f"set -euo pipefail; export {words}; "
 
 
 def rule_env():
-    """The conda environment of every rule, relative to the rule's file."""
-    return "../envs/scwm.yaml" if config["gpu"] else "../envs/scwm-cpu.yaml"
+    """The conda environment of every rule."""
+    name = "scwm" if config["gpu"] else "scwm-cpu"
+    return escaped(os.path.abspath(ROOT / f"workflow/envs/{name}.yaml"))

@@ -53,6 +53,7 @@ def benchmark(options: argparse.Namespace) -> None:
         plain,
         resolve_config,
     )
+    from scwm.data.entries import lookup
     from scwm.reporting.catalogue import transfer_pairs, with_variants
 
     content, assigned = load_benchmark(options.config), parse_assignments(options.set)
@@ -60,10 +61,18 @@ def benchmark(options: argparse.Namespace) -> None:
         os.environ["SCWM_DEVICE"] = "cuda"  # without a GPU an error, not days on a CPU
     results = options.results or Path(content.results)
     methods = with_variants(content.methods, content.sweep)
-    for dataset, seed, method in product(content.datasets, content.seeds, methods):
-        settings = merge(overrides_of(plain(content), dataset), assigned)
-        config = resolve_config(method, dataset, seed, settings)
-        _run(results / "runs" / dataset / method / f"seed{seed}", config, content, options)
+    for name in (*content.datasets, *content.transfer, *content.sources):
+        lookup(name)
+    settings = {
+        name: merge(overrides_of(plain(content), name), assigned) for name in content.datasets
+    }
+    configs = [  # all of them are checked before the first run
+        resolve_config(method, dataset, seed, settings[dataset])
+        for dataset, seed, method in product(content.datasets, content.seeds, methods)
+    ]
+    for config in configs:
+        run = results / "runs" / config.dataset / config.method / f"seed{config.seed}"
+        _run(run, config, content, options)
     pairs = transfer_pairs(content.datasets, content.transfer).values()
     for (dataset, target), seed, method in product(pairs, content.seeds, content.methods):
         _transfer(results / "runs" / dataset / method / f"seed{seed}", target, content)
@@ -71,41 +80,50 @@ def benchmark(options: argparse.Namespace) -> None:
 
 def _transfer(run: Path, target: str, content: "Benchmark") -> None:
     """Score a run on another data set unless it was."""
-    from scwm.core.config import load_config
+    from scwm.core.config import load_config, named_modules
     from scwm.core.files import read_json
+    from scwm.core.sources import code_hash
+    from scwm.evaluation.transfer import SCORER
 
-    size = load_config(run / "config.yaml").model.image_size
+    config = load_config(run / "config.yaml")
     found = read_json(run / f"transfer/{target}.json")
-    store = _store(target, size, content.sources.get(target), needed=not found)
-    if not found or _differs(found, store):
+    now = {"code_hash": code_hash([SCORER, *named_modules(config)])}
+    outdated = _differs(found, now)
+    store = _store(target, config.model.image_size, content, needed=outdated)
+    if outdated or _differs(found, _content(store)):
         words = ["--", "evaluate", str(run), "--transfer", "--store", str(store)]
         _scwm("launch", f"--gpus={int(content.gpu)}", *words)
 
 
 def _run(run: Path, config: "Config", content: "Benchmark", options: argparse.Namespace) -> None:
-    """Make one run unless it exists."""
-    from scwm.core.config import config_hash, write_yaml
-    from scwm.core.files import read_json
+    """Make one run, or what is outdated of it: like a checkpoint, it has a key."""
+    from scwm.core.config import config_hash, named_modules, write_yaml
+    from scwm.core.files import file_hash, read_json
+    from scwm.core.sources import code_hash
+    from scwm.evaluation.evaluate import SCORER
+    from scwm.training.checkpoint import TRAINER
 
-    dataset, record = config.dataset, run / "provenance.json"
-    known = read_json(record)
-    changed = known.get("config_hash") != config_hash(config)
-    store = _store(dataset, config.model.image_size, content.sources.get(dataset), needed=changed)
-    if changed or _differs(known, store):
+    record, modules = run / "provenance.json", named_modules(config)
+    known, weights = read_json(record), _weights(config, options.weights)
+    now = {"config_hash": config_hash(config), "code_hash": code_hash([TRAINER, *modules])}
+    if weights and weights.exists():
+        now["weights_hash"] = file_hash(weights)
+    outdated = _differs(known, now)
+    store = _store(config.dataset, config.model.image_size, content, needed=outdated)
+    processes, gpus = content.processes, int(content.gpu)
+    if outdated or _differs(known, _content(store)):
         for old in (record, run / "study.json"):
             old.unlink(missing_ok=True)
         shutil.rmtree(run / "transfer", ignore_errors=True)
         write_yaml(config, run / "config.yaml")
-        backbone, wanted = config.model.backbone, config.model.weights
-        weights = options.weights
-        if weights is None and wanted != "none":
-            weights = Path(f"data/weights/{backbone}-{wanted}.pt")
-            if not weights.exists():
-                _scwm("weights", backbone, wanted, "--out", str(weights))
-        processes, gpus = content.processes, int(content.gpu)
+        if weights and not options.weights and not weights.exists():
+            names = config.model.backbone, config.model.weights
+            _scwm("weights", *names, "--out", str(weights))
         train = ["--", "train", str(run), "--store", str(store)]
-        train += ["--weights", str(weights)] if weights and wanted != "none" else []
+        train += ["--weights", str(weights)] if weights else []
         _scwm("launch", f"--processes={processes}", f"--gpus={gpus * processes}", *train)
+        known = {}
+    if _differs(known, {"code_hash_evaluate": code_hash([SCORER, *modules])}):
         evaluate = ["--", "evaluate", str(run), "--store", str(store)]
         _scwm("launch", f"--gpus={gpus}", *evaluate)
     shown = read_json(run / "metrics.json") | read_json(record)
@@ -113,20 +131,34 @@ def _run(run: Path, config: "Config", content: "Benchmark", options: argparse.Na
     print(json.dumps({"run": str(run), **figures}), flush=True)
 
 
-def _differs(scores: dict[str, Any], store: Path) -> bool:
-    """Whether scores are of other data than the store's; not if the store is gone."""
+def _weights(config: "Config", given: Path | None) -> Path | None:
+    """Return the file of the pretrained weights, which may have to be fetched."""
+    model = config.model
+    if model.weights == "none":
+        return None
+    return given or Path(f"data/weights/{model.backbone}-{model.weights}.pt")
+
+
+def _differs(known: dict[str, Any], now: dict[str, Any]) -> bool:
+    """Whether a record was made from something else than what is here now."""
+    return any(known.get(key) != value for key, value in now.items())
+
+
+def _content(store: Path) -> dict[str, Any]:
+    """Return the hash of a store's images as in a record; nothing if the store is gone."""
     from scwm.core.files import read_json
 
     made = read_json(store / "store.json")
-    return bool(made) and scores.get("data_hash") != made.get("content_hash")
+    return {"data_hash": made.get("content_hash")} if made else {}
 
 
-def _store(dataset: str, size: list[int], source: str | None, needed: bool) -> Path:
+def _store(dataset: str, size: list[int], content: "Benchmark", needed: bool) -> Path:
     """Return the folder of the data set's decoded images.
 
-    It is made if it is older than the data set, and so is a rendered data set of another seed. What
-    is missing is made only if it is needed.
+    It is made if it is older than the data set, and so is a data set of another source or seed.
+    What is missing is made only if it is needed.
     """
+    from scwm.data.entries import lookup
     from scwm.data.registry import is_current
 
     shape, raw = f"{size[0]}x{size[1]}", Path("data/raw", dataset)
@@ -134,7 +166,8 @@ def _store(dataset: str, size: list[int], source: str | None, needed: bool) -> P
     made, listed = store / "store.json", raw / "manifest.csv"
     if not listed.exists() and (made.exists() or not needed):
         return store
-    if not (source and listed.exists()) and not is_current(dataset, raw):
+    source = content.sources.get(dataset) or content.sources.get(lookup(dataset).base or "")
+    if not is_current(dataset, raw, source):
         _scwm("data", "get", dataset, *(["--source", source] if source else []), "--out", str(raw))
     old = made.exists() and made.stat().st_mtime < listed.stat().st_mtime
     if old or (needed and not made.exists()):

@@ -122,11 +122,13 @@ def train(options: argparse.Namespace) -> None:
 def _train(options: argparse.Namespace) -> None:
     """Train; wait while another process trains the run."""
     from scwm.core import allocator, distributed, provenance
+    from scwm.core.config import named_modules
     from scwm.core.device import default_device, resolve_precision
     from scwm.core.files import file_hash, write_json
     from scwm.core.lock import Lock
+    from scwm.core.sources import code_hash
     from scwm.models import read_state
-    from scwm.training.checkpoint import Checkpoints, state_name, training_key
+    from scwm.training.checkpoint import TRAINER, Checkpoints, state_name, training_key
     from scwm.training.history import training_seconds, training_speed
     from scwm.training.trainer import train
 
@@ -144,6 +146,7 @@ def _train(options: argparse.Namespace) -> None:
     weights_hash = file_hash(options.weights) if options.weights else "none"
     data_hash = store.info["content_hash"]
     record = provenance.describe_run(config, data_hash, weights_hash)
+    record["code_hash"] = code_hash([TRAINER, *named_modules(config)])
     config = resolve_precision(config, default_device())
     record["precision"] = config.training.precision
     history, written = options.run / "history.csv", options.run / "train.json"
@@ -174,8 +177,10 @@ def _train(options: argparse.Namespace) -> None:
 def evaluate(options: argparse.Namespace) -> None:
     """`scwm evaluate`: score a trained run on its own data set, or on another one."""
     from scwm.core import allocator, provenance
+    from scwm.core.config import named_modules
     from scwm.core.files import read_json, write_json
-    from scwm.evaluation.evaluate import evaluate
+    from scwm.core.sources import code_hash
+    from scwm.evaluation.evaluate import SCORER, evaluate
     from scwm.evaluation.transfer import transfer
 
     allocator.keep_freed_memory()
@@ -185,9 +190,11 @@ def evaluate(options: argparse.Namespace) -> None:
         print(path)
         return
     start = time.perf_counter()
-    evaluate(options.run, open_run(options.run, options.store)[1])
+    config, store = open_run(options.run, options.store)
+    evaluate(options.run, store)
     seconds = time.perf_counter() - start
     record = read_json(options.run / "train.json")
+    record["code_hash_evaluate"] = code_hash([SCORER, *named_modules(config)])
     record["seconds_evaluate"] = seconds
     record["hardware_evaluate"] = provenance.describe_machine()["hardware"]
     record["seconds"] = seconds + record.get("seconds_train", 0.0)

@@ -1,12 +1,14 @@
 """The source files that a result depends on, found by their imports."""
 
 import ast
+import hashlib
 import re
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
 from scwm.core.errors import ScwmError
+from scwm.core.files import file_hash
 
 PACKAGE = Path(__file__).resolve().parents[1]
 DECLARED = "core/settings.py"  # decides the values in a run's config, on which the run depends
@@ -76,3 +78,9 @@ def sources(patterns: Iterable[str]) -> list[str]:
         pending = found - files
         files |= pending
     return sorted(files)
+
+
+def code_hash(patterns: Iterable[str]) -> str:
+    """Return the first 16 hex digits of a hash over the sources of a result (see `sources`)."""
+    hashes = [f"{file} {file_hash(PACKAGE / file)}\n" for file in sources(patterns)]
+    return hashlib.sha256("".join(hashes).encode()).hexdigest()[:16]

@@ -60,13 +60,17 @@ def resolve_source(name: str, source: str | Path | None = None, raw: Path | None
             entry.homepage or None,
             f"pass --source with the archive or folder{variable}, or put it in {RAW / name}",
         )
+    found = _given_source(given)
+    if found.path and not os.path.exists(found.path):  # also for names that no disk could hold
+        origin = "--source" if source else entry.env or "config/datasets"
+        raise ScwmError(f"the source of {name} does not exist", found.path, f"correct {origin}")
+    return found
+
+
+def _given_source(given: str | Path) -> Source:
     if _URL.match(str(given)):
         return Source(urls=(str(given),))
-    path = Path(os.path.expanduser(given))
-    if not os.path.exists(path):  # also for names that no disk could hold
-        origin = "--source" if source else entry.env or "config/datasets"
-        raise ScwmError(f"the source of {name} does not exist", path, f"correct {origin}")
-    return Source(path=str(follow(path)))
+    return Source(path=str(follow(Path(os.path.expanduser(given)))))
 
 
 def load_dataset(name: str, source: str | Path | None = None) -> Dataset:
@@ -213,14 +217,20 @@ def _write_source(made: Path, root: Path | None, source: Source) -> None:
     write_json({"root": root and str(root), "source": asdict(source)}, made / SOURCE_FILE)
 
 
-def is_current(name: str, out: Path) -> bool:
-    """Say whether `get_dataset` has made `out`, from the registry's seed if it rendered it."""
+def is_current(name: str, out: Path, given: str | None = None) -> bool:
+    """Say whether `get_dataset` has made `out` from the source that is `given`.
+
+    Without a given one, any source will do, but a rendered data set has the registry's seed.
+    """
     if not (out / "manifest.csv").exists():
         return False
     with suppress(ValueError):  # damaged
         made, source = read_json(out / SOURCE_FILE), lookup(name).source
-        given = made.get("root") or not source.preset
-        return bool(given or made.get("source") == json.loads(json.dumps(asdict(source))))
+        if given and made:  # without a record, the folder itself was given
+            source = _given_source(given)
+        elif given or made.get("root") or not source.preset:
+            return True
+        return bool(made.get("source") == json.loads(json.dumps(asdict(source))))
     return False
 
 

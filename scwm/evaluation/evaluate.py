@@ -30,6 +30,7 @@ from scwm.models import Network
 from scwm.models.embedding import Embedding, ImageBatches, embed
 from scwm.models.weights import reason
 
+SCORER = "evaluation/evaluate.py"
 EXAMPLE_QUERIES, EXAMPLE_MASKS = 8, 12
 STORED = {"global": "global_feature", "parts": "part_features", "visibility": "visibility"}
 """Arrays of features.npz, after ``query_`` and ``gallery_``, and their names in `Embedding`."""

@@ -4,9 +4,13 @@ from pathlib import Path
 
 import numpy as np
 
+from scwm.core.config import named_modules
 from scwm.core.files import write_json
+from scwm.core.sources import code_hash
 from scwm.data.store import ImageStore
 from scwm.evaluation.evaluate import describe_ranking, embed_sides, rank_queries
+
+SCORER = "evaluation/transfer.py"
 
 
 def transfer(run: Path, store: ImageStore) -> Path:
@@ -22,6 +26,7 @@ def transfer(run: Path, store: ImageStore) -> Path:
     found |= {
         "dataset": store.info["dataset"],
         "data_hash": store.info["content_hash"],
+        "code_hash": code_hash([SCORER, *named_modules(config)]),
         "average_precision": [None if np.isnan(one) else float(one) for one in precision],
     }
     path = run / "transfer" / f"{store.info['dataset']}.json"

@@ -12,16 +12,24 @@ from scwm.cli import benchmark
 from scwm.cli import main as cli
 from scwm.core.config import config_hash, load_config
 from scwm.core.errors import ScwmError
+from scwm.core.files import file_hash
 from scwm.core.yaml_files import CONFIG_DIR, read_yaml
-from scwm.data.entries import lookup
+from scwm.data.entries import Source, lookup
 
 DATA_HASH = "ab12"
 
 
 @pytest.fixture
-def steps(tmp_path, monkeypatch):
+def versions() -> dict[str, int]:
+    """Versions of the code of train, evaluate and transfer."""
+    return {}
+
+
+@pytest.fixture
+def steps(tmp_path, monkeypatch, versions):
     """The commands that are called, in an empty folder; each writes what it promises."""
     called: list[str] = []
+    trained: dict[Path, dict[str, str]] = {}
 
     def call(*words: str) -> None:
         called.append(" ".join(words))
@@ -29,24 +37,41 @@ def steps(tmp_path, monkeypatch):
             target = Path(words[words.index("--store") + 1]).parent.name
             file = Path(words[words.index("evaluate") + 1], f"transfer/{target}.json")
             file.parent.mkdir(exist_ok=True)
-            file.write_text(json.dumps({"data_hash": DATA_HASH}))
+            scored = {"data_hash": DATA_HASH, "code_hash": code("transfer")}
+            file.write_text(json.dumps(scored))
         elif "evaluate" in words:
             run = Path(words[words.index("evaluate") + 1])
-            record = {"config_hash": config_hash(load_config(run / "config.yaml")), "seconds": 2.0}
-            record |= {"data_hash": DATA_HASH}
+            record = {"seconds": 2.0, "code_hash_evaluate": code("evaluate"), **trained[run]}
             (run / "provenance.json").write_text(json.dumps(record))
             (run / "metrics.json").write_text('{"mAP": 0.5, "rank1": 0.6}')
+        elif "train" in words:
+            run = Path(words[words.index("train") + 1])
+            trained[run] = {"config_hash": config_hash(load_config(run / "config.yaml"))}
+            trained[run] |= {"data_hash": DATA_HASH, "code_hash": code("train")}
+            weights = Path(words[-1])
+            trained[run] |= {"weights_hash": file_hash(weights)} if weights.exists() else {}
         elif "--out" in words:
             out = Path(words[words.index("--out") + 1])
             file = out / {"get": "manifest.csv", "store": "store.json"}.get(words[1], "")
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(json.dumps({"content_hash": DATA_HASH}))
             if words[1] == "get":
-                source = {"root": None, "source": asdict(lookup(words[2]).source)}
+                made = asdict(lookup(words[2]).source)
+                if "--source" in words:
+                    made = asdict(Source(path=words[words.index("--source") + 1]))
+                source = {"root": None, "source": made}
                 (out / "source.json").write_text(json.dumps(source))
+
+    def code(step: str) -> str:
+        return f"{step} {versions.get(step, 1)}"
+
+    def code_hash(patterns: list[str]) -> str:
+        assert "method/strategies/noise_suppression.py" in patterns or "transfer" in patterns[0]
+        return code({"trainer": "train"}.get(Path(patterns[0]).stem, Path(patterns[0]).stem))
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(benchmark, "_scwm", call)
+    monkeypatch.setattr("scwm.core.sources.code_hash", code_hash)
     return called
 
 
@@ -124,6 +149,50 @@ def test_benchmark_scores_on_other_data_sets_at_its_end(steps):
         made.write_text('{"content_hash": "cd34"}')  # the stub scores stay of the old data
         steps.clear()
         assert cli.main([*words, "--set", "training.epochs=2"]) == 0 and steps[-1:] == transfers
+
+
+@pytest.mark.parametrize("change", ["train", "evaluate", "transfer", "weights"])
+def test_runs_of_other_code_or_weights_are_made_again(steps, versions, change):
+    Path("small.yaml").write_text(
+        "{datasets: [mannequins_tiny], methods: [scwm], seeds: [0], transfer: [mannequins]}"
+    )
+    assert cli.main(["benchmark", "small.yaml"]) == 0
+    steps.clear()
+    if change == "weights":
+        Path("data/weights/resnet50-imagenet.pt").write_text("others")
+    else:
+        versions[change] = 2
+    assert cli.main(["benchmark", "small.yaml"]) == 0
+    named = ("--transfer", "-- train", "-- evaluate")
+    made = [next(name for name in named if name in step).strip("- ") for step in steps]
+    everything = ["train", "evaluate", "transfer"]
+    expected = {"evaluate": ["evaluate"], "transfer": ["transfer"]}
+    assert made == expected.get(change, everything), steps
+    steps.clear()
+    assert cli.main(["benchmark", "small.yaml"]) == 0 and steps == []
+
+
+def test_another_source_is_taken(steps):
+    """Also one of the data set that it is part of."""
+    text = "datasets: [market1501_small]\nmethods: [scwm]\nseeds: [0]\nsources: {market1501: %s}"
+    Path("small.yaml").write_text(text % "first")
+    assert cli.main(["benchmark", "small.yaml"]) == 0
+    assert steps[0] == "data get market1501_small --source first --out data/raw/market1501_small"
+    steps.clear()
+    assert cli.main(["benchmark", "small.yaml"]) == 0 and steps == []
+    Path("small.yaml").write_text(text % "second")
+    assert cli.main(["benchmark", "small.yaml"]) == 0
+    assert [" ".join(step.split()[:2]) for step in steps] == ["data get", "data store"]
+    assert "--source second" in steps[0]
+
+
+@pytest.mark.parametrize(
+    "key", ["setings: {}", "sweep: {model.part: [3]}", "transfer: [manequins]"]
+)
+def test_misspelt_keys_are_refused_as_by_the_workflow(steps, told, key):
+    Path("small.yaml").write_text(f"{{datasets: [mannequins], methods: [scwm], seeds: [0], {key}}}")
+    assert cli.main(["benchmark", "small.yaml"]) == 1 and steps == []
+    assert "Did you mean" in told()
 
 
 def test_finished_runs_need_no_data(steps):

@@ -3,10 +3,20 @@
 import argparse
 import logging
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scwm.cli.options import Parsers, command, json_option, open_run, print_json
+from scwm.cli.options import (
+    Parsers,
+    command,
+    device_option,
+    json_option,
+    open_run,
+    path_ending,
+    positive,
+    print_json,
+)
 from scwm.core.errors import ScwmError
 
 if TYPE_CHECKING:
@@ -32,7 +42,11 @@ def add(parsers: Parsers) -> None:
     )
     feature.add_argument("images", type=Path, nargs="+", metavar="IMAGES", help=CROPS)
     feature.add_argument(
-        "--out", type=_features, required=True, metavar="FILE", help=".npz or .parquet"
+        "--out",
+        type=path_ending(".npz", ".parquet"),
+        required=True,
+        metavar="FILE",
+        help=".npz or .parquet",
     )
     ranking = _add_model(
         parsers,
@@ -47,7 +61,7 @@ def add(parsers: Parsers) -> None:
         ranking.add_argument(
             side, type=Path, nargs="+", required=True, metavar="IMAGES", help=CROPS
         )
-    ranking.add_argument("--top", type=_positive, default=20, help="length of a list (default 20)")
+    ranking.add_argument("--top", type=positive, default=20, help="length of a list (default 20)")
     ranking.add_argument(
         "--names",
         choices=("auto", "market", "none"),
@@ -67,9 +81,9 @@ def add(parsers: Parsers) -> None:
     clustering.add_argument("--out", type=Path, required=True, metavar="DIR")
     for name, kind, text in (
         ("--eps", float, "radius of DBSCAN, 0 to 1: a larger one joins more"),
-        ("--min-samples", _positive, "number of crops around a core"),
-        ("--k1", _positive, "neighbours; about the number of crops per identity"),
-        ("--k2", _positive, "neighbours of the query expansion"),
+        ("--min-samples", positive, "number of crops around a core"),
+        ("--k1", positive, "neighbours; about the number of crops per identity"),
+        ("--k2", positive, "neighbours of the query expansion"),
     ):
         clustering.add_argument(name, type=kind, metavar="N", help=f"{text} (default: the model's)")
     exporting = command(
@@ -102,7 +116,7 @@ def add(parsers: Parsers) -> None:
     parts.add_argument("--store", type=Path, help="show its training images instead of IMAGES")
     parts.add_argument(
         "--output",
-        type=_picture,
+        type=path_ending(".png", ".svg"),
         metavar="FILE",
         help=".png or .svg: every stage; IMAGES are parsed as one pseudo identity",
     )
@@ -113,6 +127,7 @@ def add(parsers: Parsers) -> None:
         "--images", type=int, default=10, metavar="N", help="number of training images (default 10)"
     )
     parts.add_argument("--seed", type=int, default=0, help="seed of their draw")
+    device_option(parts)
 
 
 def _add_model(parsers: Parsers, *words: Any) -> argparse.ArgumentParser:
@@ -128,6 +143,13 @@ def _add_model(parsers: Parsers, *words: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument("--feature", choices=FEATURES, help="default: the model's own")
     parser.add_argument("--strict", action="store_true", help="stop at an unreadable image")
+    parser.add_argument(
+        "--batch",
+        type=positive,
+        metavar="N",
+        help="crops computed at once; a smaller number needs less memory (default: the model's)",
+    )
+    device_option(parser)
     json_option(parser)
     return parser
 
@@ -255,12 +277,17 @@ def _draw_stages(options: argparse.Namespace) -> None:
 
 def _open(options: argparse.Namespace) -> "Model":
     from scwm.core import allocator
+    from scwm.core.config import changed
     from scwm.inference.api import SHIPPED, load_model
 
     allocator.keep_freed_memory()
     if options.model is None:
         logger.info(f"model: {SHIPPED.name}, which comes with the package")
-    return load_model(options.model or SHIPPED)
+    model = load_model(options.model or SHIPPED)
+    if options.batch is None:
+        return model
+    config = changed(model.config, {"evaluation": {"batch": options.batch}}, "--batch")
+    return replace(model, config=config)
 
 
 def _described(
@@ -294,21 +321,3 @@ def _described(
         f"numbers, in {seconds:.1f} s ({len(files) / seconds:,.0f} a second)"
     )
     return found, report
-
-
-def _features(text: str) -> Path:
-    if Path(text).suffix not in (".npz", ".parquet"):
-        raise argparse.ArgumentTypeError(f"'{text}' does not end in .npz or .parquet")
-    return Path(text)
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 1")
-    return int(text)
-
-
-def _picture(text: str) -> Path:
-    if Path(text).suffix not in (".png", ".svg"):
-        raise argparse.ArgumentTypeError(f"'{text}' does not end in .png or .svg")
-    return Path(text)

@@ -7,6 +7,7 @@ Only functions that need torch or other large packages import them.
 import argparse
 import json
 import logging
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -48,6 +49,41 @@ def command(
 def json_option(parser: argparse.ArgumentParser) -> None:
     """Add --json."""
     parser.add_argument("--json", action="store_true", help="print JSON, for other programs")
+
+
+class _Device(argparse.Action):
+    """Sets SCWM_DEVICE, which every computation of the process reads."""
+
+    def __call__(self, parser: argparse.ArgumentParser, options: Any, value: Any, *_: Any) -> None:
+        os.environ["SCWM_DEVICE"] = value
+
+
+def device_option(parser: argparse.ArgumentParser) -> None:
+    """Add --device."""
+    parser.add_argument(
+        "--device",
+        action=_Device,
+        choices=("auto", "cpu", "cuda"),
+        help="default: the variable SCWM_DEVICE, else auto: a GPU if there is one",
+    )
+
+
+def path_ending(*endings: str) -> Callable[[str], Path]:
+    """Make an option's type: a path with one of these suffixes."""
+
+    def read(text: str) -> Path:
+        if Path(text).suffix not in endings:
+            raise argparse.ArgumentTypeError(f"'{text}' does not end in {' or '.join(endings)}")
+        return Path(text)
+
+    return read
+
+
+def positive(text: str) -> int:
+    """Read an option's whole number from 1."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 1")
+    return int(text)
 
 
 def verbosity() -> list[str]:

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from scwm.cli.options import Parsers, command, open_run
+from scwm.cli.options import Parsers, command, device_option, open_run
 from scwm.core.errors import ScwmError
 
 logger = logging.getLogger(__name__)
@@ -86,6 +86,7 @@ def _add_run(parsers: Parsers, *words: Any) -> argparse.ArgumentParser:
     parser = command(parsers, *words)
     parser.add_argument("run", type=Path, metavar="RUN", help="folder with config.yaml")
     parser.add_argument("--store", type=Path, required=True, help="folder of decoded images")
+    device_option(parser)
     return parser
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import scwm
 from scwm.core.config import changed
@@ -20,6 +21,7 @@ from scwm.inference.api import SHIPPED
 from scwm.inference.clusters import cluster_crops
 from scwm.inference.features import CropFeatures, find_crops
 from scwm.inference.rank_lists import as_json, rank_crops
+from scwm.models import Network
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -40,6 +42,29 @@ def test_features_are_the_librarys(call, model, toy_folder, tmp_path):
     assert found["names"].tolist() == [str(file) for file in files]
     assert str(found["feature"]) == "parts"
     np.testing.assert_allclose(found["features"], expected, atol=1e-5)
+
+
+def test_batch_and_device_are_options(call, model, toy_folder, tmp_path, monkeypatch, capsys):
+    """`--device` outdoes the variable."""
+    sizes = []
+    forward = Network.forward
+
+    def counted(self, images, *more, **options):
+        sizes.append(len(images))
+        return forward(self, images, *more, **options)
+
+    monkeypatch.setattr(Network, "forward", counted)
+    monkeypatch.setenv("SCWM_DEVICE", "wrong")
+    words = "extract {run} {query} --feature parts --device cpu --out {tmp}/f.npz"
+    assert call(f"{words} --batch 3") == 0
+    count = len(list((toy_folder / "query").iterdir()))
+    assert sizes == [3] * (count // 3) + [count % 3] * (count % 3 > 0)
+    found = np.load(tmp_path / "f.npz")["features"]
+    files = sorted((toy_folder / "query").iterdir())
+    np.testing.assert_allclose(found, scwm.extract(model, files, "parts"), atol=1e-5)
+    if not torch.cuda.is_available():
+        assert call(words.replace("--device cpu", "--device cuda")) == 1
+        assert "A GPU is asked for" in capsys.readouterr().err
 
 
 def test_folders_are_searched_through(tmp_path, toy_folder):

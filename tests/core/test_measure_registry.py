@@ -18,7 +18,15 @@ from scwm.reporting.measures import read_measure
 from scwm.reporting.runs import read_run
 
 SETTINGS = {"dataset", "method", "seed", "precision", "default_feature", "label_note"}
-SETTINGS |= {"strategy", "tau", "data_hash", "average_precision", "queries", "queries_scored"}
+SETTINGS |= {
+    "strategy",
+    "tau",
+    "data_hash",
+    "code_hash",
+    "average_precision",
+    "queries",
+    "queries_scored",
+}
 
 
 def paths(content: Any, path: str = "") -> Iterator[str]:

@@ -1,5 +1,6 @@
 """Checkpoints: what is on disk after each kind of failure, and which run they belong to."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -44,10 +45,10 @@ def test_failed_save_loses_nothing(tmp_path, monkeypatch, caplog, damaged):
         assert checkpoints.load() == {"history": [1]} and "Damaged checkpoint" in caplog.text
 
     def full(*_: object) -> None:
-        raise OSError("no space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(checkpoint.torch, "save", full)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(ScwmError, match=r"(?s)No space.*make room"):
         checkpoints.save({"history": [3]})
     assert checkpoints.load() == {"history": [1 if damaged else 2]}
     assert not list(tmp_path.glob("*.part"))

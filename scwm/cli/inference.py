@@ -12,7 +12,6 @@ from scwm.cli.options import (
     command,
     device_option,
     json_option,
-    open_run,
     path_ending,
     positive,
     print_json,
@@ -32,7 +31,7 @@ CROPS = "files, and folders with their subfolders"
 
 
 def add(parsers: Parsers) -> None:
-    """Add `extract`, `rank`, `cluster`, `export` and `parse`."""
+    """Add `extract`, `rank`, `cluster` and `export`."""
     feature = _add_model(
         parsers,
         "extract",
@@ -103,31 +102,6 @@ def add(parsers: Parsers) -> None:
         metavar="FILE",
         help=".pt (TorchScript), .onnx or .safetensors; the card has the suffix .md",
     )
-    parts = command(
-        parsers,
-        "parse",
-        parse,
-        "write part masks of crops, or draw every stage of the parsing",
-        f"scwm parse {RUN} crops --masks masks",
-        f"scwm parse {RUN} crops --output parsing.png",
-    )
-    parts.add_argument("run", type=Path, metavar="RUN", help="folder with config.yaml, model.pt")
-    parts.add_argument("files", type=Path, nargs="*", metavar="IMAGES", help=f"crops: {CROPS}")
-    parts.add_argument("--store", type=Path, help="show its training images instead of IMAGES")
-    parts.add_argument(
-        "--output",
-        type=path_ending(".png", ".svg"),
-        metavar="FILE",
-        help=".png or .svg: every stage; IMAGES are parsed as one pseudo identity",
-    )
-    parts.add_argument(
-        "--masks", type=Path, metavar="DIR", help="write a PNG of part labels for each of IMAGES"
-    )
-    parts.add_argument(
-        "--images", type=int, default=10, metavar="N", help="number of training images (default 10)"
-    )
-    parts.add_argument("--seed", type=int, default=0, help="seed of their draw")
-    device_option(parts)
 
 
 def _add_model(parsers: Parsers, *words: Any) -> argparse.ArgumentParser:
@@ -237,42 +211,6 @@ def export(options: argparse.Namespace) -> None:
     difference = export(model, options.run, options.out, options.feature, options.half)
     logger.info("on random crops the features differ from the model's by at most %.1g", difference)
     print(options.out, options.out.with_suffix(".md"), sep="\n")
-
-
-def parse(options: argparse.Namespace) -> None:
-    """`scwm parse`: write part masks and a picture of every stage of the parsing.
-
-    Raises:
-        ScwmError: the options exclude each other.
-    """
-    from scwm.core import allocator
-
-    if bool(options.files) == bool(options.store):
-        raise ScwmError("Give either images or a store.", "IMAGES, --store", "name one of them")
-    if not (options.output or options.masks):
-        raise ScwmError("Nothing to write.", "--output, --masks", "name one of them, or both")
-    if options.masks and not options.files:
-        raise ScwmError("Masks need images.", "--masks", "give IMAGES")
-    allocator.keep_freed_memory()
-    if options.masks:
-        from scwm.inference.masks import write_masks
-
-        print(write_masks(options.run, options.files, options.masks))
-    if options.output:
-        _draw_stages(options)
-        print(options.output)
-
-
-def _draw_stages(options: argparse.Namespace) -> None:
-    from scwm.inference.parsing_stages import crop_stages, store_stages
-    from scwm.reporting.figures.stages import draw_stages
-
-    if options.store:
-        store = open_run(options.run, options.store)[1]
-        shown = store_stages(options.run, store, options.images, options.seed)
-    else:
-        shown = crop_stages(options.run, options.files)
-    draw_stages(*shown, options.output)
 
 
 def _open(options: argparse.Namespace) -> "Model":

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from importlib import metadata
 from typing import Any, TextIO
 
-from scwm.cli import benchmark, data, freeze, inference, machine, reporting, runs
+from scwm.cli import benchmark, data, freeze, inference, machine, parsing, reporting, runs
 from scwm.core.errors import Interrupted, ScwmError
 from scwm.core.files import refusal
 from scwm.core.plugins import optional_module
@@ -20,7 +20,7 @@ from scwm.core.plugins import optional_module
 GROUPS = {
     "data": (data,),
     "runs": (runs, benchmark, freeze),
-    "your own crops": (inference,),
+    "your own crops": (inference, parsing),
     "results": (reporting,),
     "this machine": (machine,),
 }

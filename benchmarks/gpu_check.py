@@ -34,7 +34,7 @@ def parts(options: argparse.Namespace) -> dict[str, tuple[float, list[str]]]:
 
 def run(command: list[str], minutes: float, log: Path) -> str:
     """Run a part and return its status: passed, failed or stopped by its time limit."""
-    with log.open("w") as file:
+    with log.open("w", encoding="utf-8") as file:
         part = subprocess.Popen([sys.executable, "-m", *command], stdout=file, stderr=file)
         try:
             return "passed" if part.wait(60 * minutes) == 0 else "failed"

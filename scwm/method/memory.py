@@ -30,7 +30,8 @@ class WeightedMemory(nn.Module):
         m_c <- normalise(momentum * m_c + (1 - momentum) * sum_i w_i f_i),   sum_i w_i = 1
 
     The strategy, a module of scwm/method/strategies, computes the weights ``w_i`` from the
-    difficulty ``alpha_i = 1 - <f_i, m_c>`` and the visibility ``s_i``.
+    difficulty ``alpha_i = 1 - <f_i, m_c>`` and the visibility ``s_i``. A strategy that defines
+    `update` moves the prototypes by itself.
 
     A cluster without visible samples does not move.
 
@@ -63,7 +64,7 @@ class WeightedMemory(nn.Module):
         self.register_buffer("centroids", F.normalize(centroids.detach().float(), dim=-1))
         self.momentum, self.temperature = momentum, temperature
         self.strategy, self.tau = strategy, tau
-        self.weigh = STRATEGIES.load(strategy).weights
+        self.rule = STRATEGIES.load(strategy)
 
     def forward(self, features: Array, labels: Array, visibility: Array | None = None) -> Tensor:
         """Compute the contrastive loss of a batch.
@@ -94,13 +95,8 @@ class WeightedMemory(nn.Module):
         The weights of a cluster's samples sum to 1, or to 0 if none is visible. The
         arguments are as in `forward`.
         """
-        features, labels = self._prepared(features, labels)
-        difficulty = self.difficulty(features, labels)
-        visible = torch.ones_like(difficulty)
-        if visibility is not None:
-            visible = torch.as_tensor(visibility).to(difficulty)
-        samples = Samples(difficulty, visible, labels, len(self.centroids))
-        weight: Tensor = self.weigh(samples, self.tau)
+        samples = self._samples(*self._prepared(features, labels), visibility)
+        weight: Tensor = self.rule.weights(samples, self.tau)
         total = samples.of_cluster(weight, "sum")
         return torch.where(total > 0, weight / total.clamp(min=1e-30), torch.zeros_like(weight))
 
@@ -108,6 +104,10 @@ class WeightedMemory(nn.Module):
     def update(self, features: Array, labels: Array, visibility: Array | None = None) -> None:
         """Update the prototypes of the clusters in the batch, with the arguments of `weights`."""
         features, labels = self._prepared(features, labels)
+        if hasattr(self.rule, "update"):
+            samples = self._samples(features, labels, visibility)
+            self.rule.update(self.centroids, features, samples, self.momentum)
+            return
         weight = self.weights(features, labels, visibility)
         # Only the batch's clusters change. Their number would need a synchronisation with a GPU:
         # there each sample represents its cluster, and equal rows are written more than once.
@@ -128,6 +128,13 @@ class WeightedMemory(nn.Module):
     def prototypes(self, labels: Tensor) -> Tensor:
         """Return the prototypes of each sample's cluster, (B,D) or (B,K,D)."""
         return self.centroids.index_select(0, labels)  # indexing by a tensor takes far longer
+
+    def _samples(self, features: Tensor, labels: Tensor, visibility: Array | None) -> Samples:
+        difficulty = self.difficulty(features, labels)
+        visible = torch.ones_like(difficulty)
+        if visibility is not None:
+            visible = torch.as_tensor(visibility).to(difficulty)
+        return Samples(difficulty, visible, labels, len(self.centroids))
 
     def _prepared(self, features: Array, labels: Array) -> tuple[Tensor, Tensor]:
         """Convert both to tensors of the memory's type and device."""

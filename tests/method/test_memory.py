@@ -101,6 +101,32 @@ def test_memory_of_parts_is_one_memory_for_each_part(strategy):
     assert torch.equal(together.centroids[1, 2], F.normalize(centroids[1, 2], dim=0))
 
 
+def test_sequential_update_is_one_sample_after_the_other(batch):
+    """Cluster Contrast's equation (4), in float64; samples that are not visible move nothing."""
+    features, labels, seen = batch
+    memory = WeightedMemory(unit(7, 16, seed=2), momentum=0.1, strategy="sequential")
+    expected = memory.centroids.double().numpy()
+    for feature, label, visible in zip(features.double(), labels, seen, strict=True):
+        if visible:
+            moved = 0.1 * expected[label] + 0.9 * feature.numpy()
+            expected[label] = moved / np.linalg.norm(moved)
+    memory.update(features, labels, seen)
+    np.testing.assert_allclose(memory.centroids, expected, atol=1e-6)
+
+
+def test_sequential_memory_of_parts_is_one_memory_for_each_part():
+    centroids, features = unit(7, 3, 16, seed=1), unit(24, 3, 16, seed=2)
+    draws = torch.Generator().manual_seed(3)
+    labels = torch.randint(0, 5, (24,), generator=draws)
+    seen = (torch.rand(24, 3, generator=draws) - 0.4).clamp(min=0)
+    together = WeightedMemory(centroids, strategy="sequential")
+    together.update(features, labels, seen)
+    for k in range(3):
+        alone = WeightedMemory(centroids[:, k], strategy="sequential")
+        alone.update(features[:, k], labels, seen[:, k])
+        torch.testing.assert_close(together.centroids[:, k], alone.centroids)
+
+
 def test_limits_of_tau():
     features, labels = unit(12, 8, seed=5), torch.arange(12) % 3
 

@@ -109,6 +109,17 @@ def validate(values: Mapping[str, Any], where: object = None) -> Config:
     return config
 
 
+def complete(values: Mapping[str, Any], where: object = None) -> Config:
+    """Return the config of a stored model, which may lack settings that were added since.
+
+    The default of an added setting changes nothing, so it is what the model was made with.
+
+    Raises:
+        ScwmError: naming the first unknown or out-of-range value.
+    """
+    return _consistent(values, where)
+
+
 def changed(config: Config, changes: Mapping[str, Any], where: object = None) -> Config:
     """Return a copy of `config` with some values replaced; errors as of `validate`."""
     return _consistent(merge(plain(config), changes), where)

@@ -79,6 +79,7 @@ class Kind:
 
 BACKBONES = Kind("backbone", "models/backbones", "build")
 LAYOUTS = Kind("layout", "data/layouts", "load")
+CLUSTERINGS = Kind("clustering", "method/pseudo_labels/clusterings", "cluster")
 STRATEGIES = Kind("memory strategy", "method/strategies", "weights")
 FOREGROUND_CORRECTIONS = Kind(
     "foreground correction",
@@ -89,7 +90,14 @@ FOREGROUND_CORRECTIONS = Kind(
 SPACE_CORRECTIONS = Kind(
     "space correction", "method/parsing/space_corrections", "cluster_parts", default="body_rows"
 )
-KINDS = (BACKBONES, LAYOUTS, STRATEGIES, FOREGROUND_CORRECTIONS, SPACE_CORRECTIONS)
+KINDS = (
+    BACKBONES,
+    LAYOUTS,
+    CLUSTERINGS,
+    STRATEGIES,
+    FOREGROUND_CORRECTIONS,
+    SPACE_CORRECTIONS,
+)
 
 
 def optional_module(name: str, package: str, otherwise: str = "") -> Any:

@@ -20,6 +20,7 @@ from pydantic_core import PydanticCustomError
 
 from scwm.core.plugins import (
     BACKBONES,
+    CLUSTERINGS,
     FOREGROUND_CORRECTIONS,
     NAME,
     SPACE_CORRECTIONS,
@@ -114,10 +115,12 @@ class PseudoLabelSettings(Section):
     """Nearest neighbours of an image, itself included."""
     k2: Annotated[int, within(1, 1000)] = 6
     """Images averaged in the query expansion."""
+    clustering: Annotated[str, CLUSTERINGS, _of_kind(CLUSTERINGS)] = "dbscan"
+    """A file of scwm/method/pseudo_labels/clusterings."""
     eps: Annotated[float, within(0.001, 0.999), AS_WRITTEN] = 0.6
-    """DBSCAN's radius, a Jaccard distance."""
+    """DBSCAN's radius, or the largest mean distance of average linkage: a Jaccard distance."""
     min_samples: Annotated[int, within(1, 1000)] = 4
-    """Images within the radius that make a core."""
+    """Images within the radius that make a core, or in the smallest cluster."""
 
 
 class ParsingSettings(Section):

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scwm.core.config import validate
+from scwm.core.config import complete
 from scwm.core.device import default_device, place, resolve_precision
 from scwm.core.errors import ScwmError
 from scwm.core.files import read_csv, whole_file, write_json
@@ -52,9 +52,9 @@ def restore_network(values: Mapping[str, Any], state: dict[str, Tensor]) -> tupl
         state: the network's weights.
 
     Raises:
-        ScwmError: the config lacks a setting, or a weight is infinite or not a number.
+        ScwmError: a setting is not valid, or a weight is infinite or not a number.
     """
-    config = validate(values)
+    config = complete(values)
     network = Network(config)
     network.load_state_dict(state)
     network.check_finite("The training diverged")

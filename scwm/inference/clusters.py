@@ -60,7 +60,8 @@ def cluster_crops(found: CropFeatures, config: Config) -> Clusters:
             f"{count} crops are few for k1 = {wanted[0]}, k2 = {wanted[1]}: "
             f"k1 = {used[0]}, k2 = {used[1]} are used"
         )
-    labels = pseudo_labels(found.features, settings.eps, settings.min_samples, *used)
+    chosen = settings.eps, settings.min_samples, *used, settings.clustering
+    labels = pseudo_labels(found.features, *chosen)
     return Clusters(found.files, labels, message)
 
 

@@ -40,6 +40,7 @@ def label_images(
         found[shown.numpy()] = pseudo_labels(
             chosen if shown.all() else chosen[shown.to(chosen.device)],
             *(settings.eps, settings.min_samples, settings.k1, settings.k2),
+            settings.clustering,
         )
     labels = torch.as_tensor(found).to(embedding.global_feature.device)
     if int(labels.max()) < 1:

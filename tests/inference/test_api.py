@@ -74,3 +74,12 @@ def test_controls_without_a_network_are_refused(tiny_config, toy_weights, tmp_pa
     torch.save(payload, tmp_path / "model.pt")
     with pytest.raises(ScwmError, match=f"'{method}' is a control without a network"):
         scwm.load_model(tmp_path)
+
+
+def test_a_model_without_a_newer_setting_has_its_default(tiny_config, toy_weights, tmp_path):
+    config = tiny_config("scwm")
+    stored = plain(config)
+    del stored["pseudo_labels"]["clustering"]
+    model = build_network(config, toy_weights).state_dict()
+    torch.save({"config": stored, "model": model}, tmp_path / "model.pt")
+    assert scwm.load_model(tmp_path / "model.pt").config.pseudo_labels.clustering == "dbscan"

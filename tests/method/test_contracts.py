@@ -6,9 +6,12 @@ They are found by the names of their files, so a new one is tested by being ther
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from scipy import sparse
+from sklearn.metrics import adjusted_rand_score
 from test_parsing import figures
 from torch import Tensor, nn
 
@@ -17,22 +20,26 @@ from scwm.core.config import named_modules
 from scwm.core.errors import ScwmError
 from scwm.core.plugins import (
     BACKBONES,
+    CLUSTERINGS,
     FOREGROUND_CORRECTIONS,
     KINDS,
     SPACE_CORRECTIONS,
     STRATEGIES,
 )
 from scwm.evaluation import parsing_scores
+from scwm.method.labelling import label_images
 from scwm.method.memory import WeightedMemory
 from scwm.method.parsing import activation, cascaded_clustering, two_means
 from scwm.method.parsing.pixels import Pixels
 from scwm.method.weighting import Samples
 from scwm.models import load_weights
 from scwm.models.backbone import build_backbone, fold_batch_norm
+from scwm.models.embedding import Embedding
 from scwm.training.checkpoint import Checkpoints
 from scwm.training.trainer import build_network, train
 
 SIZES = ([128, 64], [96, 48], [64, 32], [256, 128])
+every_clustering = pytest.mark.parametrize("clustering", CLUSTERINGS.names())
 every_strategy = pytest.mark.parametrize("strategy", STRATEGIES.names())
 every_backbone = pytest.mark.parametrize("backbone", BACKBONES.names())
 
@@ -51,6 +58,59 @@ def test_a_module_without_its_function_is_named(kind, monkeypatch):
     monkeypatch.setattr(plugins, "import_module", lambda _: SimpleNamespace())
     with pytest.raises(ScwmError, match=f"{kind.what} '{name}' does not define `{kind.function}`"):
         kind.load(name)
+
+
+# Clusterings
+
+
+@pytest.fixture(scope="module")
+def near() -> tuple[sparse.csr_array, np.ndarray]:
+    """20 people of 8 images, 3 images of one person, and 5 of 5 others: 0.2 to 0.4 within a person,
+    and 0.95 between a tenth of the others."""
+    ids = np.repeat(np.arange(26), [8] * 20 + [3] + [1] * 5)
+    draws = np.random.default_rng(0).random((len(ids), len(ids)))
+    distance = np.where(draws < 0.1, 0.95, 1.0)
+    same = ids[:, None] == ids
+    distance[same] = 0.2 + 0.2 * draws[same]
+    distance = np.minimum(distance, distance.T)
+    np.fill_diagonal(distance, 0)
+    places = np.nonzero(distance < 1)
+    return sparse.csr_array((distance[places], places), shape=distance.shape), ids
+
+
+def clustered(clustering: str, distance: sparse.csr_array, eps: float = 0.7) -> np.ndarray:
+    if clustering == "infomap":
+        pytest.importorskip("infomap")
+    return CLUSTERINGS.load(clustering).cluster(distance, eps, 4)
+
+
+@every_clustering
+def test_clustering_finds_people_far_apart(near, clustering):
+    """Each is a cluster, numbered from 0 by its first image; fewer than four images are none."""
+    distance, ids = near
+    found = clustered(clustering, distance)
+    np.testing.assert_array_equal(found, np.where(ids < 20, ids, -1))
+    assert found.dtype == np.int64
+    np.testing.assert_array_equal(found, clustered(clustering, distance.copy()))
+
+
+@every_clustering
+def test_clustering_of_nothing_near_is_empty(clustering):
+    alone = sparse.csr_array((np.zeros(6), (np.arange(6), np.arange(6))), shape=(6, 6))
+    assert (clustered(clustering, alone) == -1).all()
+
+
+@every_clustering
+def test_clustering_gives_labels_to_a_training(tiny_config, clustering):
+    if clustering == "infomap":
+        pytest.importorskip("infomap")
+    config = tiny_config("global_only", pseudo_labels={"clustering": clustering, "k1": 10})
+    files = [file for file in named_modules(config) if file.startswith(CLUSTERINGS.folder)]
+    assert files == [f"method/pseudo_labels/clusterings/{clustering}.py"]
+    ids = np.repeat(np.arange(10), 8)
+    features = F.normalize(unit(10, 32, seed=0)[ids] + 0.05 * unit(80, 32, seed=1), dim=1)
+    labels = label_images(config, Embedding(features), ids)
+    assert adjusted_rand_score(ids, labels) == 1
 
 
 # Memory strategies
@@ -103,6 +163,8 @@ def test_strategy_sees_one_cluster_and_one_part_at_a_time(batch, strategy):
             own = labels == cluster
             found = memory.weights(features[own, part], labels[own], seen[own, part])
             torch.testing.assert_close(found, weights[own, part])
+    if hasattr(STRATEGIES.load(strategy), "update"):
+        return  # a strategy with an update of its own may go by the order
     order = torch.randperm(40, generator=torch.Generator().manual_seed(3))
     memory = WeightedMemory(centroids, strategy=strategy)
     turned = memory.weights(features[order], labels[order], seen[order])

@@ -1,0 +1,1 @@
+"""Clusterings of images by their Jaccard distance, one per file."""

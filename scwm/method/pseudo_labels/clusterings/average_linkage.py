@@ -7,7 +7,7 @@ if all pairs of their images are close on average.
 import numpy as np
 from scipy import sparse
 
-from scwm.method.pseudo_labels.clusterings._numbers import number_clusters
+from scwm.method.pseudo_labels.numbers import number_clusters
 
 LARGEST_DISTANCE = 1.0  # a mean holds pairs beyond eps too
 ROUNDING = 1e-9  # distances are rounded to 9 decimals

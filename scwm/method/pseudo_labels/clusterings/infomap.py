@@ -11,7 +11,7 @@ import numpy as np
 from scipy import sparse
 
 from scwm.core.plugins import optional_module
-from scwm.method.pseudo_labels.clusterings._numbers import number_clusters
+from scwm.method.pseudo_labels.numbers import number_clusters
 
 
 def cluster(distance: sparse.csr_array, eps: float, min_samples: int) -> np.ndarray:

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from itertools import product
@@ -179,8 +180,18 @@ def _scwm(*arguments: str) -> None:
     """Run one step in its own process, which measures and frees its memory."""
     logger.info(" ".join(arguments))
     command = [sys.executable, "-m", "scwm", *verbosity(), *arguments]
-    done = subprocess.run(command, env=os.environ, check=False)
-    if done.returncode == 75:
+    step = subprocess.Popen(command, env=os.environ)
+    # The step alone would not learn of a request to stop that only this process gets.
+    before = {
+        number: signal.signal(number, lambda number, _: step.send_signal(number))
+        for number in (signal.SIGTERM, signal.SIGUSR1)
+    }
+    try:
+        status = step.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if status in (75, -signal.SIGTERM, -signal.SIGUSR1):
         raise Interrupted("The benchmark was stopped.", remedy="call the same command again")
-    if done.returncode:
+    if status:
         raise ScwmError("A step of the benchmark failed.", " ".join(arguments), "see above")

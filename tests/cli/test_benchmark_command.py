@@ -3,6 +3,9 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 
@@ -226,3 +229,22 @@ def test_config_of_something_else_is_an_error(tmp_path):
     options = cli.build_parser().parse_args(["benchmark", str(tmp_path / "run.yaml")])
     with pytest.raises(ScwmError, match=r"(?s)Unknown key 'seed'.*mean 'seeds'.*run\.yaml"):
         options.run_command(options)
+
+
+def test_a_request_to_stop_reaches_the_step(tmp_path):
+    """The step ends, and the benchmark says that the same command resumes."""
+    step, waiting = tmp_path / "step", tmp_path / "waiting"
+    step.write_text(f"#!/bin/sh\necho $$ > {waiting}\nexec sleep 60\n")
+    step.chmod(0o755)
+    call = f"sys.executable = {str(step)!r}; from scwm.cli import benchmark; benchmark._scwm()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", f"import sys; {call}"], stderr=subprocess.PIPE, text=True
+    )
+    while not (waiting.exists() and waiting.read_text()):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.terminate()
+    _, told = process.communicate(timeout=30)
+    assert "call the same command again" in told
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(waiting.read_text()), 0)

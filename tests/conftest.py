@@ -64,9 +64,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(autouse=True)
 def _no_switch_stays_on():
-    """A test that fails leaves no deterministic algorithms to the next."""
+    """A test leaves no switch of torch to the next, also if it fails."""
     yield
     torch.use_deterministic_algorithms(False)
+    torch.backends.cudnn.benchmark = False
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -13,6 +13,9 @@ from scwm.core.errors import ScwmError
 from scwm.core.settings import Config
 
 Module = TypeVar("Module", bound=nn.Module)
+# cuBLAS reads it once, at a process's first product. Without it, deterministic algorithms fail.
+CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
+os.environ[CUBLAS] = os.environ.get(CUBLAS) or ":4096:8"
 
 
 def default_device() -> torch.device:
@@ -56,8 +59,6 @@ def tensor_float32(device: torch.device, enabled: bool) -> Iterator[None]:
     """Choose TF32 or float32 for a GPU's products of float32 inside the block.
 
     A backward pass computes in the precision of its own block, not in that of its forward pass.
-    Outside all blocks, clustering and ranking compute in torch's default precision, which is
-    float32 for matrix products.
     """
     if device.type != "cuda":
         yield
@@ -70,6 +71,11 @@ def tensor_float32(device: torch.device, enabled: bool) -> Iterator[None]:
     finally:
         torch.backends.cudnn.allow_tf32 = convolutions
         torch.set_float32_matmul_precision(products)
+
+
+def exporting() -> bool:
+    """Whether torch records the operations, to compile or to export them."""
+    return torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None
 
 
 def resolve_precision(config: Config, device: torch.device, section: str = "training") -> Config:

@@ -37,11 +37,12 @@ def label_images(
         chosen = features.get(feature or settings.feature, features["global"])
         shown = chosen.ne(0).any(1).cpu()
         found = np.full(len(ids), -1)
-        found[shown.numpy()] = pseudo_labels(
-            chosen if shown.all() else chosen[shown.to(chosen.device)],
-            *(settings.eps, settings.min_samples, settings.k1, settings.k2),
-            settings.clustering,
-        )
+        if shown.sum() > 1:
+            found[shown.numpy()] = pseudo_labels(
+                chosen if shown.all() else chosen[shown.to(chosen.device)],
+                *(settings.eps, settings.min_samples, settings.k1, settings.k2),
+                settings.clustering,
+            )
     labels = torch.as_tensor(found).to(embedding.global_feature.device)
     if int(labels.max()) < 1:
         raise ScwmError(

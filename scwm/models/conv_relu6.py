@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from scwm.core.device import exporting
+
 aten, onednn = torch.ops.aten, torch.ops.mkldnn
 
 
@@ -64,8 +66,7 @@ class ConvReLU6(nn.Sequential):
 
 
 def _fusible(maps: Tensor, kind: torch.dtype) -> bool:
-    exported = torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None
-    if maps.device.type != "cpu" or maps.ndim != 4 or exported:
+    if maps.device.type != "cpu" or maps.ndim != 4 or exporting():
         return False
     # The operator is one of torch's own compiler: another version may lack it.
     available = torch.backends.mkldnn.is_available() and torch._C._get_mkldnn_enabled()

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from scwm.core import distributed
-from scwm.core.device import autocast
+from scwm.core.device import autocast, exporting
 from scwm.core.errors import ScwmError
 from scwm.core.progress import progress
 from scwm.data.augment import Augment
@@ -49,11 +49,16 @@ class Embedding:
         named = {"global": self.global_feature}
         if self.part_features is not None and self.visibility is not None:
             seen = (self.visibility > 0).to(self.part_features)[:, :, None]
-            parts = (seen * self.part_features).flatten(1)
-            named["parts"] = F.normalize(parts, dim=1, out=parts)
-            both = torch.cat([self.global_feature, parts], 1)
-            named["both"] = F.normalize(both, dim=1, out=both)  # in place: half of the memory
+            named["parts"] = _scaled((seen * self.part_features).flatten(1))
+            named["both"] = _scaled(torch.cat([named["global"], named["parts"]], 1))
         return named
+
+
+def _scaled(features: Tensor) -> Tensor:
+    """Scale rows to length 1, in place where nothing else follows the computation."""
+    if features.requires_grad or exporting():
+        return F.normalize(features, dim=1)
+    return F.normalize(features, dim=1, out=features)  # half of the memory
 
 
 def fits(size: int, free: int) -> bool:

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from scwm.core.device import tensor_float32
 from scwm.core.errors import ScwmError
 from scwm.core.settings import Config
 from scwm.models.backbone import Backbone, build_backbone, fold_batch_norm, load_weights
@@ -117,7 +118,8 @@ def _block_means(maps: Tensor, size: list[int]) -> Tensor:
     if height % size[0] or width % size[1]:
         # The same as interpolation by area, whose gradient is not deterministic on a GPU.
         rows, columns = _averages(size[0], height, maps), _averages(size[1], width, maps)
-        return rows @ maps @ columns.T
+        with tensor_float32(maps.device, False):
+            return rows @ maps @ columns.T
     block = [height // size[0], width // size[1]]
     if channels > 3 or maps.is_cuda:
         return F.avg_pool2d(maps, block)

@@ -33,9 +33,10 @@ class RunningAverage:
         weight = 1 - self.momentum if self.started else 1.0
         averages, values = zip(*[p for p in pairs if p[0].is_floating_point()], strict=True)
         torch._foreach_lerp_(averages, values, weight)
-        for average, value in pairs:
-            if not average.is_floating_point():
-                average.copy_(value)
+        counters = [p for p in pairs if not p[0].is_floating_point()]
+        if counters:
+            own, others = zip(*counters, strict=True)
+            torch._foreach_copy_(own, others)
         self.started = True
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:

@@ -1,7 +1,6 @@
 """The training of one run: pseudo labels, cascaded clustering, memory and steps, epoch by epoch."""
 
 import logging
-import os
 import time
 from dataclasses import replace
 from functools import cached_property
@@ -78,6 +77,8 @@ class Trainer:
         self.network = place(network, self.device)
         self.images = ImageBatches(split.images, self.device)
         settings = config.training
+        # All batches have the same shape, for which cuDNN chooses the fastest kernels once.
+        torch.backends.cudnn.benchmark = not settings.deterministic
         parameters = [p for p in network.parameters() if p.requires_grad]
         rate, decay = settings.learning_rate, settings.weight_decay
         self.optimizer = torch.optim.Adam(parameters, rate, weight_decay=decay, fused=True)
@@ -234,8 +235,9 @@ class Trainer:
         if isinstance(self.network.head, PartHead):
             labels = label_images(self.config, embedding, self.split.ids, "global")
             self.cells = parse_images(self.config, embedding, labels, 0)
-            discriminant = LinearDiscriminant(pixels)
-            self.network.head.start_from(*discriminant.fit(self.cells, self.network.parts + 1))
+            with tensor_float32(self.device, False):
+                found = LinearDiscriminant(pixels).fit(self.cells, self.network.parts + 1)
+            self.network.head.start_from(*found)
         count = len(whole)
         step = group_size(count, self.config.evaluation.batch)
 
@@ -307,10 +309,7 @@ def train(
     Controls that are not trained get a model of their untrained network and an empty history.
     """
     deterministic = config.training.deterministic and default_device().type == "cuda"
-    workspace = "CUBLAS_WORKSPACE_CONFIG"  # without it cuBLAS may refuse
-    os.environ[workspace] = os.environ.get(workspace) or ":4096:8"
     torch.use_deterministic_algorithms(deterministic)
-    torch.backends.cudnn.benchmark = not deterministic  # all batches have the same shape
     network = build_network(config, weights)
     history: list[dict[str, Any]] = []
     if config.kind == "trained":

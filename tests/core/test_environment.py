@@ -78,23 +78,34 @@ def test_a_user_without_home_is_asked_for_a_cache(monkeypatch, tmp_path, toy_fol
 
 
 def test_empty_variables_of_launchers_are_unset(monkeypatch, trained, scwm):
-    """Those that torchrun, SLURM and cuBLAS read: a training runs as without them."""
+    """Those that torchrun and SLURM read: a training runs as without them."""
     from scwm.cli import launch
     from scwm.core.provenance import instruction_sets
 
     expected = instruction_sets()
-    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "SLURM_JOB_ID", "CUBLAS_WORKSPACE_CONFIG")
+    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "SLURM_JOB_ID")
     for name in (*names, "ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "OMP_WAIT_POLICY"):
         monkeypatch.setenv(name, "")
     run = "results/runs/mannequins/random_features/seed0"
     assert scwm(f"train {run} --store data/stores/toy") == 0
     assert scwm(f"evaluate {run} --store data/stores/toy") == 0
-    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
     assert instruction_sets() == expected
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # for CUDA it means: no GPU
     assert launch.visible_gpus() == []
     with pytest.raises(ScwmError, match="1 GPU"):  # not taken for a job of SLURM
         launch.launch(1, 1, ["train", run])
+
+
+@pytest.mark.parametrize(("given", "expected"), [("", ":4096:8"), (":16:8", ":16:8")])
+def test_cublas_is_set_before_its_first_product(given, expected):
+    """It reads the variable once in a process; deterministic training needs it."""
+    program = "import os, scwm.core.device; print(os.environ['CUBLAS_WORKSPACE_CONFIG'])"
+    environment = os.environ | {"CUBLAS_WORKSPACE_CONFIG": given}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.strip() == expected
 
 
 def test_output_never_fails_on_a_character_that_the_locale_lacks(

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from scwm.core.device import tensor_float32
 from scwm.core.errors import ScwmError
 from scwm.core.plugins import FOREGROUND_CORRECTIONS, SPACE_CORRECTIONS
 from scwm.method.parsing.foreground import activation, two_means
@@ -55,13 +56,14 @@ def cascaded_clustering(
     if not torch.isfinite(pixels.norm).all():
         raise ScwmError("Pixel features hold NaN or infinity.", "feature_maps")
     owner = torch.unique(owner.to(maps.device)[kept], return_inverse=True)[1]
-    foreground = two_means(activation(pixels), owner)
-    if foreground_correction:
-        correction = FOREGROUND_CORRECTIONS.load(foreground_correction)
-        foreground = correction.correct_foreground(pixels, foreground)
-    if space_correction:
-        correction = SPACE_CORRECTIONS.load(space_correction)
-        labels[kept] = correction.cluster_parts(pixels, foreground, owner, parts)
-    else:
-        labels[kept] = cluster_parts(pixels, foreground, owner, parts, seed=seed)
+    with tensor_float32(maps.device, False):
+        foreground = two_means(activation(pixels), owner)
+        if foreground_correction:
+            correction = FOREGROUND_CORRECTIONS.load(foreground_correction)
+            foreground = correction.correct_foreground(pixels, foreground)
+        if space_correction:
+            correction = SPACE_CORRECTIONS.load(space_correction)
+            labels[kept] = correction.cluster_parts(pixels, foreground, owner, parts)
+        else:
+            labels[kept] = cluster_parts(pixels, foreground, owner, parts, seed=seed)
     return labels

@@ -72,7 +72,7 @@ bench: $(DEMO_STAMP)  ## measure every stage and a plain reference, in about hal
 
 test: $(DEV_STAMP)  ## run the tests, and those of a GPU on a pretended one
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE pytest -n 2
-	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE pytest -n 2 --pretended-gpu tests/gpu
+	CUDA_VISIBLE_DEVICES= OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE pytest -n 2 --pretended-gpu tests/gpu
 
 lint: $(DEV_STAMP)  ## check style, types and workflow
 	ruff check .

@@ -3,14 +3,13 @@
     python -m benchmarks.gpu_check [--minutes 6] [--config config/market1501.yaml] [-- OPTIONS]
 
 Three parts: the tests of the GPU (at most 2 minutes), images a second by setting and seconds of an
-epoch (at most 4), and a training on real images (`--minutes`). A part runs although another failed.
-The output of each part is in `--out`/NAME.log, its status and seconds in `--out`/check.csv. A
-training that its time ends keeps its checkpoint and its history: the same command resumes it.
-OPTIONS go to `scwm benchmark`.
+epoch (at most 3), and a training on real images (`--minutes`, and one to stop). A part runs
+although another failed. The output of each part is in `--out`/NAME.log, its status and seconds in
+`--out`/check.csv, its tables and runs next to them. A training that its time ends keeps its
+checkpoint and its history: the same command resumes it. OPTIONS go to `scwm benchmark`.
 """
 
 import argparse
-import signal
 import subprocess
 import sys
 import time
@@ -18,16 +17,16 @@ from pathlib import Path
 
 import pandas as pd
 
-GRACE = 60  # seconds in which a stopped training writes its checkpoint
+GRACE = 60  # seconds in which a stopped training ends
 
 
 def parts(options: argparse.Namespace) -> dict[str, tuple[float, list[str]]]:
     """Name each part, with its minutes and its command after `python -m`."""
-    speed = ["benchmarks.gpu", "--out", str(options.out)]
-    training = ["scwm", "benchmark", str(options.config), "--results", str(options.out / "runs")]
+    speed = ["benchmarks.gpu", "--backbones", "resnet50", "mobilenet_v2"]
+    training = ["scwm", "benchmark", str(options.config), "--results", str(options.out)]
     return {
         "tests": (2, ["pytest", "-q", "tests/gpu"]),
-        "speed": (4, speed),
+        "speed": (3, [*speed, "--out", str(options.out)]),
         "training": (options.minutes, [*training, *options.rest]),
     }
 
@@ -39,7 +38,7 @@ def run(command: list[str], minutes: float, log: Path) -> str:
         try:
             return "passed" if part.wait(60 * minutes) == 0 else "failed"
         except subprocess.TimeoutExpired:
-            part.send_signal(signal.SIGTERM)
+            part.terminate()
         try:
             part.wait(GRACE)
         except subprocess.TimeoutExpired:

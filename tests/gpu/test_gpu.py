@@ -32,7 +32,7 @@ def test_images_live_on_the_gpu_or_come_pinned(toy_store, monkeypatch):
         batches = ImageBatches(images, GPU)
         assert batches.reads_ahead != resident
         for item, found in batches.along(rows, lambda item: item):
-            assert found.is_cuda
+            assert found.is_cuda and batches._read(item).is_pinned()
             np.testing.assert_array_equal(found.cpu().numpy(), images[item])
 
 

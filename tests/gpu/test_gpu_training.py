@@ -13,11 +13,15 @@ from scwm.core.files import read_json
 from scwm.core.seeding import torch_generator
 from scwm.evaluation import study as studies
 from scwm.evaluation.evaluate import evaluate
+from scwm.evaluation.ranking import query_scores
+from scwm.method.parsing import cascaded_clustering
 from scwm.models import embedding
 from scwm.training.checkpoint import Checkpoints
 from scwm.training.trainer import Trainer, build_network, train
 
 LAUNCHES = 1_200  # of a step of the toy configuration
+WAITS_OF_PARSING = 70  # of a cascade with 20 steps of K-means
+WAITS_OF_RANKING = 8  # of a chunk
 
 
 @pytest.fixture
@@ -127,6 +131,26 @@ def test_a_step_launches_a_budget_of_kernels(trainer, pretended):
     steps = made.config.training.iterations
     assert not counts.waits
     assert LAUNCHES / 2 < sum(counts.launches.values()) / steps <= LAUNCHES, counts.launches
+
+
+def test_clustering_of_pixels_waits_a_few_times_a_step(pretended):
+    draws = torch.randn(60, 16, 16, 8, generator=torch.Generator().manual_seed(0))
+    maps, groups = (draws.cumsum(2) / 4).cuda(), torch.arange(60) % 7
+    with counted() as counts:
+        cascaded_clustering(maps, groups, 3)
+    assert len(counts.waits) <= WAITS_OF_PARSING, counts.waits
+
+
+def test_ranking_waits_a_few_times_a_chunk(pretended):
+    features = torch.nn.functional.normalize(torch.randn(400, 64), dim=1).cuda()
+    ids, cameras = np.arange(400) % 40, np.arange(400) % 7
+    sides = (features[:80], ids[:80], cameras[:80]), (features[80:], ids[80:], cameras[80:])
+    waits = []
+    for chunk in (80, 20):  # one chunk, and four
+        with counted() as counts:
+            query_scores(*sides[0], *sides[1], chunk)
+        waits.append(len(counts.waits))
+    assert (waits[1] - waits[0]) / 3 <= WAITS_OF_RANKING, counts.waits
 
 
 FAULTS = {

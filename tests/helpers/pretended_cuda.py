@@ -6,20 +6,23 @@
 - an operation on tensors of host and GPU together, or with a random generator of the host;
 - `numpy()` of a GPU tensor;
 - any wait for the GPU while `torch.cuda.set_sync_debug_mode("error")` is set;
-- with deterministic algorithms, an operation that has no deterministic kernel.
+- with deterministic algorithms, an operation that has no deterministic kernel, and a matrix product
+  if CUBLAS_WORKSPACE_CONFIG was not set at the process's first one.
 
 `counted` counts the waits and kernel launches inside a block.
 
-What this cannot show: the rounding of TF32, bfloat16 and CUDA's kernels (all values are those of a
-CPU in the type that was asked for, and autocast does nothing), NCCL, real memory, and real speed. A
-launch is an operation that is not a view; CUDA may launch more than one kernel for it.
+What this cannot show: TF32 and bfloat16 (autocast does nothing) and the rounding of CUDA's kernels,
+copies that are read before they have arrived, NCCL, real memory, and real speed. A launch is an
+operation that is not a view; CUDA may launch more than one kernel for it.
 """
 
+import os
 import warnings
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import torch
@@ -39,7 +42,10 @@ READS = {
     *(aten._local_scalar_dense.default, aten.equal.default, aten._linalg_check_errors.default),
     *(aten.nonzero.default, aten.masked_select.default, aten.bincount.default),
     *(aten._unique2.default, aten.unique_dim.default, aten.unique_consecutive.default),
+    *(aten._linalg_eigh.default, aten._linalg_svd.default, aten.histc.default),
 }
+PRODUCTS = {aten.mm.default, aten.bmm.default, aten.addmm.default, aten.addmm_.default}
+WORKSPACES = (":4096:8", ":16:8")
 # Of torch.use_deterministic_algorithms' list, what raises an error.
 NOT_DETERMINISTIC = {
     *(aten.nll_loss2d_forward.default, aten._adaptive_avg_pool2d_backward.default),
@@ -161,7 +167,8 @@ def _dispatch(op: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     _refuse_mixed_devices(op, args, kwargs, tensors)
     if why := _reason_to_wait(op, args, kwargs):
         _wait(f"{why} in {op}")
-    if torch.are_deterministic_algorithms_enabled() and _not_deterministic(op, args, kwargs):
+    refused = _not_deterministic(op, args, kwargs)
+    if refused and torch.are_deterministic_algorithms_enabled():
         raise RuntimeError(f"{op} does not have a deterministic implementation")
     if op not in NO_KERNEL and not _is_view(op):
         _counts.launches[str(op)] += 1
@@ -214,7 +221,15 @@ def _reason_to_wait(op: Any, args: Any, kwargs: dict[str, Any]) -> str | None:
     return "a value read" if op in READS or sized else None
 
 
+@cache
+def _workspace() -> str | None:
+    """Return the setting of cuBLAS, which reads it once."""
+    return os.environ.get("CUBLAS_WORKSPACE_CONFIG")
+
+
 def _not_deterministic(op: Any, args: Any, kwargs: dict[str, Any]) -> bool:
+    if op in PRODUCTS:
+        return _workspace() not in WORKSPACES
     if op is aten.bincount.default:
         return (args[1] if len(args) > 1 else kwargs.get("weights")) is not None
     return op in NOT_DETERMINISTIC or (op is aten.scatter_reduce.two and args[4] == "prod")
@@ -273,10 +288,21 @@ def install() -> None:
         setattr(torch.cuda, name, lambda *_, answer=answer, **__: answer)
     torch.cuda.synchronize = lambda *_: _wait("synchronize")
     torch.cuda.set_sync_debug_mode = _set_mode  # type: ignore[assignment]
-    torch.Tensor.pin_memory = torch.Tensor.clone  # type: ignore[assignment, method-assign]
+    torch.Tensor.pin_memory = _pinned  # type: ignore[assignment, method-assign]
+    torch.Tensor.is_pinned = _is_pinned  # type: ignore[assignment, method-assign]
     for name in ("tensor", "as_tensor"):  # both read Python values before they dispatch
         setattr(torch, name, _made_on_host(getattr(torch, name)))
     _Pretend().__enter__()  # type: ignore[no-untyped-call]
+
+
+def _pinned(tensor: torch.Tensor) -> torch.Tensor:
+    copy = tensor.clone()
+    copy.pinned = True  # type: ignore[attr-defined]
+    return copy
+
+
+def _is_pinned(tensor: torch.Tensor) -> bool:
+    return hasattr(tensor, "pinned")
 
 
 def _set_mode(mode: Any) -> None:

@@ -94,7 +94,7 @@ def _weights() -> Iterator[Measure]:
 
 _REGISTRY = (
     *_at(
-        ("{}", "features.*.{}", "transfer:*.{}"),
+        ("{}", "features.*.{}", "transfer:*.{}", "reranked.{}"),
         Measure("mAP", "mAP", sources=("study:parsing.*.mAP",)),
         Measure("rank1", "Rank-1"),
         Measure("rank5", "Rank-5"),
@@ -104,6 +104,8 @@ _REGISTRY = (
     ),
     Measure("difference", "Δ mAP", better="", signed=True),  # `summarise` computes it
     *_features(),
+    Measure("mAP_reranked", "mAP re-ranked", sources=("reranked.mAP",)),
+    Measure("rank1_reranked", "Rank-1 re-ranked", sources=("reranked.rank1",)),
     *_at(
         ("parsing.{}", "study:parsing.*.{}"),
         Measure("foreground_iou", "Foreground IoU"),

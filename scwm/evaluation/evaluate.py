@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,22 +26,13 @@ from scwm.evaluation import (
     to_grid,
 )
 from scwm.evaluation.controls import colour_histogram, random_features
+from scwm.evaluation.sides import Side, write_features
 from scwm.models import Network
 from scwm.models.embedding import Embedding, ImageBatches, embed
 from scwm.models.weights import reason
 
 SCORER = "evaluation/evaluate.py"
 EXAMPLE_QUERIES, EXAMPLE_MASKS = 8, 12
-STORED = {"global": "global_feature", "parts": "part_features", "visibility": "visibility"}
-"""Arrays of features.npz, after ``query_`` and ``gallery_``, and their names in `Embedding`."""
-
-
-class Side(NamedTuple):
-    """Query or gallery: the outputs for its N images, and their identities and cameras, (N,)."""
-
-    embedding: Embedding
-    ids: np.ndarray
-    cameras: np.ndarray
 
 
 def restore_network(values: Mapping[str, Any], state: dict[str, Tensor]) -> tuple[Network, Config]:
@@ -77,8 +68,11 @@ def load_network(path: Path) -> tuple[Network, Config]:
         raise ScwmError(f"Not a model of this suite{reason(error)}", path, remedy) from error
 
 
-def evaluate(run: Path, store: ImageStore) -> None:
-    """Score the model in `run` and write its metrics.json, features.npz and visuals.npz."""
+def evaluate(run: Path, store: ImageStore, rerank: bool = False) -> None:
+    """Score the model in `run` and write its metrics.json, features.npz and visuals.npz.
+
+    With `rerank` metrics.json also holds the scores of the re-ranked gallery.
+    """
     network, config, sides = embed_sides(run, store)
     query, gallery = (store.split(name) for name in sides)
     embeddings = [side.embedding for side in sides.values()]
@@ -92,6 +86,8 @@ def evaluate(run: Path, store: ImageStore) -> None:
         "parameters": sum(p.numel() for p in network.parameters()) if learned else None,
         "pseudo_labels": last_labels(run / "history.csv"),
     }
+    if rerank:
+        (metrics["reranked"],) = rank_features(sides, ranking["default_feature"], True).values()
     write_json(metrics, run / "metrics.json")
     write_features(sides, run / "features.npz")
     features = [embedding.features()[ranking["default_feature"]] for embedding in embeddings]
@@ -144,13 +140,18 @@ def describe_ranking(
     }
 
 
-def rank_features(sides: Mapping[str, Side]) -> dict[str, dict[str, float]]:
-    """Compute the ranking measures of every test feature of `query` in `gallery`."""
-    return {name: mean_scores(scores) for name, scores in rank_queries(sides).items()}
+def rank_features(
+    sides: Mapping[str, Side], only: str = "", rerank: bool = False
+) -> dict[str, dict[str, float]]:
+    """Compute the means of `rank_queries`."""
+    found = rank_queries(sides, only, rerank)
+    return {name: mean_scores(scores) for name, scores in found.items()}
 
 
-def rank_queries(sides: Mapping[str, Side]) -> dict[str, dict[str, np.ndarray]]:
-    """Compute the ranking measures of every test feature for each query.
+def rank_queries(
+    sides: Mapping[str, Side], only: str = "", rerank: bool = False
+) -> dict[str, dict[str, np.ndarray]]:
+    """Compute the ranking measures of every test feature, or of one, for each query.
 
     The CPU computes the test features, so stored features give the same ones.
     """
@@ -161,42 +162,10 @@ def rank_queries(sides: Mapping[str, Side]) -> dict[str, dict[str, np.ndarray]]:
         name: query_scores(
             *(found[name].to(device), query.ids, query.cameras),
             *(searched[name].to(device), gallery.ids, gallery.cameras),
+            rerank=rerank,
         )
-        for name in found
+        for name in ([only] if only else found)
     }
-
-
-def write_features(sides: Mapping[str, Side], path: Path) -> None:
-    """Store the sides for `read_features`, as uncompressed float32; compression saves little."""
-    arrays: dict[str, Any] = {}
-    for name, (embedding, ids, cameras) in sides.items():
-        tensors = {key: getattr(embedding, attribute) for key, attribute in STORED.items()}
-        arrays |= {f"{name}_{key}": t.numpy() for key, t in tensors.items() if t is not None}
-        arrays |= {f"{name}_ids": ids, f"{name}_cameras": cameras}
-    with whole_file(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, **arrays)
-
-
-def read_features(path: Path) -> dict[str, Side]:
-    """Read the sides `query` and `gallery` of a run's features.npz, without labels and pixels.
-
-    Raises:
-        ScwmError: the file does not exist, or `scwm evaluate` did not write it.
-    """
-
-    def side(stored: Mapping[str, np.ndarray], name: str) -> Side:
-        keys = {attribute: f"{name}_{key}" for key, attribute in STORED.items()}
-        tensors = {a: torch.from_numpy(stored[key]) for a, key in keys.items() if key in stored}
-        return Side(Embedding(**tensors), stored[f"{name}_ids"], stored[f"{name}_cameras"])
-
-    remedy = "evaluate the run again with `scwm evaluate`"
-    try:
-        with np.load(path) as stored:
-            return {name: side(stored, name) for name in ("query", "gallery")}
-    except FileNotFoundError as error:
-        raise ScwmError("The stored features of a run are missing.", path, remedy) from error
-    except Exception as error:
-        raise ScwmError(f"Not the features of a run: {error}", path, remedy) from error
 
 
 def describe_protocol(config: Config, note: str) -> str:

@@ -11,7 +11,7 @@ query's P matches:
     rank-k        r_1 <= k
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -19,13 +19,16 @@ import torch
 from torch import Tensor
 
 from scwm.core.errors import ScwmError
-from scwm.core.progress import progress
+from scwm.evaluation.reranking import jaccard_to_gallery, reranked
+from scwm.evaluation.similarities import (
+    Array,
+    RankSide,
+    grouped,
+    products_of,
+    similarity_chunks,
+)
 from scwm.method.pseudo_labels.neighbours import DOUBT, TIE
 
-Array = np.ndarray | Tensor
-
-CHUNK_ELEMENTS = 1 << 23  # similarities in memory at once: 32 MiB in float32
-GALLERY_BLOCK = 8192  # gallery rows converted to float64 at once
 CROWDED = 1 / 64  # share of uncertain products above which a chunk is computed again in float64
 PAIRS = 1 << 12  # pairs of features multiplied at once in float64
 RANKS = (1, 5, 10)
@@ -93,14 +96,22 @@ def query_scores(
     gallery_ids: Array,
     gallery_cameras: Array,
     chunk: int | None = None,
+    rerank: bool = False,
 ) -> dict[str, np.ndarray]:
-    """Compute `evaluate_ranking`'s metrics of each query, (Q,) float64, NaN without a match."""
-    query = _Side(query_features, query_ids, query_cameras, "query")
-    gallery = _Side(gallery_features, gallery_ids, gallery_cameras, "gallery").of_persons()
-    precision = torch.float64 if query.features.is_cuda else torch.float32
+    """Compute `evaluate_ranking`'s metrics of each query, (Q,) float64, NaN without a match.
+
+    With `rerank` the gallery is ranked by `scwm.evaluation.reranking`.
+    """
+    query = RankSide(query_features, query_ids, query_cameras, "query")
+    gallery = RankSide(gallery_features, gallery_ids, gallery_cameras, "gallery").of_persons()
+    exact = rerank or query.features.is_cuda
+    precision = torch.float64 if exact else torch.float32
+    jaccard = jaccard_to_gallery(query.features, gallery.features) if rerank else None
     queries, ranks = [], []
-    for start, similarities, row, column in _chunks(query, gallery, chunk, precision):
+    for start, similarities, row, column in similarity_chunks(query, gallery, chunk, precision):
         part = slice(start, start + len(similarities))
+        if jaccard is not None:
+            similarities = reranked(similarities, jaccard[part])
         doubt = DOUBT * query.lengths[part] * gallery.lengths.max()
         features = query.features[part], gallery.features
         found = _ranks(similarities, row, column, *features, doubt)
@@ -118,18 +129,23 @@ def ranked_lists(
     gallery_cameras: Array,
     top: int = 10,
     chunk: int | None = None,
+    rerank: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the start of each query's ranked gallery, by the rules of `evaluate_ranking`.
 
     Returns:
-        indices (Q,top) int64 into the gallery, similarities (Q,top) float64, correct (Q,top)
-        bool; -1, -inf, False after the last admissible image.
+        indices (Q,top) int64 into the gallery; similarities (Q,top) float64, with `rerank` minus
+        the re-ranked distances; correct (Q,top) bool; -1, -inf, False after the last admissible
+        image.
     """
-    query = _Side(query_features, query_ids, query_cameras, "query")
-    gallery = _Side(gallery_features, gallery_ids, gallery_cameras, "gallery").of_persons()
+    query = RankSide(query_features, query_ids, query_cameras, "query")
+    gallery = RankSide(gallery_features, gallery_ids, gallery_cameras, "gallery").of_persons()
     indices = np.full((len(query.ids), top), -1, dtype=np.int64)
     scores = np.full((len(query.ids), top), -np.inf)
-    for start, similarities, _, _ in _chunks(query, gallery, chunk, torch.float64):
+    jaccard = jaccard_to_gallery(query.features, gallery.features) if rerank else None
+    for start, similarities, _, _ in similarity_chunks(query, gallery, chunk, torch.float64):
+        if jaccard is not None:
+            similarities = reranked(similarities, jaccard[start : start + len(similarities)])
         rounded = similarities.round(decimals=12)  # TIE
         order = rounded.sort(dim=1, descending=True, stable=True).indices[:, :top]
         found = similarities.gather(1, order)
@@ -139,85 +155,6 @@ def ranked_lists(
     correct = gallery.ids.numpy()[indices] == query.ids.numpy()[:, None]
     indices = np.where(absent, -1, gallery.rows.numpy()[indices])
     return indices, scores, correct & ~absent
-
-
-class _Side:
-    """Features (N,D) of query or gallery, checked; identities (N,) and cameras (N,) on the host."""
-
-    def __init__(self, features: Array, ids: Array, cameras: Array, name: str) -> None:
-        self.features = torch.as_tensor(features).detach()
-        if not self.features.is_floating_point():
-            self.features = self.features.double()
-        self.ids = torch.as_tensor(ids, device="cpu").long()
-        self.cameras = torch.as_tensor(cameras, device="cpu").long()
-        self.rows = torch.arange(len(self.ids))
-        shape = tuple(self.features.shape)
-        if len(shape) != 2 or self.ids.shape != shape[:1] or self.cameras.shape != shape[:1]:
-            raise ScwmError(
-                "features (N,D), identities (N,) and cameras (N,) do not fit together",
-                f"{name}: {shape}, {tuple(self.ids.shape)}, {tuple(self.cameras.shape)}",
-            )
-        self.lengths = torch.linalg.vector_norm(self.features, dim=1)
-        if not bool(torch.isfinite(self.lengths).all()):
-            raise ScwmError("features hold infinities or NaN", name, "the training diverged")
-
-    def of_persons(self) -> "_Side":
-        """Drop images of identity -1."""
-        keep = self.ids != -1
-        if not bool(keep.any()):
-            raise ScwmError("the gallery holds no image of a person", "gallery")
-        if not bool(keep.all()):
-            self.features = self.features[keep.to(self.features.device)]
-            self.ids, self.cameras, self.rows = self.ids[keep], self.cameras[keep], self.rows[keep]
-        return self
-
-
-def _chunks(
-    query: _Side, gallery: _Side, chunk: int | None, precision: torch.dtype
-) -> Iterator[tuple[int, Tensor, Tensor, Tensor]]:
-    """Yield chunks of queries with their similarities and matches.
-
-    Each chunk is the index of its first query, similarities (q,G) with -inf for inadmissible
-    images, and the row and column of each match, on the host.
-    """
-    if query.features.shape[1] != gallery.features.shape[1]:
-        raise ScwmError(
-            "query and gallery features differ in length",
-            f"{query.features.shape[1]} and {gallery.features.shape[1]}",
-        )
-    by_id = gallery.ids.argsort(stable=True)
-    sorted_ids = gallery.ids[by_id]
-    if precision == torch.float32:
-        gallery.features = gallery.features.float()
-    chunk = chunk or max(1, CHUNK_ELEMENTS // len(gallery.ids))
-    for start in progress(range(0, len(query.ids), chunk), "rank"):
-        part = slice(start, start + chunk)
-        similarities = _products(query.features[part], gallery.features, precision)
-        first, stop = (
-            torch.searchsorted(sorted_ids, query.ids[part], right=right) for right in (False, True)
-        )
-        row, place = _grouped(stop - first)
-        column = by_id[first[row] + place]
-        own = query.cameras[part][row] == gallery.cameras[column]
-        left_out = (x[own].to(similarities.device) for x in (row, column))
-        similarities[tuple(left_out)] = -torch.inf
-        yield start, similarities, row[~own], column[~own]
-
-
-def _products(query: Tensor, gallery: Tensor, precision: torch.dtype) -> Tensor:
-    """Compute inner products of all rows, (q,G), without a whole gallery in float64."""
-    query = query.to(precision)
-    products = query.new_empty(len(query), len(gallery))
-    for first in range(0, len(gallery), GALLERY_BLOCK):
-        block = slice(first, first + GALLERY_BLOCK)
-        products[:, block] = query @ gallery[block].to(precision).T
-    return products
-
-
-def _grouped(sizes: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the group of each member of groups of these sizes, and its place in the group."""
-    group = torch.repeat_interleave(sizes)
-    return group, torch.arange(len(group), device=group.device) - (sizes.cumsum(0) - sizes)[group]
 
 
 def _ranks(
@@ -240,7 +177,7 @@ def _ranks(
     # Bisect all matches of a query at once: one row of (queries, most matches) each.
     matches = torch.bincount(row, minlength=len(similarities))
     most, device = int(matches.max()), similarities.device
-    row, column, place = (x.to(device) for x in (row, column, _grouped(matches)[1]))
+    row, column, place = (x.to(device) for x in (row, column, grouped(matches)[1]))
     value = similarities[row, column]
     margin = torch.full_like(value, TIE) if exact else doubt[row].to(value)
     bounds = value.new_zeros(2, len(similarities), most)
@@ -250,7 +187,7 @@ def _ranks(
     upper = torch.searchsorted(ascending, bounds[1], right=True)[row, place]
     rank, doubtful = similarities.shape[1] - upper + 1, upper - lower > 1
     if not exact and (upper - lower)[doubtful].sum() > CROWDED * similarities.numel():
-        again = _products(query, gallery, torch.float64)
+        again = products_of(query, gallery, torch.float64)
         again.masked_fill_(similarities.isneginf(), -torch.inf)
         return _ranks(again, row.cpu(), column.cpu(), query, gallery, doubt)
 

@@ -8,16 +8,22 @@ from scwm.core.config import named_modules
 from scwm.core.files import write_json
 from scwm.core.sources import code_hash
 from scwm.data.store import ImageStore
-from scwm.evaluation.evaluate import describe_ranking, embed_sides, rank_queries
+from scwm.evaluation.evaluate import (
+    describe_ranking,
+    embed_sides,
+    rank_features,
+    rank_queries,
+)
 
 SCORER = "evaluation/transfer.py"
 
 
-def transfer(run: Path, store: ImageStore) -> Path:
+def transfer(run: Path, store: ImageStore, rerank: bool = False) -> Path:
     """Rank the query and gallery of another data set and write `run`/transfer/DATASET.json.
 
     In place of features, which take up to a gigabyte, the file keeps the average precision of each
-    query (None without a match) by the feature that tables score.
+    query (None without a match) by the feature that tables score. With `rerank` it also holds the
+    scores of the re-ranked gallery.
     """
     _, config, sides = embed_sides(run, store)
     scores = rank_queries(sides)
@@ -29,6 +35,8 @@ def transfer(run: Path, store: ImageStore) -> Path:
         "code_hash": code_hash([SCORER, *named_modules(config)]),
         "average_precision": [None if np.isnan(one) else float(one) for one in precision],
     }
+    if rerank:
+        (found["reranked"],) = rank_features(sides, found["default_feature"], True).values()
     path = run / "transfer" / f"{store.info['dataset']}.json"
     write_json(found, path)
     return path

@@ -16,7 +16,7 @@ from scwm.core.errors import ScwmError
 from scwm.core.measures import MEASURES, Measure
 from scwm.core.yaml_files import read_yaml
 from scwm.evaluation import query_scores
-from scwm.evaluation.evaluate import Side, read_features
+from scwm.evaluation.sides import Side, read_features
 from scwm.reporting.measures import read_measure
 from scwm.reporting.paired import seeds_needed, t_interval
 from scwm.reporting.runs import Run, read_run

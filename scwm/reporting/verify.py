@@ -14,7 +14,8 @@ from scwm.core.config import config_hash
 from scwm.core.errors import ScwmError
 from scwm.core.measures import keys_at
 from scwm.core.progress import progress
-from scwm.evaluation.evaluate import rank_features, read_features
+from scwm.evaluation.evaluate import rank_features
+from scwm.evaluation.sides import read_features
 from scwm.reporting.measures import read_measure
 from scwm.reporting.runs import Run, load_runs, read_scores
 from scwm.reporting.tables.layouts import LAYOUTS
@@ -148,15 +149,19 @@ def verify(
 def _of_run(run: Run, measures: Sequence[str]) -> Iterator[Check]:
     """Check metrics by the features next to them, and the config by its hash."""
     name = run.dataset, run.method, str(run.seed)
-    ranking = rank_features(read_features(run.folder / "features.npz"))
-    stored = run.metrics.get("features", {})
+    sides = read_features(run.folder / "features.npz")
+    ranking = rank_features(sides)
+    stored = dict(run.metrics.get("features", {}))
+    if reranked := run.metrics.get("reranked"):
+        stored["reranked"] = reranked
+        (ranking["reranked"],) = rank_features(sides, run.metrics["default_feature"], True).values()
     default = ranking.get(run.metrics.get("default_feature", ""), {})
     for measure in measures:
         yield Check(*name, measure, _number(run.metrics, measure), _number(default, measure))
     for feature in sorted({*stored, *ranking}):
-        sides = stored.get(feature, {}), ranking.get(feature, {})
+        both = stored.get(feature, {}), ranking.get(feature, {})
         for measure in measures:
-            yield Check(*name, f"{feature}: {measure}", *(_number(s, measure) for s in sides))
+            yield Check(*name, f"{feature}: {measure}", *(_number(one, measure) for one in both))
     for path in sorted(run.folder.glob("transfer/*.json")):
         if "mAP" in measures:
             yield Check(*name, f"{path.stem}: mAP", *_of_transfer(run, path.name))

@@ -13,7 +13,8 @@ import scwm
 from scwm.core.config import resolve_config
 from scwm.core.device import resolve_precision
 from scwm.core.errors import ScwmError
-from scwm.evaluation.evaluate import evaluate, load_network, read_features
+from scwm.evaluation.evaluate import evaluate, load_network
+from scwm.evaluation.sides import read_features
 from scwm.evaluation.study import study
 from scwm.method.objective import Objective
 from scwm.models import Network

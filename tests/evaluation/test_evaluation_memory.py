@@ -8,7 +8,8 @@ import torch.nn.functional as F
 
 from benchmarks.harness import _in_own_process
 from benchmarks.ranking import RANKING
-from scwm.evaluation.evaluate import Side, rank_features
+from scwm.evaluation.evaluate import rank_features
+from scwm.evaluation.sides import Side
 from scwm.models.embedding import Embedding
 
 GLOBAL, PARTS, CHANNELS = 2048, 6, 256  # ResNet-50

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from scwm.data import ImageStore
-from scwm.evaluation.evaluate import Side, read_features
+from scwm.evaluation.sides import Side, read_features
 from scwm.evaluation.transfer import transfer
 
 
@@ -33,7 +33,7 @@ def test_scores_are_those_of_a_plain_loop(
 ) -> None:
     run = shutil.copytree(trained / f"results/runs/mannequins/{method}/seed0", tmp_path / "seed0")
     before = {path.name: path.read_bytes() for path in run.iterdir()}
-    path = transfer(run, ImageStore(other_store))
+    path = transfer(run, ImageStore(other_store), rerank=method == "scwm")
     assert path == run / "transfer/market1501.json"
     assert {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
     found, metrics = (json.loads(file.read_text()) for file in (path, run / "metrics.json"))
@@ -53,6 +53,7 @@ def test_scores_are_those_of_a_plain_loop(
             assert found["average_precision"] == pytest.approx(expected, abs=1e-6)
             assert found["mAP"] == scores["mAP"]
     assert sum(one is None for one in expected) == 4  # the images of the last person
+    assert found["reranked"].keys() == found["features"]["global"].keys()
 
 
 def test_queries_without_a_match_are_counted_in_the_scores(trained, other_store, tmp_path):

@@ -69,12 +69,14 @@ def test_pixel_clustering_is_that_of_the_cpu():
     assert adjusted_rand_score(ours.cpu().flatten(), expected.flatten()) > 0.98
 
 
-def test_ranking_is_that_of_the_cpu():
+@pytest.mark.parametrize("rerank", [False, True])
+def test_ranking_is_that_of_the_cpu(rerank):
     ids, cameras = np.arange(400) % 40, np.arange(400) % 7
     features = unit(400, 64)
     sides = (features[:80], ids[:80], cameras[:80]), (features[80:], ids[80:], cameras[80:])
-    expected = query_scores(*sides[0], *sides[1])
-    found = query_scores(sides[0][0].to(GPU), *sides[0][1:], sides[1][0].to(GPU), *sides[1][1:])
+    expected = query_scores(*sides[0], *sides[1], rerank=rerank)
+    there = [(features.to(GPU), *labels) for features, *labels in sides]
+    found = query_scores(*there[0], *there[1], rerank=rerank)
     for name, values in expected.items():
         np.testing.assert_allclose(found[name], values, atol=1e-9)
 

@@ -126,6 +126,16 @@ def test_jaccard_is_the_dense_definition(made_up, k1: int, k2: int) -> None:
         np.testing.assert_array_equal(pseudo_labels(x, eps, 4, k1, k2), reference)
 
 
+@pytest.mark.parametrize("rows", [1, 3, 40, 150])
+def test_jaccard_of_the_first_images_is_that_part_of_all(rows: int) -> None:
+    x = clustered_features()
+    found, whole = dense(jaccard_distance(x, rows=rows)), dense(jaccard_distance(x))
+    np.testing.assert_array_equal(found[:rows], whole[:rows])
+    np.testing.assert_array_equal(found[:, :rows], whole[:, :rows])
+    others = found[rows:, rows:]
+    np.testing.assert_array_equal(others, 1 - np.eye(len(others)))  # not compared
+
+
 def test_jaccard_does_not_depend_on_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     x = clustered_features()
     whole = jaccard_distance(x)

@@ -10,7 +10,7 @@ from scipy import stats
 from scwm.cli.main import main
 from scwm.core.errors import ScwmError
 from scwm.evaluation import query_scores
-from scwm.evaluation.evaluate import read_features
+from scwm.evaluation.sides import read_features
 from scwm.reporting.compare import compare
 from scwm.reporting.paired import seeds_needed
 

@@ -29,7 +29,7 @@ from scwm.reporting.measures import read_measure
 from scwm.reporting.runs import load_runs, run_folder, transferred
 from scwm.reporting.tables.latex import PACKAGES, escaped
 from scwm.reporting.tables.layouts import LAYOUTS
-from scwm.reporting.tables.tables import build_table, nested_means, summarise
+from scwm.reporting.tables.tables import build_table, columns, nested_means, summarise
 
 
 def _plain(root: Path) -> pd.DataFrame:
@@ -210,7 +210,7 @@ def test_variants_stand_in_the_sweep_alone(swept: Path, tmp_path: Path) -> None:
 def test_every_figure_of_a_table_is_the_mean_over_the_runs(name: str, root: Path) -> None:
     runs = load_runs(root, *NAMES)
     table = summarise(name, runs).set_index(["dataset", "method"])
-    for measure in LAYOUTS[name].measures:
+    for measure in columns(name, runs):
         if measure.key == "difference":
             continue
         for key, row in table.iterrows():
@@ -219,6 +219,22 @@ def test_every_figure_of_a_table_is_the_mean_over_the_runs(name: str, root: Path
             assert row[f"{measure.key}_count"] == len(known)
             expected = np.mean(known) if known else np.nan
             np.testing.assert_allclose(row[f"{measure.key}_mean"], expected)
+
+
+def test_re_ranked_scores_are_a_column_where_a_run_has_them(root: Path, tmp_path: Path) -> None:
+    tables = [str(build_table(name, load_runs(root, *NAMES))) for name in LAYOUTS]
+    assert "re-ranked" not in "".join(tables)
+    some = shutil.copytree(root, tmp_path / "runs")
+    path = run_folder(some, "mannequins", "scwm", 1) / "metrics.json"
+    scores = {"mAP": 0.625, "rank1": 0.75}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"reranked": scores}))
+    runs = load_runs(some, *NAMES)
+    (block, _) = build_table("main", runs).blocks
+    rows = {cells[0].text: cells for cells in block.groups["methods"]}
+    places = [block.header.index(f"{title} re-ranked") for title in ("mAP", "Rank-1")]
+    assert [rows["scwm"][place].text for place in places] == ["62.5 (1)", "75.0 (1)"]
+    assert [rows["no_space"][place].text for place in places] == [UNKNOWN] * 2
+    assert nested_means("main", runs)["mannequins"]["scwm"]["mAP_reranked"] == 0.625
 
 
 def test_transfer_shows_the_scores_on_the_other_data_set(root: Path, tmp_path: Path) -> None:

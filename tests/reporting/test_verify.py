@@ -11,7 +11,8 @@ from made_up_runs import write_run
 
 from scwm import reporting
 from scwm.cli.main import main
-from scwm.evaluation.evaluate import rank_features, read_features
+from scwm.evaluation.evaluate import rank_features
+from scwm.evaluation.sides import read_features
 
 METHODS, SEEDS = ("scwm", "global_only", "scwm@model.parts=3"), (0, 1)
 RUN = "runs/mannequins/scwm/seed0"
@@ -94,6 +95,18 @@ def test_one_cell_is_chosen(results: Path, capsys: pytest.CaptureFixture[str]) -
     assert len(out.splitlines()) == 1 + 5 + 1
     assert outcome(capsys, results, "--method", "best")[0] == 1
     assert "mAP_trapezoid" in outcome(capsys, results, "--measure", "map")[2]
+
+
+def test_re_ranked_scores_are_checked(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = results / RUN / "metrics.json"
+    default = json.loads(path.read_text())["default_feature"]
+    sides = read_features(path.with_name("features.npz"))
+    (scores,) = rank_features(sides, default, rerank=True).values()
+    change(path, reranked=scores)
+    assert outcome(capsys, results, "--seed", 0)[0] == 0
+    change(path, reranked=scores | {"mAP": scores["mAP"] - 0.1})
+    status, _, err = outcome(capsys, results, "--seed", 0)
+    assert status == 1 and err.count("recomputed") == 1 and "reranked: mAP is" in err
 
 
 @pytest.mark.parametrize("measure", ["mAP", "mINP", "rank10"])

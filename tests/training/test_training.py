@@ -15,7 +15,8 @@ from trained_runs import KEY, history_of, model_of, same, untimed
 from scwm.core.config import method_names
 from scwm.core.errors import ScwmError
 from scwm.core.settings import TrainingSettings
-from scwm.evaluation.evaluate import evaluate, load_network, rank_features, read_features
+from scwm.evaluation.evaluate import evaluate, load_network, rank_features
+from scwm.evaluation.sides import read_features
 from scwm.method.objective import Objective
 from scwm.training import trainer
 from scwm.training.checkpoint import Checkpoints

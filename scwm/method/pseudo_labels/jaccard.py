@@ -42,6 +42,7 @@ def jaccard_distance(
     *,
     neighbours: tuple[np.ndarray, np.ndarray] | None = None,
     max_distance: float = 1.0,
+    rows: int | None = None,
 ) -> sparse.csr_array:
     """Compute the Jaccard distance of the k-reciprocal encodings of all pairs.
 
@@ -51,6 +52,7 @@ def jaccard_distance(
         k2: number of images in the query expansion, the image itself included.
         neighbours: result of `nearest_neighbours(features, k)`, k >= k1; None: computed here.
         max_distance: larger distances are left out.
+        rows: only pairs with one of the first `rows` images are compared; None: all.
 
     Returns:
         (N,N) float64, sparse; it stores distances < 1, also zeros; an absent entry is 1.
@@ -73,7 +75,8 @@ def jaccard_distance(
         )
     indices, similarities = indices[:, :columns], similarities[:, :columns]
     weights = _encode(indices, similarities, k1, x)
-    return _distances(_mean_over_lists(weights, indices[:, :k2]), max_distance)
+    wanted = len(indices) if rows is None else rows
+    return _distances(_mean_over_lists(weights, indices[:, :k2]), max_distance, wanted)
 
 
 def _in_blocks(block: Callable[[slice], sparse.csr_array], count: int) -> sparse.csr_array:
@@ -142,8 +145,8 @@ def _mean_over_lists(weights: sparse.csr_array, indices: np.ndarray) -> sparse.c
     return _in_blocks(lambda rows: lists[rows] @ weights, len(indices))
 
 
-def _distances(weights: sparse.csr_array, max_distance: float) -> sparse.csr_array:
-    """Compute d (N,N) from V': from each image to the later ones, slab by slab, then mirrored.
+def _distances(weights: sparse.csr_array, max_distance: float, rows: int) -> sparse.csr_array:
+    """Compute d (N,N) from V': from the first images to the later ones, by slabs, then mirrored.
 
     A slab is compared with the rows from its own first row on, so each pair of slabs is computed
     once.
@@ -152,7 +155,7 @@ def _distances(weights: sparse.csr_array, max_distance: float) -> sparse.csr_arr
     chunk = max(CHUNK_TERMS, 8 * count)  # far more work than clearing a buffer `count` wide
     itself = np.arange(count, dtype=np.int32)
     parts = [(itself, itself, np.zeros(count))]
-    starts = np.linspace(0, count, SLABS + 1).astype(int).tolist()
+    starts = np.linspace(0, rows, SLABS + 1).astype(int).tolist()
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         for start, stop in pairwise(starts):
             slab, by_column = weights[start:stop], weights[start:].T.tocsr()

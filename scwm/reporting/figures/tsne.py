@@ -56,7 +56,7 @@ def tsne_panels(runs: Runs, partial: bool = False) -> Figure:
 def _read(run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Places (N,2), identities and cameras (N,) of the chosen gallery images."""
     # Imported here: torch takes seconds to load, and the other figures do without it.
-    from scwm.evaluation.evaluate import read_features
+    from scwm.evaluation.sides import read_features
 
     embedding, ids, cameras = read_features(run.folder / "features.npz")["gallery"]
     chosen = np.isin(ids, largest(ids))

@@ -13,6 +13,7 @@ MEMORIES = (
     *(REFERENCE, "weighted_global_only", "weighted_part_only", "uniform_memory", "hard_memory"),
 )
 PARSING = ("foreground_iou", "part_miou")
+RERANKED = ("mAP_reranked", "rank1_reranked")
 COST = (
     *("seconds_train", "seconds_evaluate", "images_per_second", "peak_memory_mib", "parameters"),
 )
@@ -50,7 +51,10 @@ def _among(*wanted: str) -> Callable[[tuple[str, ...]], list[str]]:
 
 @dataclass(frozen=True)
 class Layout:
-    """The layout of a table: its rows from the requested methods, columns of text, measures."""
+    """The layout of a table: its rows from the requested methods, columns of text, measures.
+
+    Measures of `RERANKED` are columns only where a run has them.
+    """
 
     rows: Callable[[tuple[str, ...]], list[str]]
     texts: tuple[str, ...]
@@ -62,7 +66,7 @@ LAYOUTS = {
     "main": Layout(
         _all,
         ("test_feature",),
-        measures(*keys_at("features.*."), *PARSING, "ari", "clusters"),
+        measures(*keys_at("features.*."), *RERANKED, *PARSING, "ari", "clusters"),
         "Clusters: a count.",
     ),
     "ablation": Layout(
@@ -74,7 +78,7 @@ LAYOUTS = {
     "transfer": Layout(
         _all,
         ("test_feature",),
-        measures("mAP", "difference", "rank1", "rank5", "rank10", "mINP"),
+        measures("mAP", "difference", "rank1", "rank5", "rank10", "mINP", *RERANKED),
         "Trained on the first data set, scored on query and gallery of the second. Δ mAP: "
         f"difference to {REFERENCE}, paired by seed.",
     ),

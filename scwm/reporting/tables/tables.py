@@ -16,7 +16,7 @@ from scwm.reporting.markup import UNKNOWN, Block, Cell, Table, render, to_markdo
 from scwm.reporting.measures import read_measure
 from scwm.reporting.runs import CONTROLS, ENOUGH_SEEDS, Runs, with_ending
 from scwm.reporting.tables.latex import to_latex
-from scwm.reporting.tables.layouts import LAYOUTS, TEXTS
+from scwm.reporting.tables.layouts import LAYOUTS, RERANKED, TEXTS
 
 PAGE = "reporting/templates/table.html"
 READING = (
@@ -37,12 +37,13 @@ def summarise(name: str, runs: Runs) -> pd.DataFrame:
         NaN. The standard deviation is the sample standard deviation (n - 1).
     """
     layout = LAYOUTS[name]
+    shown = columns(name, runs)
     texts = [*layout.texts, "note"]
-    keys = [measure.key for measure in layout.measures]
+    keys = [measure.key for measure in shown]
     rows = [
         {"dataset": run.dataset, "method": run.method, "seed": run.seed, "mAP_": run.metrics["mAP"]}
         | {text: TEXTS[text][1](run) for text in texts}
-        | {measure.key: read_measure(run, measure) for measure in layout.measures}
+        | {measure.key: read_measure(run, measure) for measure in shown}
         for run in runs.found
     ]
     frame = pd.DataFrame(rows, columns=["dataset", "method", "seed", "mAP_", *texts, *keys])
@@ -67,6 +68,16 @@ def summarise(name: str, runs: Runs) -> pd.DataFrame:
     table = table.reset_index()
     table.insert(1, "group", [_group(method) for method in table.method])
     return _by_setting(table, runs) if name == "sweeps" else table
+
+
+def columns(name: str, runs: Runs) -> tuple[Measure, ...]:
+    """List the measures of a table, without those of `RERANKED` that no run has."""
+    return tuple(
+        measure
+        for measure in LAYOUTS[name].measures
+        if measure.key not in RERANKED
+        or any(read_measure(run, measure) is not None for run in runs.found)
+    )
 
 
 def _by_setting(table: pd.DataFrame, runs: Runs) -> pd.DataFrame:
@@ -133,10 +144,10 @@ def build_table(name: str, runs: Runs) -> Table:
     """
     if name not in LAYOUTS:
         raise ScwmError(f"no table named {name!r}", remedy=f"choose one of {', '.join(LAYOUTS)}")
-    layout = LAYOUTS[name]
+    layout, shown = LAYOUTS[name], columns(name, runs)
     summary = summarise(name, runs)
     texts = (TEXTS[text][0] for text in layout.texts)
-    header = ("Method", *texts, "Seeds", *(measure.heading for measure in layout.measures))
+    header = ("Method", *texts, "Seeds", *(measure.heading for measure in shown))
     blocks = []
     for dataset in runs.datasets:
         rows = summary[summary.dataset == dataset]
@@ -147,7 +158,7 @@ def build_table(name: str, runs: Runs) -> Table:
                 if group != "controls"
                 for index, mark in _marks(measure, ranked).items()
             }
-            for measure in layout.measures
+            for measure in shown
         }
         groups: dict[str, list[list[Cell]]] = {}
         for index, row in rows.iterrows():
@@ -157,15 +168,15 @@ def build_table(name: str, runs: Runs) -> Table:
             cells.append(Cell(f"{row.seeds} of {asked}" if row.seeds_missing else str(asked)))
             cells += [
                 Cell(summary_cell(measure, row), marks[measure.key].get(index, ""))
-                for measure in layout.measures
+                for measure in shown
             ]
             groups.setdefault(row.group, []).append(cells)
         notes = tuple(dict.fromkeys(note for note in rows.note if note))
         if groups:
             blocks.append(Block(dataset, notes, header, groups))
     caption = f"{READING} {layout.note}".strip()
-    shown = set(summary.method)
-    gaps = tuple(str(gap) for gap in runs.gaps if gap.method in shown)
+    methods = set(summary.method)
+    gaps = tuple(str(gap) for gap in runs.gaps if gap.method in methods)
     return Table(name, TITLES[name], caption, tuple(blocks), gaps)
 
 
@@ -173,7 +184,7 @@ def nested_means(name: str, runs: Runs) -> dict[str, dict[str, dict[str, float]]
     """Build {dataset: {method: {measure: mean}}}, to 6 decimals, without unknown values."""
     nested: dict[str, dict[str, dict[str, float]]] = {}
     for _, row in summarise(name, runs).iterrows():
-        means = {k.key: row[f"{k.key}_mean"] for k in LAYOUTS[name].measures}
+        means = {k.key: row[f"{k.key}_mean"] for k in columns(name, runs)}
         known = {key: round(float(mean), 6) for key, mean in means.items() if not pd.isna(mean)}
         nested.setdefault(row.dataset, {})[row.method] = known
     return nested

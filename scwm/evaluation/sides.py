@@ -1,0 +1,56 @@
+"""Query and gallery of one run, and their file features.npz."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from scwm.core.errors import ScwmError
+from scwm.core.files import whole_file
+from scwm.models.embedding import Embedding
+
+STORED = {"global": "global_feature", "parts": "part_features", "visibility": "visibility"}
+"""Arrays of features.npz, after ``query_`` and ``gallery_``, and their names in `Embedding`."""
+
+
+class Side(NamedTuple):
+    """Query or gallery: the outputs for its N images, and their identities and cameras, (N,)."""
+
+    embedding: Embedding
+    ids: np.ndarray
+    cameras: np.ndarray
+
+
+def write_features(sides: Mapping[str, Side], path: Path) -> None:
+    """Store the sides for `read_features`, as uncompressed float32; compression saves little."""
+    arrays: dict[str, Any] = {}
+    for name, (embedding, ids, cameras) in sides.items():
+        tensors = {key: getattr(embedding, attribute) for key, attribute in STORED.items()}
+        arrays |= {f"{name}_{key}": t.numpy() for key, t in tensors.items() if t is not None}
+        arrays |= {f"{name}_ids": ids, f"{name}_cameras": cameras}
+    with whole_file(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)
+
+
+def read_features(path: Path) -> dict[str, Side]:
+    """Read the sides `query` and `gallery` of a run's features.npz, without labels and pixels.
+
+    Raises:
+        ScwmError: the file does not exist, or `scwm evaluate` did not write it.
+    """
+
+    def side(stored: Mapping[str, np.ndarray], name: str) -> Side:
+        keys = {attribute: f"{name}_{key}" for key, attribute in STORED.items()}
+        tensors = {a: torch.from_numpy(stored[key]) for a, key in keys.items() if key in stored}
+        return Side(Embedding(**tensors), stored[f"{name}_ids"], stored[f"{name}_cameras"])
+
+    remedy = "evaluate the run again with `scwm evaluate`"
+    try:
+        with np.load(path) as stored:
+            return {name: side(stored, name) for name in ("query", "gallery")}
+    except FileNotFoundError as error:
+        raise ScwmError("The stored features of a run are missing.", path, remedy) from error
+    except Exception as error:
+        raise ScwmError(f"Not the features of a run: {error}", path, remedy) from error

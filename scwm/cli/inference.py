@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import math
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -68,6 +69,15 @@ def add(parsers: Parsers) -> None:
         help="whether file names hold identity and camera, as 0002_c1s1_000451_03.jpg "
         "(default auto: if all do)",
     )
+    ranking.add_argument(
+        "--rerank", action="store_true", help="order by k-reciprocal neighbours, often better"
+    )
+    ranking.add_argument(
+        "--min-similarity",
+        type=_cosine,
+        metavar="S",
+        help="list no crop below S (see `scwm calibrate`)",
+    )
     ranking.add_argument("--out", type=Path, required=True, metavar="DIR")
     clustering = _add_model(
         parsers,
@@ -102,6 +112,17 @@ def add(parsers: Parsers) -> None:
         metavar="FILE",
         help=".pt (TorchScript), .onnx or .safetensors; the card has the suffix .md",
     )
+
+
+def _cosine(text: str) -> float:
+    """Read an option's number from -1 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not -1 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number from -1 to 1")
+    return value
 
 
 def _add_model(parsers: Parsers, *words: Any) -> argparse.ArgumentParser:
@@ -149,14 +170,15 @@ def rank(options: argparse.Namespace) -> None:
     from scwm.core.files import write_text
     from scwm.inference.api import is_model
     from scwm.inference.pages import rank_page
-    from scwm.inference.rank_lists import RULES, as_json, rank_crops, write_rank_lists
+    from scwm.inference.rank_lists import as_json, rank_crops, write_rank_lists
 
     model = _open(options)
     for path in (*options.queries, *options.gallery):
         if options.model is None and is_model(path):
             raise ScwmError("A model is among the crops.", path, "give it before --queries")
     query, gallery = (_described(options, model, p)[0] for p in (options.queries, options.gallery))
-    lists = rank_crops(query, gallery, options.top, options.names)
+    choice = options.top, options.names, options.rerank, options.min_similarity
+    lists = rank_crops(query, gallery, *choice)
     write_rank_lists(lists, options.out)
     title = f"Rank lists of {len(query.files):,} queries in {len(gallery.files):,} crops"
     page = write_text(rank_page(lists, title), options.out / "ranks.html")
@@ -165,7 +187,7 @@ def rank(options: argparse.Namespace) -> None:
     if options.json:
         print_json(as_json(lists))
         return
-    print(RULES[lists.correct is not None])
+    print(*lists.rules, sep="\n")
     if lists.scores:
         text = ", ".join(f"{name} {100 * value:.1f}" for name, value in lists.scores.items())
         print(f"{text}, over {lists.scored:,} of {len(lists.queries):,} queries with a match")

@@ -18,11 +18,10 @@ from scwm.core.files import refusal
 from scwm.core.plugins import optional_module
 
 GROUPS = {
-    "data": (data,),
+    "preparation": (data, machine),
     "runs": (runs, benchmark, freeze),
     "your own crops": (inference, parsing),
     "results": (reporting,),
-    "this machine": (machine,),
 }
 logger = logging.getLogger(__name__)
 

@@ -64,7 +64,7 @@ def device_option(parser: argparse.ArgumentParser) -> None:
         "--device",
         action=_Device,
         choices=("auto", "cpu", "cuda"),
-        help="default: the variable SCWM_DEVICE, else auto: a GPU if there is one",
+        help="default: SCWM_DEVICE, else a GPU if there is one",
     )
 
 

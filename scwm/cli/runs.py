@@ -7,7 +7,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-from scwm.cli.options import Parsers, command, device_option, open_run
+from scwm.cli.options import (
+    Parsers,
+    command,
+    device_option,
+    json_option,
+    open_run,
+    print_json,
+    print_table,
+)
 from scwm.core.errors import ScwmError
 
 logger = logging.getLogger(__name__)
@@ -15,10 +23,11 @@ logger = logging.getLogger(__name__)
 RUN = "results/mine"
 STORE = "data/stores/mannequins/128x64"
 OTHER = "data/stores/market1501/128x64"
+HEADINGS = ("similarity", "false matches (%)", "true matches (%)", "queries with a false match (%)")
 
 
 def add(parsers: Parsers) -> None:
-    """Add `config`, `train`, `evaluate`, `study` and `launch`."""
+    """Add `config`, `train`, `evaluate`, `calibrate`, `study` and `launch`."""
     settings = command(
         parsers,
         "config",
@@ -54,6 +63,18 @@ def add(parsers: Parsers) -> None:
     evaluating.add_argument(
         "--transfer", action="store_true", help="STORE holds another data set than RUN trained on"
     )
+    evaluating.add_argument(
+        "--rerank", action="store_true", help="add the scores after k-reciprocal re-ranking"
+    )
+    calibrating = command(
+        parsers,
+        "calibrate",
+        calibrate,
+        "list similarity thresholds with their false and true matches in RUN",
+        f"scwm calibrate {RUN}",
+    )
+    calibrating.add_argument("run", type=Path, metavar="RUN", help="folder with features.npz")
+    json_option(calibrating)
     studying = _add_run(
         parsers,
         "study",
@@ -186,13 +207,14 @@ def evaluate(options: argparse.Namespace) -> None:
 
     allocator.keep_freed_memory()
     if options.transfer:
-        path = transfer(options.run, open_run(options.run, options.store, transfer=True)[1])
+        other = open_run(options.run, options.store, transfer=True)[1]
+        path = transfer(options.run, other, options.rerank)
         _show(read_json(path))
         print(path)
         return
     start = time.perf_counter()
     config, store = open_run(options.run, options.store)
-    evaluate(options.run, store)
+    evaluate(options.run, store, options.rerank)
     seconds = time.perf_counter() - start
     record = read_json(options.run / "train.json")
     record["code_hash_evaluate"] = code_hash([SCORER, *named_modules(config)])
@@ -204,9 +226,40 @@ def evaluate(options: argparse.Namespace) -> None:
 
 
 def _show(scores: dict[str, Any]) -> None:
-    shown = (f"{name} {100 * scores[name]:.1f}" for name in ("mAP", "rank1", "rank5", "rank10"))
+    names = ("mAP", "rank1", "rank5", "rank10")
     matched = f"{scores['queries_scored']:,} of {scores['queries']:,} queries with a match"
-    logger.info(f"{', '.join(shown)}, over {matched}")
+    for title, found in (("", scores), ("re-ranked: ", scores.get("reranked"))):
+        if found:
+            shown = (f"{name} {100 * found[name]:.1f}" for name in names)
+            logger.info(f"{title}{', '.join(shown)}, over {matched}")
+
+
+def calibrate(options: argparse.Namespace) -> None:
+    """`scwm calibrate`: write similarity thresholds with their false and true matches.
+
+    Raises:
+        ScwmError: the run has no scores.
+    """
+    from scwm.core.files import read_json
+    from scwm.evaluation.calibration import calibrate, write_calibration
+    from scwm.evaluation.sides import read_features
+
+    sides = read_features(options.run / "features.npz")
+    metrics = read_json(options.run / "metrics.json")
+    if not metrics:
+        remedy = "evaluate the run again with `scwm evaluate`"
+        raise ScwmError("The scores of a run are missing.", options.run / "metrics.json", remedy)
+    rows = calibrate(sides, metrics["default_feature"])
+    path = options.run / "calibration.csv"
+    write_calibration(rows, path)
+    if options.json:
+        print_json(rows)
+        return
+    cells = (
+        [f"{s:.2f}", *(f"{100 * x:.4f}" for x in shares)] for s, *shares in map(dict.values, rows)
+    )
+    print_table([HEADINGS, *cells], right=range(len(HEADINGS)))
+    print(path)
 
 
 def study(options: argparse.Namespace) -> None:

@@ -13,7 +13,7 @@ from scwm.core.measures import measures
 from scwm.core.progress import progress
 from scwm.data.images import read_image
 from scwm.inference.clusters import Clusters
-from scwm.inference.rank_lists import RULES, RankLists
+from scwm.inference.rank_lists import RankLists
 from scwm.reporting.markup import render
 
 HEIGHT, WIDTH = 128, 96  # pixels of a thumbnail, at most
@@ -54,7 +54,7 @@ def rank_page(lists: RankLists, title: str) -> str:
     """
     known, count = lists.correct is not None, len(lists.queries)
     shown = np.unique(np.linspace(0, count - 1, QUERIES).astype(int)).tolist()
-    notes = [RULES[known]]
+    notes = lists.rules
     if lists.scores:
         named = measures("mAP", "rank1", "rank5", "rank10")
         text = ", ".join(f"{one.title} {one.show(lists.scores[one.key])}" for one in named)
@@ -80,7 +80,8 @@ def _ranked(lists: RankLists, number: int) -> Section:
         alt = f"rank {rank}{kind and ', ' + kind}: {file.name}, similarity {similarity:.2f}"
         crops.append(_crop(file, alt, f"{sign}{similarity:.2f}", kind))
         rows.append((rank, file, f"{similarity:.3f}", *([] if right is None else [kind])))
-    return Section(str(number + 1), f"{number + 1}.", query.name, crops, [], rows)
+    title = f"{number + 1}." if rows else f"{number + 1}. Nobody here:"
+    return Section(str(number + 1), title, query.name, crops, [], rows)
 
 
 def cluster_page(clusters: Clusters, title: str) -> str:

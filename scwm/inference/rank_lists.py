@@ -24,6 +24,11 @@ RULES = {
     "own file is left out.",
 }
 
+DISTANCE = "reranked_distance"
+RERANKED = (
+    "Ordered by k-reciprocal re-ranking (Zhong et al., CVPR 2017), not by the similarities shown."
+)
+
 
 @dataclass(frozen=True, eq=False)
 class RankLists:
@@ -38,6 +43,8 @@ class RankLists:
             there are none.
         scored: number of these queries.
         message: why names count as names without identities although some hold them; "" if none do.
+        distance: (Q,T) distances after k-reciprocal re-ranking, if they make the order.
+        min_similarity: cosine below which images are not listed; None: all are.
     """
 
     queries: Sequence[Path]
@@ -48,9 +55,30 @@ class RankLists:
     scores: dict[str, float]
     scored: int = 0
     message: str = ""
+    distance: np.ndarray | None = None
+    min_similarity: float | None = None
+
+    @property
+    def rules(self) -> list[str]:
+        """Sentences on what is left out, the order, and the queries without any listed image."""
+        found = [RULES[self.correct is not None]]
+        if self.distance is not None:
+            found.append(RERANKED)
+        if self.min_similarity is not None:
+            nobody = int((self.index < 0).all(axis=1).sum())
+            found.append(
+                f"Images of a similarity below {self.min_similarity:g} are not listed: nobody here "
+                f"for {nobody:,} of {len(self.queries):,} queries."
+                + " The scores count them."
+                * bool(self.scores)
+            )
+        return found
 
     def rows(self, query: int) -> Iterator[tuple[int, Path, float, bool | None]]:
-        """Yield rank from 1, file, similarity and whether it is right, for one query's list."""
+        """Yield rank from 1, file, similarity and whether it is right, for one query's list.
+
+        Ranks of images below `min_similarity` are missing.
+        """
         for place, row in enumerate(self.index[query]):
             if row >= 0:
                 right = None if self.correct is None else bool(self.correct[query, place])
@@ -58,7 +86,12 @@ class RankLists:
 
 
 def rank_crops(
-    query: CropFeatures, gallery: CropFeatures, top: int = 20, names: str = "auto"
+    query: CropFeatures,
+    gallery: CropFeatures,
+    top: int = 20,
+    names: str = "auto",
+    rerank: bool = False,
+    min_similarity: float | None = None,
 ) -> RankLists:
     """Rank the gallery for every query by cosine similarity; equal ones keep the gallery order.
 
@@ -66,6 +99,8 @@ def rank_crops(
         top: length of the lists.
         names: market: file names hold identities and cameras, and Market-1501's protocol applies;
             none: they do not; auto: market if every name holds them.
+        rerank: order by k-reciprocal re-ranking (`scwm.evaluation.reranking`).
+        min_similarity: leave images of a lower cosine out of the lists; the scores count them.
 
     Raises:
         ScwmError: a name has no identity and camera, and `names` is market.
@@ -73,8 +108,15 @@ def rank_crops(
     labels, message = _labels(query.files, gallery.files, names)
     sides = labels or _own_files(query.files, gallery.files)
     arguments = query.features, *sides[0], gallery.features, *sides[1]
-    index, similarity, correct = ranked_lists(*arguments, top=top)
-    found = query_scores(*arguments) if labels else {"mAP": np.full(len(index), np.nan)}
+    index, similarity, correct = ranked_lists(*arguments, top=top, rerank=rerank)
+    distance = -similarity if rerank else None
+    if rerank:
+        pairs = zip(index, query.features, strict=True)
+        similarity = np.stack([gallery.features[rows] @ one for rows, one in pairs])
+    if min_similarity is not None:
+        index = np.where(similarity >= min_similarity, index, -1)
+    unknown = {"mAP": np.full(len(index), np.nan)}
+    found = query_scores(*arguments, rerank=rerank) if labels else unknown
     scored = int(np.isfinite(found["mAP"]).sum())
     return RankLists(
         query.files,
@@ -85,6 +127,8 @@ def rank_crops(
         mean_scores(found) if scored else {},
         scored,
         message,
+        distance,
+        min_similarity,
     )
 
 
@@ -127,20 +171,36 @@ def _own_files(query: Sequence[Path], gallery: Sequence[Path]) -> tuple[Labels, 
 
 
 def write_rank_lists(lists: RankLists, folder: Path) -> None:
-    """Write ranks.csv (query, rank, file, similarity and, if known, correct) and ranks.json."""
-    head = ["query", "rank", "file", "similarity", "correct"]
+    """Write ranks.csv and ranks.json.
+
+    The CSV has columns query, rank, file, similarity, reranked_distance if it makes the order, and
+    correct if it is known. A query without a list has one row with only its name.
+    """
+    head = ["query", "rank", "file", "similarity"]
+    head += [DISTANCE] * (lists.distance is not None)
+    head += ["correct"] * (lists.correct is not None)
     with (
         whole_file(folder / "ranks.csv") as temporary,
         temporary.open("w", newline="", encoding="utf-8") as file,
     ):
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(head if lists.correct is not None else head[:-1])
+        writer.writerow(head)
         for number, query in enumerate(lists.queries):
-            for rank, found, similarity, right in lists.rows(number):
+            rows = list(lists.rows(number))
+            for rank, found, similarity, right in rows:
                 known = [] if right is None else [int(right)]
-                writer.writerow([query, rank, found, f"{similarity:.6f}", *known])
+                numbers = [
+                    f"{x:.6f}" for x in (similarity, *_distance(lists, number, rank).values())
+                ]
+                writer.writerow([query, rank, found, *numbers, *known])
+            if not rows:
+                writer.writerow([query, *[""] * (len(head) - 1)])
     text = json.dumps(as_json(lists), indent=1, ensure_ascii=False)
     write_text(text + "\n", folder / "ranks.json")
+
+
+def _distance(lists: RankLists, query: int, rank: int) -> dict[str, float]:
+    return {} if lists.distance is None else {DISTANCE: float(lists.distance[query, rank - 1])}
 
 
 def as_json(lists: RankLists) -> dict[str, Any]:
@@ -148,12 +208,13 @@ def as_json(lists: RankLists) -> dict[str, Any]:
     found = []
     for number, query in enumerate(lists.queries):
         ranked = [
-            {"file": str(file), "similarity": round(similarity, 6)}
+            {"rank": rank, "file": str(file), "similarity": round(similarity, 6)}
+            | {key: round(value, 6) for key, value in _distance(lists, number, rank).items()}
             | ({} if right is None else {"correct": right})
-            for _, file, similarity, right in lists.rows(number)
+            for rank, file, similarity, right in lists.rows(number)
         ]
         found.append({"query": str(query), "gallery": ranked})
     scores = {name: round(value, 6) for name, value in lists.scores.items()}
     counts = {"queries_scored": lists.scored} if scores else {}
-    rules = {"rules": RULES[lists.correct is not None], "message": lists.message}
+    rules = {"rules": " ".join(lists.rules), "message": lists.message}
     return rules | {"scores": scores} | counts | {"queries": found}

@@ -47,6 +47,8 @@ def run(trained: Path, other_store: Path, tmp_path_factory: pytest.TempPathFacto
     folder = tmp_path_factory.mktemp("studied") / "seed0"
     shutil.copytree(trained / "results/runs/mannequins/scwm/seed0", folder)
     assert main(["study", str(folder), "--store", str(trained / "data/stores/toy")]) == 0
+    store = ["--store", str(trained / "data/stores/toy")]
+    assert main(["evaluate", str(folder), "--rerank", *store]) == 0
     assert main(["evaluate", str(folder), "--transfer", "--store", str(other_store)]) == 0
     return folder
 

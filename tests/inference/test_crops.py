@@ -15,12 +15,12 @@ import torch
 import scwm
 from scwm.core.config import changed
 from scwm.core.errors import ScwmError
-from scwm.evaluation import evaluate_ranking
+from scwm.evaluation import evaluate_ranking, mean_scores, query_scores, ranked_lists
 from scwm.inference import pages
 from scwm.inference.api import SHIPPED
 from scwm.inference.clusters import cluster_crops
 from scwm.inference.features import CropFeatures, find_crops
-from scwm.inference.rank_lists import as_json, rank_crops
+from scwm.inference.rank_lists import as_json, rank_crops, write_rank_lists
 from scwm.models import Network
 
 
@@ -177,6 +177,9 @@ def test_queries_without_a_match_are_counted(tmp_path):
     lists = rank_crops(query, gallery)
     assert lists.scored == 1 and lists.scores["mAP"] == 1
     assert as_json(lists)["queries_scored"] == 1
+    short = rank_crops(query, gallery, min_similarity=0.5)
+    assert short.scores == lists.scores
+    assert short.rules[-1].endswith("nobody here for 2 of 3 queries. The scores count them.")
 
 
 def test_one_odd_name_among_names_with_identities_is_told(tmp_path):
@@ -186,6 +189,75 @@ def test_one_odd_name_among_names_with_identities_is_told(tmp_path):
     assert lists.correct is None and not lists.scores
     assert lists.message.startswith("4 of 6 file names hold") and "holiday.jpg" in lists.message
     assert not rank_crops(crops, crops, names="none").message
+
+
+def test_re_ranked_lists_say_so(call, model, toy_folder, tmp_path, capsys):
+    """Order and scores are those of `rerank`; the similarities are still cosines."""
+    words = "rank {run} --queries {query} --gallery {gallery} --top 5 --rerank --out {tmp}/ranks"
+    assert call(words) == 0
+    assert "Ordered by k-reciprocal re-ranking" in capsys.readouterr().out
+    assert "Ordered by k-reciprocal re-ranking" in (tmp_path / "ranks/ranks.html").read_text()
+    queries, gallery = (
+        sorted((toy_folder / name).iterdir()) for name in ("query", "bounding_box_test")
+    )
+    features = [scwm.extract(model, files) for files in (queries, gallery)]
+    labels = [
+        np.array([[int(f.name[:4]), int(f.name[6])] for f in s]).T.copy()
+        for s in (queries, gallery)
+    ]
+    arguments = features[0], *labels[0], features[1], *labels[1]
+    index, score, _ = ranked_lists(*arguments, top=5, rerank=True)
+    listed = json.loads((tmp_path / "ranks/ranks.json").read_text())
+    assert "Ordered by k-reciprocal re-ranking" in listed["rules"]
+    expected = mean_scores(query_scores(*arguments, rerank=True))
+    assert listed["scores"] == pytest.approx(expected, abs=1e-5)
+    found = rows(tmp_path / "ranks/ranks.csv")
+    assert [row["file"] for row in found] == [str(gallery[i]) for i in index.ravel()]
+    distance = [float(row["reranked_distance"]) for row in found]
+    np.testing.assert_allclose(distance, -score.ravel(), atol=1e-4)
+    cosine = (features[0] @ features[1].T)[np.arange(len(queries))[:, None], index].ravel()
+    np.testing.assert_allclose([float(row["similarity"]) for row in found], cosine, atol=1e-5)
+    in_json = [one for query in listed["queries"] for one in query["gallery"]]
+    assert [one["reranked_distance"] for one in in_json] == distance
+
+
+@pytest.mark.parametrize("rerank", [False, True])
+def test_below_the_lowest_similarity_nobody_is_here(tmp_path, rerank, toy_folder):
+    """Listed are those of the first T that reach it, with their ranks; scores count all."""
+    image = next((toy_folder / "query").iterdir())
+    paths = [tmp_path / f"{name}.jpg" for name in "abcdefgh"]
+    for path in paths:
+        path.symlink_to(image)
+    features = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    query, gallery = (
+        CropFeatures(paths[s], features[s], "global") for s in (slice(3), slice(3, 8))
+    )
+    every = rank_crops(query, gallery, top=4, rerank=rerank)
+    highest = sorted(max(row[2] for row in every.rows(q)) for q in range(3))
+    lists = rank_crops(query, gallery, 4, "auto", rerank, (highest[0] + highest[1]) / 2)
+    listed = [[*lists.rows(q)] for q in range(3)]
+    for q in range(3):
+        assert listed[q] == [row for row in every.rows(q) if row[2] >= lists.min_similarity]
+    assert sorted(map(bool, listed)) == [False, True, True]
+    assert "nobody here for 1 of 3 queries" in lists.rules[-1]
+    write_rank_lists(lists, tmp_path)
+    found = rows(tmp_path / "ranks.csv")
+    alone = [row["query"] for row in found if not row["rank"]]
+    assert alone == [str(q) for q, own in zip(query.files, listed, strict=True) if not own]
+    assert len(found) == sum(map(len, listed)) + 1
+    empty = [q for q in as_json(lists)["queries"] if not q["gallery"]]
+    assert [q["query"] for q in empty] == alone
+    page = pages.rank_page(lists, "a")
+    assert page.count("Nobody here:") == 1 and "nobody here for 1 of 3 queries" in page
+
+
+@pytest.mark.parametrize("text", ["60", "-1.1", "nan", "much"])
+def test_a_lowest_similarity_that_is_no_cosine_is_refused(call, capsys, text):
+    words = "rank {run} --queries {query} --gallery {gallery} --out {tmp}/r --min-similarity"
+    with pytest.raises(SystemExit):
+        call(f"{words}={text}")
+    assert f"'{text}' is not a number from -1 to 1" in capsys.readouterr().err
 
 
 # The model of the package

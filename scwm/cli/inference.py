@@ -181,7 +181,7 @@ def rank(options: argparse.Namespace) -> None:
     lists = rank_crops(query, gallery, *choice)
     write_rank_lists(lists, options.out)
     title = f"Rank lists of {len(query.files):,} queries in {len(gallery.files):,} crops"
-    page = write_text(rank_page(lists, title), options.out / "ranks.html")
+    page = write_text(rank_page(lists, title, str(model)), options.out / "ranks.html")
     if lists.message:
         logger.warning(lists.message)
     if options.json:
@@ -212,7 +212,8 @@ def cluster(options: argparse.Namespace) -> None:
     found, _ = _described(options, model, options.images)
     clusters = cluster_crops(found, config)
     write_clusters(clusters, options.out / "clusters.csv")
-    page = write_text(cluster_page(clusters, "Identities of crops"), options.out / "clusters.html")
+    text = cluster_page(clusters, "Identities of crops", str(model))
+    page = write_text(text, options.out / "clusters.html")
     loose = int((clusters.labels < 0).sum())
     if clusters.message:
         logger.warning(clusters.message)

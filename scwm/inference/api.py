@@ -42,6 +42,10 @@ class Model:
     network: Network
     config: Config
 
+    def __str__(self) -> str:
+        own = self.config
+        return f"{own.method} trained on {own.dataset}, seed {own.seed}"
+
 
 def load_model(path: str | Path = SHIPPED) -> Model:
     """Load a trained model, on a GPU if there is one, without running code from the file.

@@ -45,16 +45,17 @@ class Section:
     rows: list[tuple[object, ...]] | None = None
 
 
-def rank_page(lists: RankLists, title: str) -> str:
+def rank_page(lists: RankLists, title: str, model: str) -> str:
     """Build the page of the rank lists of at most `QUERIES` evenly spread queries.
 
     Args:
         lists: the rank lists.
         title: title of the page.
+        model: what computed the features.
     """
     known, count = lists.correct is not None, len(lists.queries)
     shown = np.unique(np.linspace(0, count - 1, QUERIES).astype(int)).tolist()
-    notes = lists.rules
+    notes = [f"Model: {model}.", *lists.rules]
     if lists.scores:
         named = measures("mAP", "rank1", "rank5", "rank10")
         text = ", ".join(f"{one.title} {one.show(lists.scores[one.key])}" for one in named)
@@ -84,13 +85,14 @@ def _ranked(lists: RankLists, number: int) -> Section:
     return Section(str(number + 1), title, query.name, crops, [], rows)
 
 
-def cluster_page(clusters: Clusters, title: str) -> str:
+def cluster_page(clusters: Clusters, title: str, model: str) -> str:
     """Build contact sheets: a section per identity, largest first, unclustered crops last."""
     labels = clusters.labels
     sizes = np.bincount(labels[labels >= 0], minlength=1)
     order = [int(i) for i in np.argsort(-sizes, kind="stable") if sizes[i]]
     loose = int((labels < 0).sum())
-    notes = [f"{len(labels):,} crops: {len(order):,} identities, {loose:,} crops unclustered."]
+    notes = [f"Model: {model}."]
+    notes += [f"{len(labels):,} crops: {len(order):,} identities, {loose:,} crops unclustered."]
     if clusters.message:
         notes.append(f"{clusters.message}.")
     keys = [*order, *([UNCLUSTERED] if loose else [])]

@@ -101,8 +101,8 @@ def test_every_page_escapes_every_name(tmp_path):
     Image.new("RGB", (8, 16)).save(crop)
     crops = CropFeatures([crop, crop], np.eye(2, dtype=np.float32), "global")
     clusters = Clusters([crop, crop], np.array([0, -1]), EVIL)
-    (tmp_path / "ranks.html").write_text(rank_page(rank_crops(crops, crops), EVIL))
-    (tmp_path / "clusters.html").write_text(cluster_page(clusters, EVIL))
+    (tmp_path / "ranks.html").write_text(rank_page(rank_crops(crops, crops), EVIL, EVIL))
+    (tmp_path / "clusters.html").write_text(cluster_page(clusters, EVIL, EVIL))
     pages = [*tmp_path.glob("*.html"), *tmp_path.glob("tables/*.html")]
     assert len(pages) == 6
     for path in (*pages, *tmp_path.glob("tables/*.md")):

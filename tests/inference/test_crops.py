@@ -373,6 +373,7 @@ def test_page_needs_nothing_else(call, tmp_path, words, name):
     assert not re.search(r"url\(|@import|<script|https?://", text)
     assert page.anchors and {anchor[1:] for anchor in page.anchors} <= page.targets
     assert "prefers-color-scheme: dark" in text and "width=device-width" in text
+    assert re.search(r"<p>Model: scwm trained on \w+, seed 0\.</p>", text)
 
 
 def test_large_results_are_shown_in_part(model, monkeypatch, toy_folder):
@@ -381,11 +382,11 @@ def test_large_results_are_shown_in_part(model, monkeypatch, toy_folder):
     features = np.ones((40, 1), np.float32)
     crops = CropFeatures([file] * 40, features, "global")
     monkeypatch.setattr(pages, "QUERIES", 4)
-    text = pages.rank_page(rank_crops(crops, crops, names="none"), "a")
+    text = pages.rank_page(rank_crops(crops, crops, names="none"), "a", "m")
     assert text.count("<section") == 4 and "4 of 40 queries are shown" in text
     monkeypatch.setattr(pages, "CROPS", 24)
     clusters = cluster_crops(crops, model.config)
     many = type(clusters)(clusters.files, np.repeat([0, 1, 2, -1], [20, 13, 6, 1]))
-    text = pages.cluster_page(many, "a")
+    text = pages.cluster_page(many, "a", "m")
     assert text.count("<section") == 2 and text.count("<img") == 24
     assert "The 2 largest identities" in text and "At most 12 crops" in text

@@ -5,6 +5,7 @@ from html import escape
 from statistics import mean, stdev
 
 from scwm.reporting.catalogue import REFERENCE
+from scwm.reporting.claim_groups import WHOLE, grouped
 from scwm.reporting.runs import ENOUGH_SEEDS, Runs
 from scwm.reporting.tables.claims import Outcome
 
@@ -14,11 +15,10 @@ LEVELS = {
     "global_only": "the global feature alone",
     "oracle": "training with the true identities",
 }
-VERDICTS = {
-    "held": "Shown",
-    "refuted": "Refuted",
+VERDICTS = {"held": "Shown", "refuted": "Refuted"}
+OPEN = {
     "undecided": "Not decided by these runs",
-    "one seed": "Not decided by one seed",
+    "few": f"Not decided, with fewer than {ENOUGH_SEEDS} seeds",
     "not run": "Not measured",
 }
 
@@ -31,7 +31,7 @@ def summarise(runs: Runs, dataset: str, outcomes: Sequence[Outcome]) -> list[tup
 
     Returns:
         Sentences of plain text, each with the findings that it introduces; none if the full method
-        has no run.
+        has no run. Claims without a verdict are only counted.
     """
     scores = {name: _scores(runs, dataset, name) for name in (REFERENCE, *LEVELS)}
     own = scores[REFERENCE]
@@ -46,10 +46,38 @@ def summarise(runs: Runs, dataset: str, outcomes: Sequence[Outcome]) -> list[tup
         found.append((f"With {seeds} the order of the methods may be chance.", []))
     required = [o for o in outcomes if o.dataset == dataset and o.claim.kind == "required"]
     for verdict, words in VERDICTS.items():
-        findings = [_finding(one) for one in required if one.verdict == verdict]
+        findings = [_finding(one) for one in required if _verdict(one) == verdict]
         if findings:
             found.append((f"{words}, {len(findings)} of {len(required)} claims:", findings))
+    found += [(sentence, []) for sentence in _open(required)]
     return found
+
+
+def _verdict(outcome: Outcome) -> str:
+    """Return the verdict; `few` where there are too few seeds for any."""
+    few = 0 < len(outcome.effects) < ENOUGH_SEEDS
+    return "few" if few else outcome.verdict
+
+
+def _open(required: Sequence[Outcome]) -> list[str]:
+    """Count the claims without a verdict, by the part of the method that they are about."""
+    sentences = []
+    for verdict, words in OPEN.items():
+        own = [one for one in required if _verdict(one) == verdict]
+        groups = grouped((one.claim.name, one) for one in own)
+        where = [f"{len(claims)} on {_part(group)}" for group, claims in groups.items()]
+        reached = sum(one.effect is not None and one.effect >= one.claim.at_least for one in own)
+        text = f"{words}, {len(own)} of {len(required)} claims: "
+        if own:
+            found = (
+                "" if verdict == "not run" else f" The effect of {reached} is as large as asked."
+            )
+            sentences.append(f"{text}{_listed(where)}.{found}")
+    return sentences
+
+
+def _part(group: str) -> str:
+    return f"the {group.lower()}" if group == WHOLE else group.lower()
 
 
 def to_markdown(summaries: Mapping[str, list[tuple[str, list[str]]]]) -> str:

@@ -50,17 +50,45 @@ def test_summary_names_levels_and_verdicts(tmp_path):
             ["Statement 1 (−10.1, 95 % interval −10.3 to −9.9, asked +2.0)"],
         ),
         (
-            "Not decided by these runs, 1 of 4 claims:",
-            ["Statement 2 (+1.7, 95 % interval −24.2 to +27.5, asked +2.0)"],
+            "Not decided by these runs, 1 of 4 claims: 1 on the whole method. The effect of 0 is "
+            "as large as asked.",
+            [],
         ),
-        ("Not measured, 1 of 4 claims:", ["Statement 3"]),
+        ("Not measured, 1 of 4 claims: 1 on the whole method.", []),
     ]
     lines = to_markdown({"people": summary, "<b>": []}).splitlines()
     assert lines[:3] == ["## people", "", summary[0][0]]
-    assert lines[-7:] == [
-        *("Not measured, 1 of 4 claims:", "", "- Statement 3", ""),
+    assert lines[-5:] == [
+        *("Not measured, 1 of 4 claims: 1 on the whole method.", ""),
         *("## &lt;b&gt;", "", "The full method has no run."),
     ]
+
+
+def test_undecided_claims_take_one_sentence_that_counts_them_by_part(tmp_path):
+    names = ("space_a", "foreground_a", "memory_a", "separation_a", "above_a")
+    found = outcomes_of(*[[0.1, -0.1, 0.05]] * 4, [0.3, -0.1, 0.05])
+    found = [
+        replace(one, claim=replace(one.claim, name=name))
+        for one, name in zip(found, names, strict=True)
+    ]
+    summary = summarise(runs_of({"scwm": [0.8, 0.9, 0.85]}, tmp_path), "people", found)
+    assert summary[1:] == [
+        (
+            "Not decided by these runs, 5 of 5 claims: 2 on parsing, 1 on memory, 1 on losses and "
+            "1 on the whole method. The effect of 1 is as large as asked.",
+            [],
+        )
+    ]
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_fewer_than_three_seeds_show_nothing(tmp_path, seeds):
+    found = outcomes_of([0.1] * seeds, [-0.1] * seeds)
+    assert {one.verdict for one in found} == ({"one seed"} if seeds == 1 else {"held", "refuted"})
+    summary = summarise(runs_of({"scwm": [0.8] * seeds}, tmp_path), "people", found)
+    text = to_markdown({"people": summary})
+    assert "Shown" not in text and "Refuted" not in text
+    assert "Not decided, with fewer than 3 seeds, 2 of 2 claims: 2 on the whole method." in text
 
 
 @pytest.mark.parametrize(("seeds", "warns"), [(1, True), (2, True), (3, False)])

@@ -1,9 +1,12 @@
 """The claims as a forest plot: effect and interval, one row per claim."""
 
+from textwrap import fill
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from scwm.reporting.claim_groups import grouped
 from scwm.reporting.figures.style import RIGHT, WRONG, dataset_panels
 from scwm.reporting.runs import Runs
 from scwm.reporting.tables.claims import Outcome
@@ -11,18 +14,21 @@ from scwm.reporting.tables.claims import Outcome
 COLOURS = {"held": RIGHT, "refuted": WRONG, "undecided": "#505050", "one seed": "#505050"}
 MISSING = "#A4400C"
 UNITS = {100.0: "Effect (points)", 1.0: "Effect (unit of the measure)"}
-ROW = 0.27  # inches
+ROW = 0.33  # inches
+LETTERS = 56  # of a line of a statement
 MARGIN = 0.85  # inches for an axis and its label
 
 
 def forest_plot(outcomes: list[Outcome], runs: Runs) -> Figure:
     """Draw the mean effect over the seeds with its 95 % interval; a tick marks the required value.
 
-    Claims in points and claims in other units have separate axes. Required claims are bold. An
-    interval that exceeds the axis ends in an arrow; a claim without a run is labelled.
+    Claims in points and claims in other units have separate axes, each in reading order. Required
+    claims are bold. An interval that exceeds the axis ends in an arrow; a claim without a run is
+    labelled.
     """
+    ordered = [o for own in grouped((o.claim.name, o) for o in outcomes).values() for o in own]
     panels = {
-        (dataset, scale): [o for o in outcomes if (o.dataset, o.claim.scale) == (dataset, scale)]
+        (dataset, scale): [o for o in ordered if (o.dataset, o.claim.scale) == (dataset, scale)]
         for dataset in runs.datasets
         for scale in UNITS
     }
@@ -83,7 +89,8 @@ def _panel(axis: Axes, outcomes: list[Outcome], scale: float) -> None:
         )  # fmt: skip
     axis.axvline(0, color="#303030", linewidth=1)
     axis.set(xlim=(-reach, reach), ylim=(len(outcomes) - 0.5, -0.5), xlabel=UNITS[scale])
-    axis.set_yticks(range(len(outcomes)), [o.claim.name for o in outcomes])
+    statements = [fill(o.claim.statement.replace("`", ""), LETTERS) for o in outcomes]
+    axis.set_yticks(range(len(outcomes)), statements, fontsize=7.5)
     for label, outcome in zip(axis.get_yticklabels(), outcomes, strict=True):
         label.set_fontweight("bold" if outcome.claim.kind == "required" else "normal")
     axis.grid(axis="y", visible=False)

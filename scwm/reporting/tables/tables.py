@@ -12,6 +12,7 @@ from scwm.core.errors import ScwmError
 from scwm.core.files import write_text
 from scwm.core.measures import Measure
 from scwm.reporting.catalogue import REFERENCE, TITLES
+from scwm.reporting.claim_groups import for_readers
 from scwm.reporting.markup import UNKNOWN, Block, Cell, Table, render, to_markdown
 from scwm.reporting.measures import read_measure
 from scwm.reporting.runs import CONTROLS, ENOUGH_SEEDS, Runs, with_ending
@@ -200,12 +201,13 @@ def write_files(
             .html (one self-contained page) and .tex.
         nested: numbers for `dvc metrics`, for the JSON file `metrics` if it is given.
     """
+    shown = for_readers(table) if table.name == "claims" else table
     contents = {
         with_ending(out, ".csv"): frame.to_csv(
             index=False, float_format="%.8f", lineterminator="\n"
         ),
         with_ending(out, ".md"): to_markdown(table),
-        with_ending(out, ".html"): render(PAGE, title=table.title, table=table),
+        with_ending(out, ".html"): render(PAGE, title=table.title, table=shown),
         with_ending(out, ".tex"): to_latex(table),
     }
     if metrics:

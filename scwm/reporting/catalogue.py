@@ -41,8 +41,8 @@ CAPTIONS = {
     "pseudo_labels": "Pseudo identities, pixel labels and memory weights against the truth, epoch "
     "by epoch. Weight of wrong samples: divided by their weight under equal weights. Training "
     "never uses the truth (except the control oracle).",
-    "masks": "Part masks on the same images, first seed. Colours number the parts; the truth "
-    "and each method have their own numbers.",
+    "masks": "Part masks on the same images, first seed. Each part has the colour of the true part "
+    "that it is matched with, as for the part mIoU.",
     "ranks": "Rank lists of the same queries, first seed. A tick and a green frame: the same "
     "person under another camera; a cross and a red frame: another person. Number: similarity.",
     "tsne": "t-SNE of the test features of the twelve identities with most gallery images, first "

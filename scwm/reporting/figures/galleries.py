@@ -8,16 +8,19 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Patch
+from matplotlib.text import Text
 from PIL import Image
+from scipy.optimize import linear_sum_assignment
 
 from scwm.core.errors import ScwmError
 from scwm.reporting.figures.style import PARTS, RIGHT, WRONG, dataset_panels, say
 from scwm.reporting.runs import Gap, Run, Runs
 
-COLUMNS = 10  # images of the mask gallery
+COLUMNS = 8  # images of the mask gallery
 QUERIES = 4  # rank lists per method
 WIDTH, HEIGHT = 100, 200  # pixels of a picture; pedestrian crops are twice as high as wide
 GAP, HEAD = 10, 24  # pixels between pictures, and for a line of text above one
+NEUTRAL = "#767B82"  # legible on white and on black
 MASKS_INCH, RANKS_INCH = 210, 165  # pixels
 Visuals = dict[str, np.ndarray]
 T = TypeVar("T")
@@ -65,6 +68,40 @@ def part_colours(count: int) -> np.ndarray:
     return np.array([to_rgb(PARTS[i % len(PARTS)]) for i in range(count)])
 
 
+def matched(parts: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Rename parts (N,h,w) to the parts of `target` (N,H,W) that they agree with most.
+
+    The assignment maximises the sum of intersections over unions, so that equal colours mean the
+    same part. A part without a partner gets a number that `target` does not have.
+    """
+    (height, width), shape = parts.shape[1:], target.shape[1:]
+    rows = (np.arange(height) + 0.5) * shape[0] // height
+    columns = (np.arange(width) + 0.5) * shape[1] // width
+    cells = target[:, rows.astype(int)][:, :, columns.astype(int)]
+    own, other = int(parts.max()) + 1, int(target.max()) + 1
+    pairs = parts.astype(int).ravel() * other + cells.astype(int).ravel()
+    counts = np.bincount(pairs, minlength=own * other).reshape(own, other)
+    unions = counts.sum(1, keepdims=True) + counts.sum(0) - counts
+    share = (counts / np.maximum(unions, 1))[1:, 1:]
+    names = np.zeros(own, dtype=np.uint8)
+    for part, partner in zip(*linear_sum_assignment(share, maximize=True), strict=True):
+        if share[part, partner]:
+            names[part + 1] = partner + 1
+    loose = np.flatnonzero(names[1:] == 0) + 1
+    names[loose] = np.arange(len(loose)) + other
+    renamed: np.ndarray = names[parts]
+    return renamed
+
+
+def whole(parts: np.ndarray, count: int) -> np.ndarray:
+    """Choose images by their parts (N,h,w): rows of those that show most of the usual parts."""
+    seen = np.zeros(len(parts))
+    for label in range(1, int(parts.max()) + 1):
+        shown = (parts == label).any((1, 2))
+        seen += shown * shown.mean()
+    return np.sort(np.argsort(-seen, kind="stable")[:count])
+
+
 def enlarged(cells: np.ndarray) -> np.ndarray:
     """Enlarge cells (h,w) or (h,w,3), uint8, to the size of a picture, with sharp borders."""
     picture = Image.fromarray(cells).resize((WIDTH, HEIGHT), Image.Resampling.NEAREST)
@@ -104,60 +141,77 @@ def sheet(panel: Axes, rows: Sequence[Sequence[np.ndarray]], columns: int, head:
         rows: pictures (HEIGHT, WIDTH, 3) uint8.
         head: pixels left free above each picture.
     """
-    canvas = np.full((len(rows), head + HEIGHT + GAP, columns, WIDTH + GAP, 3), 255, dtype=np.uint8)
+    canvas = np.zeros((len(rows), head + HEIGHT + GAP, columns, WIDTH + GAP, 4), dtype=np.uint8)
     for row, pictures in enumerate(rows):
         for column, picture in enumerate(pictures):
-            canvas[row, head : head + HEIGHT, column, GAP // 2 : GAP // 2 + WIDTH] = picture
+            place = canvas[row, head : head + HEIGHT, column, GAP // 2 : GAP // 2 + WIDTH]
+            place[..., :3], place[..., 3] = picture, 255
     height, width = canvas.shape[0] * canvas.shape[1], canvas.shape[2] * canvas.shape[3]
     extent = (0, columns, len(rows), 0)
-    panel.imshow(canvas.reshape(height, width, 3), extent=extent, aspect="auto")
+    panel.imshow(canvas.reshape(height, width, 4), extent=extent, aspect="auto")
     panel.set(xlim=(0, columns), ylim=(len(rows), 0), xticks=[], yticks=[])
     panel.grid(visible=False)
     for spine in panel.spines.values():
         spine.set_visible(False)
 
 
+def see_through(figure: Figure) -> Figure:
+    """Make the ground transparent and texts grey, so that a page may be light or dark."""
+    figure.patch.set_alpha(0)
+    for panel in figure.findobj(Axes):
+        panel.patch.set_alpha(0)
+    for text in figure.findobj(Text):
+        if max(to_rgb(text.get_color())) < 0.3:
+            text.set_color(NEUTRAL)
+    return figure
+
+
 def mask_gallery(runs: Runs, partial: bool = False) -> Figure:
     """Draw images, true parts if known, and each method's predicted parts (first seed found).
 
-    Methods without predicted parts have no row.
+    The images show whole people as far as they can be had. A colour is the same part in every row:
+    the parts of each method are matched with the true ones, or with the first method's. Methods
+    without predicted parts have no row.
     """
-    sheets: list[tuple[list[str], list[list[np.ndarray]]]] = []
+    sheets: list[dict[str, list[np.ndarray]]] = []
     gaps, parts = list(runs.gaps), 1
     for dataset in runs.datasets:
         found, more = first_found(runs, dataset, runs.methods, _visuals, partial)
         gaps += more
-        found = {method: v for method, v in found.items() if "mask_parts" in v}
-        names: list[str] = []
-        rows: list[list[np.ndarray]] = []
-        for method, visuals in found.items():
-            images = visuals["mask_images"][:COLUMNS]
-            if not rows:
-                names, rows = ["image"], [[resized(image) for image in images]]
-                if "mask_truth" in visuals:
-                    names.append("truth")
-                    rows.append(list(map(overlay, images, visuals["mask_truth"])))
-                    parts = max(parts, int(visuals["mask_truth"].max()))
-            names.append(method)
-            rows.append(list(map(overlay, images, visuals["mask_parts"])))
-            parts = max(parts, int(visuals["mask_parts"].max()))
-        sheets.append((names, rows))
+        rows, most = _mask_rows({m: v for m, v in found.items() if "mask_parts" in v})
+        sheets.append(rows)
+        parts = max(parts, most)
 
-    columns = max((len(rows[0]) for _, rows in sheets if rows), default=1)
-    heights = [(HEIGHT + GAP) / MASKS_INCH * max(len(rows), 1) + 0.4 for _, rows in sheets]
+    columns = max((len(next(iter(rows.values()))) for rows in sheets if rows), default=1)
+    heights = [(HEIGHT + GAP) / MASKS_INCH * max(len(rows), 1) + 0.4 for rows in sheets]
     heights[-1] += 0.35
     width = max((WIDTH + GAP) / MASKS_INCH * columns + 1.9, 7.0)
     figure, strips = dataset_panels(runs.datasets, width, heights, gaps)
-    for strip, (names, rows) in zip(strips, sheets, strict=True):
+    for strip, rows in zip(strips, sheets, strict=True):
         panel = strip.subplots()
         if not rows:
             say(panel, "no run shown here predicts parts")
             continue
-        sheet(panel, rows, columns, 0)
-        panel.set_yticks(np.arange(len(names)) + 0.5, names)
+        sheet(panel, list(rows.values()), columns, 0)
+        panel.set_yticks(np.arange(len(rows)) + 0.5, rows)
         panel.tick_params(axis="y", length=0)
     part_legend(strips[-1], parts)
-    return figure
+    return see_through(figure)
+
+
+def _mask_rows(found: dict[str, Visuals]) -> tuple[dict[str, list[np.ndarray]], int]:
+    """Draw the named rows of a data set, and count the parts in them."""
+    if not found:
+        return {}, 1
+    first = next(iter(found.values()))
+    target = first.get("mask_truth", first["mask_parts"])
+    chosen = whole(target, COLUMNS)
+    labels = {"truth": target} if "mask_truth" in first else {}
+    labels |= {method: matched(one["mask_parts"], target) for method, one in found.items()}
+    images = first["mask_images"][chosen]
+    rows = {name: list(map(overlay, images, own[chosen])) for name, own in labels.items()}
+    most = max(int(own[chosen].max()) for own in labels.values())
+    return {"image": list(map(resized, images)), **rows}, most
 
 
 def rank_lists(runs: Runs, partial: bool = False) -> Figure:
@@ -190,7 +244,7 @@ def rank_lists(runs: Runs, partial: bool = False) -> Figure:
         for panel, (method, visuals) in zip(panels, found.items(), strict=False):
             _rank_sheet(panel, visuals, columns)
             panel.set_title(method, loc="left", fontweight="bold")
-    return figure
+    return see_through(figure)
 
 
 def _framed(image: np.ndarray, colour: str) -> np.ndarray:

@@ -21,7 +21,7 @@ MAP = MEASURES["mAP"]
 LINE, DEFAULT = "#0072B2", "#D55E00"
 WIDE = 8  # largest value over least one from which the axis is logarithmic
 CLOSE = 0.12  # share of the axis between two values below which their labels are turned
-ACROSS = 3
+ACROSS = 2
 
 
 def sweep_scores(runs: Runs) -> pd.DataFrame:
@@ -61,7 +61,7 @@ def sweep_curves(runs: Runs) -> Figure:
     heights = [2.3 * down + 0.35 if down else 1.2] * len(runs.datasets)
     heights[-1] += 0.3
     gaps = [gap for gap in runs.gaps if split_variant(gap.method)[0] == REFERENCE]
-    width = max(2.9 * min(ACROSS, len(settings)), 7.0)  # a legend fits below
+    width = max(3.5 * min(ACROSS, len(settings)), 7.0)  # a legend fits below
     figure, strips = dataset_panels(runs.datasets, width, heights, gaps)
     for dataset, strip in zip(runs.datasets, strips, strict=True):
         own = scores[scores.dataset == dataset]

@@ -58,16 +58,16 @@ def weight_curves(runs: Runs) -> Figure:
     studies, gaps = study_weights(runs)
     gaps = [*(gap for gap in runs.gaps if gap.method == REFERENCE), *gaps]
     known = set(studies.dataset)
-    heights = [2.7 if dataset in known else 1.2 for dataset in runs.datasets]
-    heights[-1] += 0.3
-    figure, strips = dataset_panels(runs.datasets, 10.5, heights, gaps)
+    heights = [4.9 if dataset in known else 1.2 for dataset in runs.datasets]
+    heights[-1] += 0.5
+    figure, strips = dataset_panels(runs.datasets, 7.5, heights, gaps)
     for dataset, strip in zip(runs.datasets, strips, strict=True):
         if dataset not in known:
             say(strip.subplots(), f"no study of {REFERENCE}")
             continue
         own = studies[studies.dataset == dataset]
         taus = {memory: _taus(runs.of(dataset, REFERENCE), memory) for memory in MEMORIES}
-        for panel, column in zip(strip.subplots(1, len(COLUMNS)), COLUMNS, strict=True):
+        for panel, column in zip(strip.subplots(2, 2).flat, COLUMNS, strict=True):
             _panel(panel, own, column, taus[column.partition("_")[0]])
             panel.set_title(MEASURES[column].title.replace(", ", ",\n"))
     if known:
@@ -76,7 +76,7 @@ def weight_curves(runs: Runs) -> Figure:
             for strategy, look in LOOKS.items()
         ]
         handles.append(Line2D([], [], **_OWN, label=f"τ of {REFERENCE}"))
-        strips[-1].legend(handles=handles, loc="outside lower center", ncols=5, handlelength=3.2)
+        strips[-1].legend(handles=handles, loc="outside lower center", ncols=3, handlelength=3.2)
     return figure
 
 

@@ -1,5 +1,6 @@
 """The history of trainings as one HTML file, without a library or a network."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ SECONDS = ("seconds_training", "seconds_features", "seconds_pseudo_labels", "sec
 SECTIONS = {"Training": TRAINING, "Pseudo labels and parts": PSEUDO_LABELS, "Time": SECONDS}
 LINES = 6  # looks of runs; a seventh would look like the first
 LEFT, RIGHT, TOP, BOTTOM = 54, 294, 8, 148  # frame of a panel of 300 by 170, in its own units
+FRAME = {"left": LEFT, "right": RIGHT, "top": TOP, "bottom": BOTTOM}
 
 
 def write_dashboard(runs: list[Path], out: Path) -> None:
@@ -30,20 +32,13 @@ def write_dashboard(runs: list[Path], out: Path) -> None:
     if len(runs) > LINES:
         raise ScwmError(f"{len(runs)} runs; a page shows {LINES}.", "RUN", "make several pages")
     histories = dict(zip(_names(runs), map(_read, runs), strict=True))
-    sections = {
-        section: [
-            _panel(histories, MEASURES[column])
-            for column in columns
-            if any(column in history for history in histories.values())
-        ]
-        for section, columns in SECTIONS.items()
-    }
+    sections = {section: draw_panels(histories, names) for section, names in SECTIONS.items()}
     page = render(
         "reporting/templates/dashboard.html",
         title=f"Training of {', '.join(histories)}",
-        histories={name: run.map("{:.4g}".format) for name, run in histories.items()},
+        histories={name: _listed(run) for name, run in histories.items()},
         sections=sections,
-        frame={"left": LEFT, "right": RIGHT, "top": TOP, "bottom": BOTTOM},
+        frame=FRAME,
     )
     write_text(page, out)
 
@@ -66,6 +61,18 @@ def _read(run: Path) -> pd.DataFrame:
     if history.empty:
         raise ScwmError("The run has no epochs: it is a control, not trained.", run)
     return history.dropna(axis="columns", how="all")
+
+
+def _listed(history: pd.DataFrame) -> pd.DataFrame:
+    """Format a history as texts, below the headings of its measures."""
+    titles = {key: MEASURES[key].heading for key in history if key in MEASURES}
+    return history.map("{:.4g}".format).rename(columns={"epoch": "Epoch"} | titles)
+
+
+def draw_panels(histories: dict[str, pd.DataFrame], columns: Iterable[str]) -> list[dict[str, Any]]:
+    """Draw the measures that any of the named histories has; a history has a column `epoch`."""
+    known = {column for history in histories.values() for column in history}
+    return [_panel(histories, MEASURES[column]) for column in columns if column in known]
 
 
 def _panel(histories: dict[str, pd.DataFrame], measure: Measure) -> dict[str, Any]:

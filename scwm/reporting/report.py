@@ -6,18 +6,25 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from PIL import Image
 
 from scwm.core.config import flatten
 from scwm.core.errors import ScwmError
 from scwm.core.files import write_text
 from scwm.reporting.catalogue import CAPTIONS, REFERENCE
+from scwm.reporting.claim_groups import for_readers
+from scwm.reporting.dashboard import FRAME, draw_panels
+from scwm.reporting.figures.curves import PSEUDO_LABELS, TRAINING
 from scwm.reporting.markup import UNKNOWN, Table, render
 from scwm.reporting.runs import Run, Runs, freeze_note
 from scwm.reporting.summary import summarise, to_markdown
 from scwm.reporting.tables.claims import evaluate_claims, load_claims
 
 CSS_DPI = 96  # pixels of a style sheet per inch
+PHOTOS = ("masks", "ranks")
+COURSES = {"curves": TRAINING, "pseudo_labels": PSEUDO_LABELS}
+FEW = (REFERENCE, "global_only", "no_corrections")  # the method, its base, one ablation
 
 
 def write_page(
@@ -34,7 +41,8 @@ def write_page(
     Raises:
         ScwmError: plots are missing and `partial` is false; the message lists them.
     """
-    names = [name for name in CAPTIONS if name != "transfer" or name in tables]
+    shown = _shown(tables)
+    names = [name for name in CAPTIONS if name not in ("transfer", "sweeps") or name in shown]
     files = {name: plots / f"{name}.png" for name in names}
     absent = [path for path in files.values() if not path.is_file()]
     if absent and not partial:
@@ -53,9 +61,11 @@ def write_page(
         freeze=freeze_note(runs),
         summaries=summaries,
         runs=runs,
-        tables={n: t for n, t in tables.items() if t.blocks or t.gaps or n == "claims"},
+        tables=shown,
         plots={name: _plot(path, CAPTIONS[name]) for name, path in files.items()},
         settings={dataset: _setting(found) for dataset, found in own.items() if found},
+        courses={name: courses(runs, columns) for name, columns in COURSES.items()},
+        frame=FRAME,
         machines=_machines(runs),
         rows=[_provenance(run) for run in runs.found],
         folder=out.parent,
@@ -66,6 +76,28 @@ def write_page(
     return [write_text(page, out), summary]
 
 
+def _shown(tables: Mapping[str, Table]) -> dict[str, Table]:
+    """Leave out tables without content; claims come in reading order, and stay where empty."""
+    filled = {name: table for name, table in tables.items() if table.blocks or name == "claims"}
+    return filled | {"claims": for_readers(tables["claims"])}
+
+
+def courses(runs: Runs, columns: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Draw measures over the epochs for a few methods of each data set, means over the seeds."""
+    return {name: _course(runs.of(name), columns) for name in runs.datasets}
+
+
+def _course(runs: Sequence[Run], columns: Sequence[str]) -> dict[str, Any]:
+    trained = dict.fromkeys(run.method for run in runs if len(run.history))
+    names = sorted(trained, key=lambda name: (*FEW, name).index(name))[: len(FEW)]
+    means = {}
+    for name in names:
+        histories = [run.history for run in runs if run.method == name]
+        mean = pd.concat(histories).groupby("epoch").mean(numeric_only=True).reset_index()
+        means[name] = mean.dropna(axis="columns", how="all")
+    return {"names": names, "panels": draw_panels(means, columns)}
+
+
 def _plot(path: Path, caption: str) -> dict[str, Any]:
     """Embed a plot as an image at its size in print; the image is empty if it is missing."""
     if not path.is_file():
@@ -74,7 +106,9 @@ def _plot(path: Path, caption: str) -> dict[str, Any]:
     with Image.open(path) as picture:
         resolution = picture.info.get("dpi", (CSS_DPI, CSS_DPI))[0]
         width = round(picture.width * CSS_DPI / resolution)
-    return {"source": f"data:image/png;base64,{data}", "width": width, "caption": caption}
+    source = f"data:image/png;base64,{data}"
+    kind = "photo" if path.stem in PHOTOS else "chart"
+    return {"source": source, "width": width, "caption": caption, "kind": kind}
 
 
 def _settings(config: dict[str, Any]) -> dict[str, str]:
@@ -93,7 +127,8 @@ def _setting(runs: Sequence[Run]) -> dict[str, Any]:
         "notes": [*dict.fromkeys(filter(None, (run.metrics.get("label_note") for run in runs)))],
         "name": name,
         "base": base,
-        "rows": [(key, described[key], _difference(base, own)) for key, own in configs.items()],
+        "methods": [*described.items()],
+        "differences": [(key, _difference(base, own)) for key, own in configs.items()],
     }
 
 

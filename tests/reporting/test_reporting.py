@@ -6,6 +6,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from jinja2 import UndefinedError
 from made_up_runs import DATASETS, METHODS, NAMES, SEEDS, TRANSFER
@@ -15,8 +16,9 @@ from PIL import Image
 from scwm import reporting
 from scwm.core import freeze
 from scwm.core.errors import ScwmError
-from scwm.reporting.figures.galleries import _rank_sheet
+from scwm.reporting.figures.galleries import _rank_sheet, matched, whole
 from scwm.reporting.markup import EMPTY, render
+from scwm.reporting.report import courses
 from scwm.reporting.runs import load_runs, run_folder
 
 SECTIONS = (
@@ -127,19 +129,19 @@ def test_page_holds_everything_and_needs_no_network(
     assert first == second
     html = first.decode()
     assert f"Each run ({len(DATASETS) * len(METHODS) * len(SEEDS)})" in html
-    assert html.count("data:image/png;base64,") == len(reporting.PLOTS)
+    plotted = [name for name in reporting.PLOTS if name != "sweeps"]  # no run of one is among these
+    assert html.count("data:image/png;base64,") == len(plotted)
     assert "<title>SCWM benchmark</title>" in html and "parsing.space_correction = False" in html
     assert not [part for part in html.split("src=")[1:] if not part.startswith('"data:')]
     assert "<no_space>" not in html
     places = [html.index(f'<h2 id="{title}">') for title in SECTIONS]
     assert places == sorted(places) and html.count("<h2 ") == len(SECTIONS)
     anchors = re.findall(r'href="#([^"]+)"', html)
-    # No run of a sweep is among these.
     filled = [name for name in reporting.TABLES if name != "sweeps"]
-    assert len(anchors) == len(SECTIONS) + len(reporting.PLOTS) - 1 + len(filled) - 4
+    assert len(anchors) == len(SECTIONS) + len(plotted) - 1 + len(filled) - 4
     assert not [name for name in reporting.TABLES if (f"table-{name}" in html) != (name in filled)]
     assert all(html.count(f'id="{anchor}"') == 1 for anchor in anchors)
-    assert html.count("<img alt=") == len(reporting.PLOTS) and 'alt=""' not in html
+    assert html.count("<img ") == len(plotted) and 'alt=""' not in html
     note = "Settings and claims are not frozen."  # once on the page, and in each table's own file
     assert html.count(note) == 1
     for name in filled:
@@ -168,8 +170,48 @@ def test_a_report_of_nothing_lists_what_is_missing(tmp_path: Path) -> None:
     html = page.read_text()
     for method in METHODS[:2]:
         assert f"mannequins / {method} / seed 0: no config.yaml" in html
-    assert "scwm verify" in html and EMPTY in html
-    assert html.count("Not built: ") == len(reporting.PLOTS)
+    assert "scwm verify" in html and EMPTY not in html and "Missing runs (2)" in html
+    assert html.count("Not built: ") == len(reporting.PLOTS) - 1  # a sweep is not asked for
+
+
+def test_a_page_shows_no_key_of_a_claim_and_no_backtick(root: Path, tmp_path: Path) -> None:
+    page, _ = reporting.page(tmp_path, root, *NAMES, tmp_path / "report.html", partial=True)
+    reporting.table("claims", root, *NAMES, tmp_path / "claims")
+    for html in (page.read_text(), (tmp_path / "claims.html").read_text()):
+        claims = html.partition('id="table-claims"')[2].partition("</section>")[0]
+        assert "features that <code>scwm</code> has trained (informative)" in claims
+        assert "space_miou_after" not in html and "parsing.both.part_miou" not in html
+        assert "`" not in html
+        groups = re.findall(r'<th colspan="\d+">(.*?)</th>', claims)
+        assert groups[:4] == ["Parsing", "Memory", "Losses", "Whole method"]
+
+
+def test_courses_show_the_means_of_the_method_its_base_and_an_ablation(root: Path) -> None:
+    drawn = courses(load_runs(root, DATASETS[:1], METHODS, SEEDS), ["loss"])["mannequins"]
+    assert drawn["names"] == ["scwm", "global_only", "no_space"]
+    ends = pd.concat(
+        [pd.read_csv(path) for path in root.glob("mannequins/scwm/seed*/history.csv")]
+    ).groupby("epoch")["loss"].mean()  # fmt: skip
+    assert f"scwm from {ends.iloc[0]:.4g} to {ends.iloc[-1]:.4g};" in drawn["panels"][0]["alt"]
+
+
+def test_one_colour_is_the_same_part_in_the_truth_and_in_a_prediction() -> None:
+    truth = np.zeros((2, 8, 4), dtype=np.uint8)
+    truth[:, :2], truth[:, 2:4], truth[:, 4:6] = 1, 2, 3
+    other = np.array([0, 3, 1, 2])[truth]  # the same parts by other numbers
+    assert (matched(other, truth) == truth).all()
+    other[:, 6:] = 4  # a part that the truth does not have
+    found = matched(other, truth)
+    assert (found[:, :6] == truth[:, :6]).all() and (found[:, 6:] > 3).all()
+
+
+def test_pictures_are_of_whole_people() -> None:
+    parts = np.zeros((4, 6, 2), dtype=np.uint8)
+    parts[0, :4], parts[1, :2] = 2, 1  # without a head; without feet
+    for person in (2, 3):
+        parts[person, :2], parts[person, 2:4], parts[person, 4:] = 1, 2, 3
+    assert list(whole(parts, 2)) == [2, 3]
+    assert list(whole(parts, 9)) == [0, 1, 2, 3] and list(whole(0 * parts, 1)) == [0]
 
 
 def test_what_a_template_is_not_given_is_an_error() -> None:

@@ -18,7 +18,7 @@ COMPONENT_TESTS := \
   $(patsubst %,tests/evaluation/test_%.py,ranking measures quality)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo benchmark report record partial ablation-check component-tests gpu-check slurm-check \
+.PHONY: help demo benchmark report record partial ablation-check component-tests gpu-check slurm-check browser-check \
   dag dry-run bench test lint docs format pins clean distclean
 
 help:  ## list the targets
@@ -30,7 +30,7 @@ demo: $(DEMO_STAMP)  ## install, run the embedded benchmark, list its results
 	@cat results/summary.md
 	@echo "tables  results/tables/{claims,main,ablation}.md (also .csv, .html, .json)"
 	@echo "plots   results/plots/*.png (also .svg)"
-	@echo "report  results/report.html"
+	@echo "report  results/report.html: open it in a browser"
 
 benchmark: $(DEMO_STAMP)  ## every method and ten seeds, which decide the claims, in about eight hours
 	snakemake --cores all --configfile config/benchmark.yaml
@@ -60,6 +60,9 @@ gpu-check:  ## run tests, speed and Market-1501 on a GPU in 12 minutes with $(PY
 
 slurm-check: $(DEV_STAMP)  ## run the workflow through SLURM, on a cluster of only this machine
 	python tests/slurm/check.py
+
+browser-check: $(DEV_STAMP)  ## load the pages in Chromium, wide and narrow, light and dark
+	PYTHONPATH=tests/helpers python tests/browser/check.py $(OPTIONS)
 
 dag: $(DEMO_STAMP)  ## print the graph of rules in Graphviz's dot language
 	@snakemake --quiet all --rulegraph

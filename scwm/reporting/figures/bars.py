@@ -25,7 +25,7 @@ def ablation_bars(runs: Runs) -> Figure:
         columns=["dataset", "method", "seed", "mAP"],
     )
     heights = [0.27 * len(order) + 0.9] * len(runs.datasets)
-    figure, strips = dataset_panels(runs.datasets, 7.5, heights, runs.gaps)
+    figure, strips = dataset_panels(runs.datasets, 5.6, heights, runs.gaps)
     for dataset, strip in zip(runs.datasets, strips, strict=True):
         _bars(strip.subplots(), scores[scores.dataset == dataset], order)
     return figure

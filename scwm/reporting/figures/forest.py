@@ -14,8 +14,8 @@ from scwm.reporting.tables.claims import Outcome
 COLOURS = {"held": RIGHT, "refuted": WRONG, "undecided": "#505050", "one seed": "#505050"}
 MISSING = "#A4400C"
 UNITS = {100.0: "Effect (points)", 1.0: "Effect (unit of the measure)"}
-ROW = 0.33  # inches
-LETTERS = 56  # of a line of a statement
+ROW = 0.36  # inches
+LETTERS = 48  # of a line of a statement
 MARGIN = 0.85  # inches for an axis and its label
 
 
@@ -38,8 +38,8 @@ def forest_plot(outcomes: list[Outcome], runs: Runs) -> Figure:
         sum(height for (name, _), height in heights.items() if name == dataset) or MARGIN
         for dataset in runs.datasets
     ]
-    strips_at[-1] += 0.35
-    figure, strips = dataset_panels(runs.datasets, 10.5, strips_at, runs.gaps)
+    strips_at[-1] += 0.5
+    figure, strips = dataset_panels(runs.datasets, 6.8, strips_at, runs.gaps)
     for dataset, strip in zip(runs.datasets, strips, strict=True):
         own = {scale: o for (name, scale), o in panels.items() if name == dataset}
         if not own:
@@ -59,7 +59,7 @@ def forest_plot(outcomes: list[Outcome], runs: Runs) -> Figure:
     )  # fmt: skip
     marks.append(Line2D([], [], color="#0072B2", marker="|", markersize=10, linestyle="",
                         label="at least"))  # fmt: skip
-    strips[-1].legend(handles=marks, loc="outside lower center", ncols=5)
+    strips[-1].legend(handles=marks, loc="outside lower center", ncols=3)
     return figure
 
 

@@ -61,7 +61,7 @@ def sweep_curves(runs: Runs) -> Figure:
     heights = [2.3 * down + 0.35 if down else 1.2] * len(runs.datasets)
     heights[-1] += 0.3
     gaps = [gap for gap in runs.gaps if split_variant(gap.method)[0] == REFERENCE]
-    width = max(3.5 * min(ACROSS, len(settings)), 7.0)  # a legend fits below
+    width = max(2.9 * min(ACROSS, len(settings)), 5.8)  # a legend fits below
     figure, strips = dataset_panels(runs.datasets, width, heights, gaps)
     for dataset, strip in zip(runs.datasets, strips, strict=True):
         own = scores[scores.dataset == dataset]
@@ -82,7 +82,7 @@ def sweep_curves(runs: Runs) -> Figure:
             Line2D([], [], **_POINT, label="one seed"),
             Line2D([], [], **_DEFAULT, label=f"{REFERENCE} as it is"),
         ]
-        strips[-1].legend(handles=handles, loc="outside lower center", ncols=4)
+        strips[-1].legend(handles=handles, loc="outside lower center", ncols=2)
     return figure
 
 

@@ -46,8 +46,8 @@ def time_bars(runs: Runs) -> Figure:
     longest = max((sum(stages.values()) for stages in means.values()), default=0.0)
     unit, seconds, _ = next(one for one in UNITS if longest >= one[2])
     heights = [0.25 * len(order) + 0.9] * len(runs.datasets)
-    heights[-1] += 0.3
-    figure, strips = dataset_panels(runs.datasets, 8.5, heights, runs.gaps)
+    heights[-1] += 0.45
+    figure, strips = dataset_panels(runs.datasets, 5.6, heights, runs.gaps)
     for dataset, strip in zip(runs.datasets, strips, strict=True):
         panel = strip.subplots()
         panel.set(xlabel=f"Time of a run ({unit})", ylim=(len(order) - 0.5, -0.5))
@@ -70,5 +70,5 @@ def time_bars(runs: Runs) -> Figure:
         panel.set_xlim(0, 1.08 * max(ends, default=1.0) or 1.0)
     titles = {key: MEASURES[f"seconds_{key}"].title for key in STAGES if key != "rest"}
     handles = [Patch(color=c, label=titles.get(key, "Rest")) for key, c in STAGES.items()]
-    strips[-1].legend(handles=handles, loc="outside lower center", ncols=6, columnspacing=1)
+    strips[-1].legend(handles=handles, loc="outside lower center", ncols=3, columnspacing=1)
     return figure

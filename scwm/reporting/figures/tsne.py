@@ -14,7 +14,7 @@ METHODS = ("pretrained", "global_only", "scwm")
 IDENTITIES = 12
 PERPLEXITY = 30.0
 FEWEST = 4  # images; fewer make no useful plane
-SIDE = 2.9  # inches of a panel
+SIDE = 2.1  # inches of a panel
 MARKERS = "o^sDvPX<>"  # as many as have no divisor in common with the colours: 72 pairs
 
 
@@ -32,7 +32,7 @@ def tsne_panels(runs: Runs, partial: bool = False) -> Figure:
     gaps = [gap for gap in gaps if gap.method in methods]
     heights = [2 * SIDE + 1.0 if maps else 1.2 for maps in found]
     across = max([len(maps) for maps in found] + [2])
-    figure, strips = dataset_panels(runs.datasets, SIDE * across + 0.5, heights, gaps)
+    figure, strips = dataset_panels(runs.datasets, max(SIDE * across + 0.5, 5.5), heights, gaps)
     for strip, maps in zip(strips, found, strict=True):
         if not maps:
             say(strip.subplots(), f"no stored features of {', '.join(METHODS)}")
@@ -49,7 +49,7 @@ def tsne_panels(runs: Runs, partial: bool = False) -> Figure:
             Line2D([], [], linestyle="", color=colour, marker=marker, label=f"camera {camera}")
             for camera, (colour, marker) in zip(cameras, _looks(len(cameras)), strict=True)
         ]
-        strip.legend(handles=handles, loc="outside lower center", ncols=6, columnspacing=1)
+        strip.legend(handles=handles, loc="outside lower center", ncols=3, columnspacing=1)
     return figure
 
 

@@ -69,9 +69,7 @@ def _open(required: Sequence[Outcome]) -> list[str]:
         reached = sum(one.effect is not None and one.effect >= one.claim.at_least for one in own)
         text = f"{words}, {len(own)} of {len(required)} claims: "
         if own:
-            found = (
-                "" if verdict == "not run" else f" The effect of {reached} is as large as asked."
-            )
+            found = "" if verdict == "not run" else f" Effects as large as asked: {reached}."
             sentences.append(f"{text}{_listed(where)}.{found}")
     return sentences
 

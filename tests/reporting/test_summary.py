@@ -50,8 +50,8 @@ def test_summary_names_levels_and_verdicts(tmp_path):
             ["Statement 1 (−10.1, 95 % interval −10.3 to −9.9, asked +2.0)"],
         ),
         (
-            "Not decided by these runs, 1 of 4 claims: 1 on the whole method. The effect of 0 is "
-            "as large as asked.",
+            "Not decided by these runs, 1 of 4 claims: 1 on the whole method. Effects as large as "
+            "asked: 0.",
             [],
         ),
         ("Not measured, 1 of 4 claims: 1 on the whole method.", []),
@@ -75,7 +75,7 @@ def test_undecided_claims_take_one_sentence_that_counts_them_by_part(tmp_path):
     assert summary[1:] == [
         (
             "Not decided by these runs, 5 of 5 claims: 2 on parsing, 1 on memory, 1 on losses and "
-            "1 on the whole method. The effect of 1 is as large as asked.",
+            "1 on the whole method. Effects as large as asked: 1.",
             [],
         )
     ]

@@ -119,12 +119,12 @@ def test_nothing_asks_what_the_cpu_is_fast_in():
         assert "is_amx" not in path.read_text(), path
 
 
-def test_a_model_of_before_is_refused_with_what_to_do(reduced, tmp_path):
+def test_a_model_of_before_is_scored_in_float32(reduced, tmp_path):
+    """It lacks the setting, whose default it gets."""
     payload = torch.load(reduced / "model.pt")
     del payload["config"]["evaluation"]["precision"]
     torch.save(payload, tmp_path / "model.pt")
-    with pytest.raises(ScwmError, match=r"(?s)lacks 'evaluation\.precision'.*train the run again"):
-        load_network(tmp_path / "model.pt")
+    assert load_network(tmp_path / "model.pt")[1].evaluation.precision == "float32"
 
 
 def test_weights_that_diverged_are_not_scored(reduced, tmp_path):

@@ -248,7 +248,7 @@ def test_below_the_lowest_similarity_nobody_is_here(tmp_path, rerank, toy_folder
     assert len(found) == sum(map(len, listed)) + 1
     empty = [q for q in as_json(lists)["queries"] if not q["gallery"]]
     assert [q["query"] for q in empty] == alone
-    page = pages.rank_page(lists, "a")
+    page = pages.rank_page(lists, "a", "m")
     assert page.count("Nobody here:") == 1 and "nobody here for 1 of 3 queries" in page
 
 

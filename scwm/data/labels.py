@@ -1,15 +1,18 @@
-"""Identities and cameras: read from text, and checked before a training."""
+"""Identities and cameras: read from text, checked before a training, and unknown ones."""
 
 import os
 import re
 from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from scwm.core.errors import ScwmError
-from scwm.data.types import Dataset
+from scwm.data.types import Dataset, Split
 
+UNKNOWN = -1  # identity or camera
 _LABEL = re.compile(r"(-1|\d{1,18})(\.0+)?", re.ASCII)  # fits 64 bits
 
 
@@ -46,25 +49,63 @@ def check_labels(dataset: Dataset) -> None:
             raise ScwmError(f"one image is twice in {name}", double, "list it once")
 
 
+def labelled(ids: np.ndarray) -> bool:
+    """Whether any of the images (N,) has an identity."""
+    return bool((ids != UNKNOWN).any())
+
+
+def separate_cameras(dataset: Dataset) -> Dataset:
+    """Give each image of an unknown camera a negative camera of its own.
+
+    The ranking, which leaves out images of the query's camera, then leaves out only the query's own
+    file. A camera is unknown also if the training images, or query and gallery, have only one.
+    """
+    paths = dict.fromkeys(
+        os.path.normpath(path) for split in dataset.splits.values() for path in split.paths
+    )
+    numbers = {path: -1 - row for row, path in enumerate(paths)}
+
+    def separated(*splits: Split) -> Iterator[Split]:
+        single = len(np.unique(np.concatenate([split.cameras for split in splits]))) < 2
+        for split in splits:
+            own = np.array([numbers[os.path.normpath(path)] for path in split.paths], np.int64)
+            unknown = single | (split.cameras == UNKNOWN)
+            yield replace(split, cameras=np.where(unknown, own, split.cameras))
+
+    (train,), (query, gallery) = separated(dataset.train), separated(dataset.query, dataset.gallery)
+    return replace(dataset, train=train, query=query, gallery=gallery)
+
+
+def describe_labels(dataset: Dataset) -> str:
+    """Say how the data set is scored; "" for the standard protocol."""
+    query, gallery = dataset.query, dataset.gallery
+    if not (labelled(query.ids) and labelled(gallery.ids)):
+        return "not scored: query and gallery without identities"
+    if (gallery.cameras < 0).all():
+        return "one camera or none: only the query's own file is left out"
+    return ""
+
+
 def check_queries(dataset: Dataset, root: Path) -> None:
-    """Check that a run on the data set can be scored, before its training.
+    """Check, before a training, that no split is empty and that identities can be scored.
 
     Raises:
-        ScwmError: a split is empty, or no query has a match.
+        ScwmError: a split is empty, or query or gallery has identities, but no query a match.
     """
     for name, split in dataset.splits.items():
         if not len(split):
             raise ScwmError(f"{dataset.name}: no image in {name}", root, "supply images for it")
     query, gallery = dataset.query, dataset.gallery
+    if not labelled(query.ids) and not labelled(gallery.ids):
+        return
     cameras: dict[int, set[int]] = {}
     for identity, camera in set(zip(gallery.ids.tolist(), gallery.cameras.tolist(), strict=True)):
         cameras.setdefault(identity, set()).add(camera)
     asked = zip(query.ids.tolist(), query.cameras.tolist(), strict=True)
     if not any(cameras.get(identity, set()) - {camera} for identity, camera in asked):
+        several = "" if (gallery.cameras < 0).all() else " from another camera"
         raise ScwmError(
-            f"{dataset.name}: no query has a match in the gallery from another camera "
-            f"({len(np.unique(query.cameras))} camera(s) in query, "
-            f"{len(np.unique(gallery.cameras))} in gallery)",
+            f"{dataset.name}: no query has a match in the gallery{several}",
             root,
-            "correct identities and cameras; to only train, give the folder to `scwm data store`",
+            "correct identities and cameras; to only train, list the images in a CSV of `path`",
         )

@@ -20,7 +20,7 @@ from scwm.core.plugins import LAYOUTS
 from scwm.data.download import extract, fetch, is_archive, unpack
 from scwm.data.entries import Entry, Source, lookup
 from scwm.data.files import MARKS, new_folder
-from scwm.data.labels import check_labels, check_queries
+from scwm.data.labels import check_labels, check_queries, describe_labels, separate_cameras
 from scwm.data.manifest import Entry as FileEntry
 from scwm.data.manifest import make_manifest, manifest_hash, write_manifest
 from scwm.data.types import Dataset
@@ -117,7 +117,7 @@ def get_dataset(name: str, source: str | Path | None, out: Path) -> Path:
 
     Raises:
         ScwmError: there is no source, it cannot be fetched or unpacked, or it differs from the
-            registry's data set; a split is empty, or no query has a match.
+            registry's data set; a split is empty, or no query of a known identity has a match.
     """
     entry = lookup(name)
     rendered = entry.source.preset is not None and source is None
@@ -241,7 +241,9 @@ def _read(entry: Entry, root: Path) -> Dataset:
     except TypeError as error:
         raise ScwmError(f"{error}", f"options of {entry.name}", "correct the registry") from error
     check_labels(dataset)
-    return replace(dataset, note="; ".join(filter(None, [entry.note, dataset.note])))
+    dataset = separate_cameras(dataset)
+    notes = entry.note, dataset.note, describe_labels(dataset)
+    return replace(dataset, note="; ".join(filter(None, notes)))
 
 
 def _subset(entry: Entry, dataset: Dataset) -> Dataset:
@@ -273,7 +275,7 @@ def check_files(entry: Entry, root: Path) -> list[FileEntry]:
         The files of the data set.
 
     Raises:
-        ScwmError: something differs, a split is empty, or no query has a match.
+        ScwmError: something differs, or `check_queries` refuses its labels.
     """
     dataset = _read(entry, root)
     if wrong := _wrong_counts(entry, _subset(entry, dataset)):

@@ -71,7 +71,7 @@ def _draw(
 def _take_turns(rows: np.ndarray, cameras: np.ndarray) -> np.ndarray:
     """Order `rows` so that each camera's first row precedes any camera's second, and so on."""
     by_camera = np.argsort(cameras, kind="stable")
-    starts = np.flatnonzero(np.diff(cameras[by_camera], prepend=-1))
+    starts = np.unique(cameras[by_camera], return_index=True)[1]
     turn = np.empty(len(rows), dtype=np.int64)
     turn[by_camera] = np.arange(len(rows)) - np.repeat(starts, np.diff(starts, append=len(rows)))
     return rows[np.argsort(turn, kind="stable")]

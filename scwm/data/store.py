@@ -36,7 +36,8 @@ class StoreSplit:
 
     Attributes:
         images: (N,H,W,3) uint8 RGB, memory-mapped.
-        ids, cameras: (N,) int64.
+        ids: (N,) int64, -1 = unknown.
+        cameras: (N,) int64; an image of an unknown camera has a negative one of its own.
         paths: N paths relative to the data set's root.
         masks: (N,H,W) uint8 true part indices, memory-mapped, or None.
     """

@@ -13,8 +13,9 @@ class Split:
 
     Attributes:
         paths: N image files.
-        ids: (N,) int64 identities; 0 is a distractor if the protocol of the data set has any.
-        cameras: (N,) int64 cameras, numbered as in the file names.
+        ids: (N,) int64 identities; 0 is a distractor if the protocol of the data set has any, -1
+            is unknown.
+        cameras: (N,) int64 cameras, numbered as in the file names; -1 is unknown.
         masks: N PNG files of the images' sizes, value = true part index, 0 = background;
             None if the data set has no masks.
     """

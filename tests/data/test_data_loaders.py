@@ -209,7 +209,8 @@ def test_folder_csv(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("path,identity\na.jpg,1\n", "columns are path, identity"),
+        ("identity,camera\n1,1\n", "columns are identity, camera"),
+        ("path,identiy\na.jpg,1\n", "columns are .* mean 'identity'"),
         ("path,identity,camera\na.jpg,x,1\n", r"(?s)identity 'x' is not a whole.*line 2"),
         ("path,identity,camera\n\na.jpg,1,1\na.jpg,1,1.5\n", r"(?s)camera '1\.5' is.*line 4"),
         ("path,identity,camera\na.jpg,1\n", r"(?s)fewer values than columns.*line 2"),

@@ -216,7 +216,7 @@ def test_a_broken_download_goes_on_at_the_next_call():
 def test_a_data_set_that_cannot_be_scored_is_refused():
     """It would fail only after its training; to load it is no mistake."""
     tree = make_tree(Path("tree"))
-    (tree / FILES[2]).rename(tree / "bounding_box_test/0002_c1_1.jpg")
-    with pytest.raises(ScwmError, match=r"no query has a match.*1 camera\(s\) in query"):
+    (tree / FILES[2]).rename(tree / "bounding_box_test/0003_c2.jpg")
+    with pytest.raises(ScwmError, match="no query has a match in the gallery from another camera"):
         get_dataset("toy", tree, Path("out"))
     assert not Path("out").exists() and len(load_dataset("toy", tree).query) == 1

@@ -215,12 +215,12 @@ CASES = {
         csv_rows("a.png,1,1,query", "c.png,1,2,gallery", columns="path,identity,camera,split"),
     ),
     "other counts": Case("data get market1501 --out x --source tree", ["standard 12,936"], tree()),
-    "one camera": Case(
-        f"{GET} tree", ["no query has a match", "1 camera(s) in query"],
-        tree(lambda root: [path.unlink() for path in root.glob("*/*_c2s1_*")]),
+    "one image each at one camera": Case(
+        CROPS, ["no query has a match in the gallery\n", "correct identities"],
+        csv_rows("a.png,1,1", "c.png,2,1"),
     ),
     "no match": Case(
-        f"{GET} tree", ["no query has a match", "correct identities"],
+        f"{GET} tree", ["gallery from another camera", "correct identities"],
         tree(lambda r: [p.rename(p.with_name("3" + p.name[4:])) for p in r.glob("query/*")]),
     ),
     "masks missing": Case(
@@ -228,8 +228,12 @@ CASES = {
         tree(lambda root: (root / "masks").mkdir()),
     ),
     "CSV without a column": Case(
-        CROPS, ["images.csv", "columns are path, identity"],
-        csv_rows("a.png,1", columns="path,identity"),
+        CROPS, ["images.csv", "columns are identity, camera"],
+        csv_rows("1,1", columns="identity,camera"),
+    ),
+    "CSV with a misspelt column": Case(
+        CROPS, ["images.csv", "Did you mean 'identity'?"],
+        csv_rows("a.png,1", columns="path,identiy"),
     ),
     "CSV label": Case(
         CROPS, ["images.csv, line 2", "identity 'one' is not a whole"], csv_rows("a.png,one,1")

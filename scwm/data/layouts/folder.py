@@ -1,15 +1,18 @@
-"""A folder of pedestrian crops: in Market naming, or with a CSV of path, identity, camera.
+"""A folder of pedestrian crops, or a CSV that names them; identities and cameras are optional.
 
-- A folder with `images.csv` (or the CSV itself): columns path, identity, camera and optionally
+- A folder with `images.csv` (or the CSV itself): column path and optionally identity, camera and
   split (train, query or gallery), separated by commas, semicolons or tabs; paths are relative to
   the CSV. Other columns are passed over.
-- A folder with sub-folders `train`, `query`, `gallery` (or Market-1501's own names), of images
-  named `<identity>_c<camera>….jpg`.
-- A folder of such images.
+- A folder with sub-folders `train`, `query`, `gallery` (or Market-1501's own names) of images.
+- A folder of images.
 - A folder with nothing else than one of these folders.
 
-Without splits every image is in train and gallery, and the first image of each identity in each
-camera is a query.
+Folders are read with their sub-folders. Identity and camera come from a file name of Market-1501
+(`<identity>_c<camera>….jpg`) or of MSMT17, or the identity from a sub-folder named by a number. If
+no image has one, all are unlabelled.
+
+Without query and gallery every image is in train and gallery, and the first image of each identity
+in each camera is a query. Of unlabelled images a few are queries, as examples.
 """
 
 import csv
@@ -21,22 +24,26 @@ from pathlib import Path
 import numpy as np
 
 from scwm.core.errors import ScwmError, suggest
-from scwm.data.files import holds, is_file, read_text, scan
-from scwm.data.labels import read_label
-from scwm.data.layouts import market1501
+from scwm.data.files import holds, is_file, list_images, read_text, scan
+from scwm.data.labels import UNKNOWN, labelled, read_label
+from scwm.data.layouts import market1501, msmt17
 from scwm.data.types import Dataset, Split
 
 logger = logging.getLogger(__name__)
 CSV_NAME = "images.csv"
-COLUMNS = ("path", "identity", "camera")
+COLUMNS = ("path", "identity", "camera", "split")
 SPLITS = ("train", "query", "gallery")
+EXAMPLES = 8  # queries among unlabelled images
+Item = tuple[Path, int, int]
+"""An image, its identity and its camera."""
 
 
 def load(source: Path, name: str) -> Dataset:
     """Read a folder of crops, or a CSV that names them.
 
     Raises:
-        ScwmError: the CSV or a file name is malformed, or an image is absent.
+        ScwmError: the CSV is malformed, an image is absent, or only some of a folder's images have
+            an identity.
     """
     table = source / CSV_NAME if source.is_dir() else source
     if table.is_file():
@@ -46,24 +53,57 @@ def load(source: Path, name: str) -> Dataset:
     # Checked first, because one of Market-1501's folders is also called `query`.
     if holds(source, market1501.FOLDERS["train"]):
         return market1501.load(source, name)
-    folders = {split: source / split for split in SPLITS if (source / split).is_dir()}
-    if not folders:
-        images, inner, _ = scan(source)
-        inner = [folder for folder in inner if folder.name != "__MACOSX"]
+    images, folders, _ = scan(source)
+    inner = {folder.name: folder for folder in folders if folder.name != "__MACOSX"}
+    given = [split for split in SPLITS if split in inner]
+    if not given:
         if not images and len(inner) == 1:  # the folder that an archive adds
-            return load(inner[0], name)
-        if not images:
-            raise ScwmError(
-                f"no images, no {CSV_NAME} and none of the folders {', '.join(SPLITS)}",
-                source,
-                "give a folder that holds them",
-            )
-        return _without_splits(market1501.read_folder(source), name)
-    train, query, gallery = (
-        market1501.read_folder(folders[split]) if split in folders else _split([])
-        for split in SPLITS
+            return load(*inner.values(), name)
+        return _dataset(name, [_read_folder(source), _split([]), _split([])])
+    if others := [*images, *(folder for one, folder in inner.items() if one not in given)]:
+        logger.warning(f"{source}: only {', '.join(given)} are read, not {others[0].name}")
+    return _dataset(
+        name, [_read_folder(inner[one]) if one in given else _split([]) for one in SPLITS]
     )
-    return Dataset(name, train, query, gallery)
+
+
+def _read_folder(folder: Path) -> Split:
+    """Read the images of a folder and its sub-folders, without junk (identity -1).
+
+    Raises:
+        ScwmError: there is no image, or only some have an identity.
+    """
+    paths = list_images(folder, below=True)
+    labels = {path: label for path in paths if (label := _parse(path, folder))}
+    if odd := [path for path in paths if labels and path not in labels]:
+        raise ScwmError(
+            f"image name without identity; {len(labels):,} of {len(paths):,} images have one",
+            odd[0],
+            "rename it, as 0002_c1s1_000451_03.jpg (-1 for junk), or list the images in a CSV, "
+            "of `path` only to use no identities",
+        )
+    items = [(path, *label) for path, label in labels.items() if label[0] != market1501.JUNK]
+    if not labels:
+        items = [(path, UNKNOWN, UNKNOWN) for path in paths]
+    if not items:
+        raise ScwmError(
+            "no images here",
+            folder,
+            f"give a folder of images, a folder with {CSV_NAME}, or one with the folders "
+            f"{', '.join(SPLITS)}",
+        )
+    return _split(items)
+
+
+def _parse(path: Path, folder: Path) -> tuple[int, int] | None:
+    """Parse identity and camera from the name of an image of `folder`; None without identity."""
+    for pattern in (market1501.NAME, msmt17.NAME):
+        if match := pattern.match(path.name):
+            return int(match[1]), int(match[2])
+    try:
+        return (read_label(path.parent.name), UNKNOWN) if path.parent != folder else None
+    except ValueError:
+        return None
 
 
 def _read_csv(table: Path, name: str) -> Dataset:
@@ -83,45 +123,43 @@ def _read_csv(table: Path, name: str) -> Dataset:
     _check_columns(columns, table)
     if not rows:
         raise ScwmError("the CSV names no image", table, "add a line for each image")
-    chosen: dict[str, list[tuple[Path, int, int]]] = {split: [] for split in SPLITS}
+    chosen: dict[str, list[Item]] = {split: [] for split in SPLITS}
     for where, row in rows:
         item = _read_row(row, table.parent, where)
         split = row.get("split", "train")
         if split not in chosen:
             raise ScwmError(f"split {split!r}", where, f"one of {', '.join(SPLITS)}")
-        if item[1] != market1501.JUNK:
+        if "identity" not in columns or item[1] != market1501.JUNK:
             chosen[split].append(item)
     if not any(chosen.values()):
         raise ScwmError("all images are junk (identity -1)", table, "give their identities")
-    train, query, gallery = (_split(items) for items in chosen.values())
-    if "split" not in columns:
-        return _without_splits(train, name, (table,))
-    return Dataset(name, train, query, gallery, lists=(table,))
+    return _dataset(name, [_split(items) for items in chosen.values()], (table,))
 
 
 def _check_columns(columns: Sequence[str], table: Path) -> None:
     """Refuse missing, double and misspelt columns; name the others in a warning."""
-    others = [one for one in columns if one not in (*COLUMNS, "split")]
-    misspelt = "split" not in columns and any(suggest(one, ["split"]) for one in others)
-    if misspelt or not set(COLUMNS) <= set(columns) or len(set(columns)) < len(columns):
+    others = [one for one in columns if one not in COLUMNS]
+    absent = [one for one in COLUMNS if one not in columns]
+    hints = [hint for one in others if (hint := suggest(one, absent))]
+    if hints or "path" in absent or len(set(columns)) < len(columns):
         raise ScwmError(
-            f"columns are {', '.join(columns)}",
+            f"columns are {', '.join(columns)}.{''.join(hints[:1])}",
             table,
-            f"name them {', '.join(COLUMNS)} and optionally split",
+            f"name them path and optionally {', '.join(COLUMNS[1:])}",
         )
     if others:
         logger.warning(f"{table}: columns passed over: {', '.join(others)}")
 
 
-def _read_row(row: dict[str, str], folder: Path, where: str) -> tuple[Path, int, int]:
-    """Read path, identity and camera of one line."""
+def _read_row(row: dict[str, str], folder: Path, where: str) -> Item:
+    """Read path, identity and camera of one line; a label without a column is unknown."""
     if None in row or None in row.values():
         problem = "more" if None in row else "fewer"
         raise ScwmError(f"{problem} values than columns", where, "correct the line")
     labels = []
     for column in ("identity", "camera"):
         try:
-            labels.append(read_label(row[column]))
+            labels.append(read_label(row.get(column, str(UNKNOWN))))
         except ValueError as error:
             remedy = "correct the line; identity -1 means junk"
             raise ScwmError(f"{column} {error}", where, remedy) from None
@@ -132,11 +170,18 @@ def _read_row(row: dict[str, str], folder: Path, where: str) -> tuple[Path, int,
     raise ScwmError(f"no image {named}", where, "paths are relative to the CSV")
 
 
-def _split(items: list[tuple[Path, int, int]]) -> Split:
+def _split(items: Sequence[Item]) -> Split:
     numbers = np.array([item[1:] for item in items], np.int64).reshape(-1, 2)
     return Split(tuple(item[0] for item in items), numbers[:, 0], numbers[:, 1])
 
 
-def _without_splits(images: Split, name: str, lists: tuple[Path, ...] = ()) -> Dataset:
+def _dataset(name: str, splits: Sequence[Split], lists: tuple[Path, ...] = ()) -> Dataset:
+    """Make a data set of train, query and gallery; the last two may both be empty."""
+    train, query, gallery = splits
+    if len(query) or len(gallery):
+        return Dataset(name, train, query, gallery, lists=lists)
+    asked = train.firsts()
+    if not labelled(train.ids):
+        asked = np.isin(np.arange(len(train)), np.linspace(0, len(train) - 1, EXAMPLES).astype(int))
     note = "no splits given: all images in train and gallery, queries among them"
-    return Dataset(name, images, images.select(images.firsts()), images, note=note, lists=lists)
+    return Dataset(name, train, train.select(asked), train, note=note, lists=lists)

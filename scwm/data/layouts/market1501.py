@@ -16,7 +16,7 @@ from scwm.data.types import Dataset, Split
 FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
 MASKS = "masks"
 JUNK = -1
-_NAME = re.compile(r"(-1|\d{1,18})_c(\d{1,18})(?!\d)", re.ASCII)
+NAME = re.compile(r"(-1|\d{1,18})_c(\d{1,18})(?!\d)", re.ASCII)
 
 
 def parse_name(path: Path) -> tuple[int, int]:
@@ -25,7 +25,7 @@ def parse_name(path: Path) -> tuple[int, int]:
     Raises:
         ScwmError: the name has another form.
     """
-    match = _NAME.match(path.name)
+    match = NAME.match(path.name)
     if match is None:
         raise ScwmError(
             "image name without identity and camera",

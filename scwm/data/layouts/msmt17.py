@@ -6,6 +6,7 @@ Market-1501's layout. Published numbers differ in whether training uses the `val
 the data set names the lists.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
@@ -19,6 +20,7 @@ from scwm.data.types import Dataset, Split
 
 LAYOUTS = {"V1": ("train", "test"), "V2": ("mask_train_v2", "mask_test_v2")}
 TRAIN_LISTS = ("train", "val")
+NAME = re.compile(r"(\d{1,18})_\d+_(\d{1,18})_\d{4}(?:morning|noon|afternoon)_", re.ASCII)
 
 
 def load(source: Path, name: str, train_lists: Sequence[str] = TRAIN_LISTS) -> Dataset:

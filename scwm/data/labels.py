@@ -1,5 +1,6 @@
 """Identities and cameras: read from text, checked before a training, and unknown ones."""
 
+import logging
 import os
 import re
 from collections import Counter
@@ -12,6 +13,7 @@ import numpy as np
 from scwm.core.errors import ScwmError
 from scwm.data.types import Dataset, Split
 
+logger = logging.getLogger(__name__)
 UNKNOWN = -1  # identity or camera
 _LABEL = re.compile(r"(-1|\d{1,18})(\.0+)?", re.ASCII)  # fits 64 bits
 
@@ -50,7 +52,7 @@ def check_labels(dataset: Dataset) -> None:
 
 
 def labelled(ids: np.ndarray) -> bool:
-    """Whether any of the images (N,) has an identity."""
+    """Whether any of N images has an identity."""
     return bool((ids != UNKNOWN).any())
 
 
@@ -80,7 +82,7 @@ def describe_labels(dataset: Dataset) -> str:
     """Say how the data set is scored; "" for the standard protocol."""
     query, gallery = dataset.query, dataset.gallery
     if not (labelled(query.ids) and labelled(gallery.ids)):
-        return "not scored: query and gallery without identities"
+        return "query and gallery without identities"
     if (gallery.cameras < 0).all():
         return "one camera or none: only the query's own file is left out"
     return ""
@@ -97,6 +99,7 @@ def check_queries(dataset: Dataset, root: Path) -> None:
             raise ScwmError(f"{dataset.name}: no image in {name}", root, "supply images for it")
     query, gallery = dataset.query, dataset.gallery
     if not labelled(query.ids) and not labelled(gallery.ids):
+        logger.warning(f"{dataset.name}: {describe_labels(dataset)}: nothing will be scored")
         return
     cameras: dict[int, set[int]] = {}
     for identity, camera in set(zip(gallery.ids.tolist(), gallery.cameras.tolist(), strict=True)):

@@ -14,6 +14,7 @@ from scwm.core.errors import ScwmError
 from scwm.core.files import read_csv, whole_file, write_json
 from scwm.core.measures import keys_at
 from scwm.core.settings import Config
+from scwm.data.labels import labelled
 from scwm.data.store import ImageStore, StoreSplit
 from scwm.evaluation import (
     effective_parts,
@@ -142,7 +143,7 @@ def describe_ranking(
 
 def rank_features(
     sides: Mapping[str, Side], only: str = "", rerank: bool = False
-) -> dict[str, dict[str, float]]:
+) -> dict[str, dict[str, float | None]]:
     """Compute the means of `rank_queries`."""
     found = rank_queries(sides, only, rerank)
     return {name: mean_scores(scores) for name, scores in found.items()}
@@ -224,35 +225,48 @@ def score_parts(embedding: Embedding) -> dict[str, float] | None:
     }
 
 
-def last_labels(history: Path) -> dict[str, int | float] | None:
-    """Return the pseudo-label scores of the last epoch, None for a run without training."""
+def last_labels(history: Path) -> dict[str, int | float | None] | None:
+    """Return the pseudo-label scores of the last epoch, None for a run without training.
+
+    A score is None if the identities are unknown.
+    """
     rows = read_csv(history)
     if not rows:
         return None
+    last = {name: rows[-1][name] for name in keys_at("pseudo_labels.")}
     return {
-        name: int(rows[-1][name]) if name == "clusters" else float(rows[-1][name])
-        for name in keys_at("pseudo_labels.")
+        name: None if not value else int(value) if name == "clusters" else float(value)
+        for name, value in last.items()
     }
 
 
 def rank_examples(
     query: StoreSplit, gallery: StoreSplit, query_features: Tensor, gallery_features: Tensor
 ) -> dict[str, np.ndarray]:
-    """Compute rank lists of evenly spread queries, by features (Q,D) and (G,D)."""
+    """Compute rank lists of evenly spread queries, by features (Q,D) and (G,D).
+
+    Without identities only the query's own file is left out, and what is correct is unknown.
+    """
+    ids, cameras = (query.ids, gallery.ids), (query.cameras, gallery.cameras)
+    known = all(map(labelled, ids))
+    if not known:  # each file counts as an identity of its own
+        files = np.unique([*query.paths, *gallery.paths], return_inverse=True)[1]
+        ids = files[: len(query)], files[len(query) :]
+        cameras = 0 * ids[0], 0 * ids[1]
     rows = np.unique(np.linspace(0, len(query) - 1, EXAMPLE_QUERIES).astype(int))
     index, score, correct = ranked_lists(
         query_features[torch.from_numpy(rows).to(query_features.device)],
-        query.ids[rows],
-        query.cameras[rows],
+        ids[0][rows],
+        cameras[0][rows],
         gallery_features,
-        gallery.ids,
-        gallery.cameras,
+        ids[1],
+        cameras[1],
         top=10,
     )
-    return {
+    found = {"rank_correct": correct} if known else {}
+    return found | {
         "rank_query": np.array(query.images[rows]),
         "rank_gallery": np.where((index >= 0)[..., None, None, None], gallery.images[index], 0),
-        "rank_correct": correct,
         "rank_score": np.asarray(score, dtype=np.float32),
     }
 

@@ -5,19 +5,22 @@ import torch
 from torch import Tensor
 
 from scwm.core.errors import ScwmError
+from scwm.data.labels import labelled
 
 
-def label_scores(labels: np.ndarray | Tensor, truth: np.ndarray | Tensor) -> dict[str, float]:
+def label_scores(
+    labels: np.ndarray | Tensor, truth: np.ndarray | Tensor
+) -> dict[str, float | None]:
     """Count clusters and unclustered images, and score the agreement with true identities.
 
     ARI and NMI (arithmetic mean) cover the clustered images, on which an epoch trains. Unclustered
     images are in no cluster and do not count as clusters of one image. So a labelling that clusters
     only easy images scores well: read both together with `unclustered_share`. Without any cluster
-    both are 0.
+    both are 0. Without any identity both are None.
 
     Args:
         labels: (N,) pseudo labels, -1 = unclustered.
-        truth: (N,) true identities.
+        truth: (N,) true identities, -1 = unknown.
 
     Returns:
         clusters, unclustered_share, ari, nmi.
@@ -35,10 +38,14 @@ def label_scores(labels: np.ndarray | Tensor, truth: np.ndarray | Tensor) -> dic
             f"labels {labels.shape}, identities {truth.shape}",
         )
     clustered = labels >= 0
+    known = labelled(truth)
     labels, truth = labels[clustered], truth[clustered]
+    agreement: dict[str, float | None] = dict.fromkeys(("ari", "nmi"), 0.0 if known else None)
+    if known and len(labels):
+        agreement["ari"] = float(adjusted_rand_score(truth, labels))
+        agreement["nmi"] = float(normalized_mutual_info_score(truth, labels))
     return {
         "clusters": len(np.unique(labels)),
         "unclustered_share": 1 - float(clustered.mean()),
-        "ari": float(adjusted_rand_score(truth, labels)) if len(labels) else 0.0,
-        "nmi": float(normalized_mutual_info_score(truth, labels)) if len(labels) else 0.0,
+        **agreement,
     }

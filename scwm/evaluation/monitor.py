@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from scwm.data.labels import labelled
 from scwm.data.store import StoreSplit
 from scwm.evaluation.memory_quality import weight_scores, wrong_members
 from scwm.evaluation.parsing_quality import effective_parts, mostly_hidden, part_similarity
@@ -22,7 +23,8 @@ class StepMonitor:
         objective: of the epoch, its memories asked for their weights before each update.
         means: mean feature of each true identity, (T,D) of the whole body, then of each part.
         labels: (N,) pseudo identities, -1 = unclustered.
-        split: the training images, with true identities and perhaps masks.
+        split: the training images, perhaps with true identities and masks. Without identities no
+            weights are recorded.
     """
 
     def __init__(
@@ -30,6 +32,7 @@ class StepMonitor:
     ) -> None:
         self.objective, self.means, self.labels = objective, means, labels
         truth = np.unique(split.ids, return_inverse=True)[1]
+        self.labelled = labelled(split.ids)
         self.wrong = wrong_members(labels.cpu().numpy(), truth)
         self.hidden = None if split.masks is None else mostly_hidden(split.masks)
         self.truth = torch.as_tensor(truth).to(labels.device)
@@ -51,6 +54,8 @@ class StepMonitor:
             features += output.part_features.unbind(1)
             similar = part_similarity(output.part_features, output.visibility)
             self.parts.append((output.visibility.sum(0), *similar))
+        if not self.labelled:
+            return
         truth = self.truth[rows]
         cosines = [(f * mean[truth]).sum(1) for f, mean in zip(features, self.means, strict=True)]
         weights = self.objective.update_weights(output, self.labels[rows])
@@ -61,6 +66,15 @@ class StepMonitor:
 
         A measure that does not apply is None or absent.
         """
+        measures = self._weights() if self.steps else {}
+        if self.parts:
+            seen, similar, pairs = (torch.stack(values) for values in zip(*self.parts, strict=True))
+            measures["effective_parts"] = effective_parts(seen)
+            measures["part_similarity"] = float(similar.sum() / pairs.sum().clamp(min=1))
+        return measures
+
+    def _weights(self) -> dict[str, float | None]:
+        """Score the memories' weights in all steps."""
         rows = torch.stack([step[0] for step in self.steps]).cpu().numpy()
         weights, difficulty = (  # (memories, steps, batch)
             torch.stack([step[i] for step in self.steps], 1).double().cpu().numpy() for i in (1, 2)
@@ -77,10 +91,6 @@ class StepMonitor:
                 )
                 measures.setdefault("wrong_share", scores.pop("wrong_share"))
                 measures |= {f"{kind}_{name}": value for name, value in scores.items()}
-        if self.parts:
-            seen, similar, pairs = (torch.stack(values) for values in zip(*self.parts, strict=True))
-            measures["effective_parts"] = effective_parts(seen)
-            measures["part_similarity"] = float(similar.sum() / pairs.sum().clamp(min=1))
         return measures
 
 

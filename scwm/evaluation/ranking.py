@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from scwm.core.errors import ScwmError
+from scwm.data.labels import labelled
 from scwm.evaluation.reranking import jaccard_to_gallery, reranked
 from scwm.evaluation.similarities import (
     Array,
@@ -60,32 +61,30 @@ def evaluate_ranking(
     Raises:
         ScwmError: the arrays do not fit together or are not finite, or no query has a match.
     """
-    return mean_scores(
-        query_scores(
-            query_features,
-            query_ids,
-            query_cameras,
-            gallery_features,
-            gallery_ids,
-            gallery_cameras,
-            chunk,
-        )
+    scores = query_scores(
+        query_features,
+        query_ids,
+        query_cameras,
+        gallery_features,
+        gallery_ids,
+        gallery_cameras,
+        chunk,
     )
-
-
-def mean_scores(scores: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Average the metrics of `query_scores` over the queries that have a match.
-
-    Raises:
-        ScwmError: no query has a match.
-    """
-    if np.isnan(scores["mAP"]).all():
+    means = {name: mean for name, mean in mean_scores(scores).items() if mean is not None}
+    if not means:
         raise ScwmError(
             "no query has a match in the gallery from another camera",
             f"{len(scores['mAP'])} queries",
             "check that query and gallery share identities and that the cameras are right",
         )
-    return {name: float(np.nanmean(values)) for name, values in scores.items()}
+    return means
+
+
+def mean_scores(scores: Mapping[str, np.ndarray]) -> dict[str, float | None]:
+    """Average the metrics of `query_scores` over the queries that have a match; None without."""
+    matched = ~np.isnan(scores["mAP"])
+    some = matched.any()
+    return {name: float(np.nanmean(v)) if some else None for name, v in scores.items()}
 
 
 def query_scores(
@@ -103,7 +102,11 @@ def query_scores(
     With `rerank` the gallery is ranked by `scwm.evaluation.reranking`.
     """
     query = RankSide(query_features, query_ids, query_cameras, "query")
-    gallery = RankSide(gallery_features, gallery_ids, gallery_cameras, "gallery").of_persons()
+    gallery = RankSide(gallery_features, gallery_ids, gallery_cameras, "gallery")
+    nothing = np.empty(0, dtype=np.int64)
+    if not all(labelled(side.ids.numpy()) for side in (query, gallery)):
+        return _scores(nothing, nothing, len(query.ids))
+    gallery = gallery.of_persons()
     exact = rerank or query.features.is_cuda
     precision = torch.float64 if exact else torch.float32
     jaccard = jaccard_to_gallery(query.features, gallery.features) if rerank else None

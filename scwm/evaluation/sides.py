@@ -16,7 +16,10 @@ STORED = {"global": "global_feature", "parts": "part_features", "visibility": "v
 
 
 class Side(NamedTuple):
-    """Query or gallery: the outputs for its N images, and their identities and cameras, (N,)."""
+    """Query or gallery: the outputs for its N images, and their identities and cameras, (N,).
+
+    Identity -1 is unknown, and so is a negative camera, which each such image has of its own.
+    """
 
     embedding: Embedding
     ids: np.ndarray

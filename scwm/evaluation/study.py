@@ -23,6 +23,7 @@ from scwm.core.progress import progress
 from scwm.core.seeding import derived_seed, numpy_generator
 from scwm.core.settings import Config
 from scwm.data.keypoints import JOINTS, read_keypoints
+from scwm.data.labels import labelled
 from scwm.data.sampler import identity_batches
 from scwm.data.store import ImageStore, StoreSplit
 from scwm.evaluation import (
@@ -204,10 +205,11 @@ def pooled_map(maps: Tensor, cells: Tensor, split: StoreSplit, rows: np.ndarray)
         maps: (N,C,h,w); cells: (N,h,w); rows: rows of the N images in the split.
 
     Returns:
-        None if no identity has images of two cameras.
+        None if no identity has images of two cameras, or none is known.
     """
     ids, cameras = split.ids[rows], split.cameras[rows]
-    if len(np.unique(ids)) == len(np.unique(np.stack([ids, cameras]), axis=1).T):
+    alone = len(np.unique(ids)) == len(np.unique(np.stack([ids, cameras]), axis=1).T)
+    if alone or not labelled(ids):
         return None
     side = pooled_features(maps.float(), cells), ids, cameras
     return evaluate_ranking(*side, *side)["mAP"]
@@ -283,7 +285,7 @@ def study_memory(
         for rows in batches:
             monitor.add(Output(whole[rows], parts[rows], seen[rows]), rows)
         found = monitor.read()
-        return {key: value for key, value in found.items() if key in WEIGHT_SCORES}
+        return {key: found.get(key) for key in WEIGHT_SCORES}
 
     return {
         "strategies": {strategy: score(strategy) for strategy in STRATEGIES.names()},

@@ -124,7 +124,7 @@ def rank_crops(
         index,
         similarity,
         correct if labels else None,
-        mean_scores(found) if scored else {},
+        {name: mean for name, mean in mean_scores(found).items() if mean is not None},
         scored,
         message,
         distance,

@@ -7,6 +7,7 @@ from torch import Tensor
 from scwm.core.errors import ScwmError
 from scwm.core.seeding import derived_seed
 from scwm.core.settings import Config
+from scwm.data.labels import labelled
 from scwm.method.parsing import cascaded_clustering
 from scwm.method.pseudo_labels import pseudo_labels
 from scwm.models.embedding import Embedding
@@ -27,9 +28,15 @@ def label_images(
             only the global feature.
 
     Raises:
-        ScwmError: fewer than two clusters.
+        ScwmError: fewer than two clusters, or the control's identities are unknown.
     """
     settings = config.pseudo_labels
+    if settings.source == "truth" and not labelled(ids):
+        raise ScwmError(
+            "The images have no identities, which this method trains with.",
+            "pseudo_labels.source",
+            "train another method, or supply identities",
+        )
     if settings.source == "truth":
         found = np.unique(ids, return_inverse=True)[1]
     else:

@@ -44,7 +44,8 @@ CAPTIONS = {
     "masks": "Part masks on the same images, first seed. Each part has the colour of the true part "
     "that it is matched with, as for the part mIoU.",
     "ranks": "Rank lists of the same queries, first seed. A tick and a green frame: the same "
-    "person under another camera; a cross and a red frame: another person. Number: similarity.",
+    "person under another camera; a cross and a red frame: another person; neither: identities are "
+    "unknown. Number: similarity.",
     "tsne": "t-SNE of the test features of the twelve identities with most gallery images, first "
     "seed: above a colour and shape for each identity, below for each camera. Good features group "
     "identities and mix cameras.",

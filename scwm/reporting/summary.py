@@ -35,6 +35,8 @@ def summarise(runs: Runs, dataset: str, outcomes: Sequence[Outcome]) -> list[tup
     """
     scores = {name: _scores(runs, dataset, name) for name in (REFERENCE, *LEVELS)}
     own = scores[REFERENCE]
+    if not own and runs.of(dataset, REFERENCE):
+        return [("The full method is not scored, because identities are unknown.", [])]
     if not own:
         return []
     seeds = f"{len(own)} seed{'s' if len(own) > 1 else ''}"

@@ -44,7 +44,7 @@ def describe_epoch(history: list[dict[str, Any]], settings: TrainingSettings) ->
         f"epoch {number}/{settings.epochs}: loss {row['loss']:.3g} ({', '.join(terms)})",
         f"learning rate {row['learning_rate']:.2g}",
         f"{row['clusters']} clusters, {row['unclustered_share']:.1%} unclustered",
-        f"ARI {row['ari']:.2f}",
+        *([] if row["ari"] is None else [f"ARI {row['ari']:.2f}"]),
         f"{images / row['seconds_training']:.0f} images/s",
         f"{left / 60:.0f} min left" if left >= 60 else f"{left:.0f} s left",
     ]

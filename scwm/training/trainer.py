@@ -61,9 +61,9 @@ def build_network(config: Config, weights: dict[str, Tensor] | None) -> Network:
 class Trainer:
     """Trains `network` on the training images of a data set.
 
-    Identities of `split` are read for two purposes only: scores in the history, and as the labels
-    of the control ``pseudo_labels.source: truth``. Masks are never trained on; cameras
-    only by the option ``training.sampler: identities_and_cameras``, which the tables name.
+    Identities of `split`, if they are known, are read for two purposes only: scores in the history,
+    and as the labels of the control ``pseudo_labels.source: truth``. Masks are never trained on;
+    cameras only by the option ``training.sampler: identities_and_cameras``, which the tables name.
 
     Args:
         run: folder whose history.csv grows with every epoch; None: only `history` does.

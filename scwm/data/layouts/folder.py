@@ -58,7 +58,7 @@ def load(source: Path, name: str) -> Dataset:
     given = [split for split in SPLITS if split in inner]
     if not given:
         if not images and len(inner) == 1:  # the folder that an archive adds
-            return load(*inner.values(), name)
+            return load(next(iter(inner.values())), name)
         return _dataset(name, [_read_folder(source), _split([]), _split([])])
     if others := [*images, *(folder for one, folder in inner.items() if one not in given)]:
         logger.warning(f"{source}: only {', '.join(given)} are read, not {others[0].name}")

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from scwm.core.measures import MEASURES
-from scwm.reporting.figures.style import dataset_panels
+from scwm.reporting.figures.style import dataset_panels, say
 from scwm.reporting.runs import CONTROLS, Runs
 
 MAP = MEASURES["mAP"]
@@ -17,17 +17,25 @@ REFERENCE = "#0072B2"
 def ablation_bars(runs: Runs) -> Figure:
     """Draw mean mAP per method, an error bar of one standard deviation, and a point per seed.
 
-    The dashed line marks the full method; controls are grey; a method without a run is labelled.
+    The dashed line marks the full method; controls are grey; a method without a score is labelled.
     """
     order = sorted(runs.methods, key=lambda m: (m in CONTROLS, m != "scwm"))
     scores = pd.DataFrame(
-        [(r.dataset, r.method, r.seed, MAP.scale * r.metrics["mAP"]) for r in runs.found],
+        [
+            (run.dataset, run.method, run.seed, MAP.scale * score)
+            for run in runs.found
+            if (score := run.metrics["mAP"]) is not None
+        ],
         columns=["dataset", "method", "seed", "mAP"],
     )
     heights = [0.27 * len(order) + 0.9] * len(runs.datasets)
     figure, strips = dataset_panels(runs.datasets, 5.6, heights, runs.gaps)
     for dataset, strip in zip(runs.datasets, strips, strict=True):
-        _bars(strip.subplots(), scores[scores.dataset == dataset], order)
+        panel, own = strip.subplots(), scores[scores.dataset == dataset]
+        if own.empty and runs.of(dataset):
+            say(panel, "not scored: no identities")
+        else:
+            _bars(panel, own, order)
     return figure
 
 

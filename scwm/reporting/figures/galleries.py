@@ -22,6 +22,8 @@ WIDTH, HEIGHT = 100, 200  # pixels of a picture; pedestrian crops are twice as h
 GAP, HEAD = 10, 24  # pixels between pictures, and for a line of text above one
 NEUTRAL = "#767B82"  # legible on white and on black
 MASKS_INCH, RANKS_INCH = 210, 165  # pixels
+BLACK = "#000000"
+SIGNS = {True: ("✓", RIGHT), False: ("✗", WRONG), None: ("", BLACK)}  # None: without identities
 Visuals = dict[str, np.ndarray]
 T = TypeVar("T")
 
@@ -228,7 +230,7 @@ def rank_lists(runs: Runs, partial: bool = False) -> Figure:
         gaps += more
         sheets.append({m: v for m, v in found.items() if "rank_query" in v})
 
-    shapes = [v["rank_correct"][:QUERIES].shape for found in sheets for v in found.values()]
+    shapes = [v["rank_score"][:QUERIES].shape for found in sheets for v in found.values()]
     columns = max((shape[1] for shape in shapes), default=10) + 1
     row_height = (HEAD + HEIGHT + GAP) / RANKS_INCH
     heights = [
@@ -259,15 +261,17 @@ def _rank_sheet(panel: Axes, visuals: Visuals, columns: int) -> None:
     rows = []
     line = HEAD * 0.8 / (HEAD + HEIGHT + GAP)
     for query in range(min(QUERIES, len(visuals["rank_query"]))):
-        pictures = [_framed(visuals["rank_query"][query], "#000000")]
-        texts = [("query", "#000000")]
-        names = ("rank_gallery", "rank_correct", "rank_score")
-        for image, right, score in zip(*(visuals[name][query] for name in names), strict=True):
+        pictures = [_framed(visuals["rank_query"][query], BLACK)]
+        texts = [("query", BLACK)]
+        images, scores = (visuals[name][query] for name in ("rank_gallery", "rank_score"))
+        known = "rank_correct" in visuals
+        correct = visuals["rank_correct"][query] if known else [None] * len(images)
+        for image, right, score in zip(images, correct, scores, strict=True):
             if not np.isfinite(score):  # a gallery of fewer images than the list is long
                 continue
-            sign, colour = ("✓", RIGHT) if right else ("✗", WRONG)
+            sign, colour = SIGNS[right]
             pictures.append(_framed(image, colour))
-            texts.append((f"{sign} {score:.2f}", colour))
+            texts.append((f"{sign} {score:.2f}".lstrip(), colour))
         rows.append(pictures)
         for column, (text, colour) in enumerate(texts):
             panel.text(column + 0.5, query + line, text, ha="center", fontsize=8, color=colour)

@@ -35,7 +35,7 @@ def sweep_scores(runs: Runs) -> pd.DataFrame:
     rows = []
     for run in runs.found:
         base, setting, value = variants[run.method]
-        if base != REFERENCE:
+        if base != REFERENCE or run.metrics["mAP"] is None:
             continue
         mine = {setting: value}
         if not setting:

@@ -5,7 +5,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from scwm.core.errors import ScwmError
 from scwm.reporting.figures.galleries import first_found
 from scwm.reporting.figures.style import PARTS, dataset_panels, say
 from scwm.reporting.runs import Run, Runs
@@ -27,7 +26,7 @@ def tsne_panels(runs: Runs, partial: bool = False) -> Figure:
     gaps, found = list(runs.gaps), []
     for dataset in runs.datasets:
         maps, more = first_found(runs, dataset, methods, _read, partial)
-        found.append(maps)
+        found.append({method: own for method, own in maps.items() if len(own[0]) >= FEWEST})
         gaps += more
     gaps = [gap for gap in gaps if gap.method in methods]
     heights = [2 * SIDE + 1.0 if maps else 1.2 for maps in found]
@@ -35,7 +34,7 @@ def tsne_panels(runs: Runs, partial: bool = False) -> Figure:
     figure, strips = dataset_panels(runs.datasets, max(SIDE * across + 0.5, 5.5), heights, gaps)
     for strip, maps in zip(strips, found, strict=True):
         if not maps:
-            say(strip.subplots(), f"no stored features of {', '.join(METHODS)}")
+            say(strip.subplots(), f"no stored features of known identities of {', '.join(METHODS)}")
             continue
         panels = strip.subplots(2, len(maps), squeeze=False)
         for column, (method, (points, ids, cameras)) in zip(panels.T, maps.items(), strict=True):
@@ -46,7 +45,7 @@ def tsne_panels(runs: Runs, partial: bool = False) -> Figure:
         panels[1, 0].set_ylabel("by camera")
         cameras = np.unique(next(iter(maps.values()))[2])  # the gallery is the same for all
         handles = [
-            Line2D([], [], linestyle="", color=colour, marker=marker, label=f"camera {camera}")
+            Line2D([], [], linestyle="", color=colour, marker=marker, label=_name(camera))
             for camera, (colour, marker) in zip(cameras, _looks(len(cameras)), strict=True)
         ]
         strip.legend(handles=handles, loc="outside lower center", ncols=3, columnspacing=1)
@@ -54,16 +53,15 @@ def tsne_panels(runs: Runs, partial: bool = False) -> Figure:
 
 
 def _read(run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Places (N,2), identities and cameras (N,) of the chosen gallery images."""
+    """Places (N,2), identities and cameras (N,) of the chosen gallery images; -1 = unknown."""
     # Imported here: torch takes seconds to load, and the other figures do without it.
     from scwm.evaluation.sides import read_features
 
     embedding, ids, cameras = read_features(run.folder / "features.npz")["gallery"]
     chosen = np.isin(ids, largest(ids))
     features = embedding.features()[run.metrics["default_feature"]].numpy()[chosen]
-    if len(features) < FEWEST:
-        raise ScwmError(f"a gallery of {len(features)} images is too small for t-SNE", run.folder)
-    return plane(features), ids[chosen], cameras[chosen]
+    points = plane(features) if len(features) >= FEWEST else features
+    return points, ids[chosen], cameras[chosen].clip(-1)
 
 
 def largest(ids: np.ndarray) -> np.ndarray:
@@ -81,6 +79,10 @@ def plane(features: np.ndarray) -> np.ndarray:
     with threadpool_limits(1):  # sums over threads come out in another order each time
         model = TSNE(perplexity=perplexity, init="pca", random_state=0)
         return np.asarray(model.fit_transform(features))
+
+
+def _name(camera: int) -> str:
+    return "camera unknown" if camera < 0 else f"camera {camera}"
 
 
 def _looks(count: int) -> list[tuple[str, str]]:

@@ -96,7 +96,8 @@ def nested_scores(runs: Runs) -> dict[str, dict[str, dict[str, float]]]:
     """Build {dataset: {method of ours: {score: mean}}}, fractions rounded to 6 decimals."""
     nested: dict[str, dict[str, dict[str, float]]] = {}
     for row in _own(runs):
-        means = {score.key: round(float(row[f"{score.key}_mean"]), 6) for score in SCORES}
+        means = {score.key: row[f"{score.key}_mean"] for score in SCORES}
+        means = {key: round(float(mean), 6) for key, mean in means.items() if not pd.isna(mean)}
         nested.setdefault(row["dataset"], {})[row["method"]] = means
     return nested
 

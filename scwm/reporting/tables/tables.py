@@ -48,7 +48,7 @@ def summarise(name: str, runs: Runs) -> pd.DataFrame:
         for run in runs.found
     ]
     frame = pd.DataFrame(rows, columns=["dataset", "method", "seed", "mAP_", *texts, *keys])
-    frame[keys] = frame[keys].astype(float)
+    frame[["mAP_", *keys]] = frame[["mAP_", *keys]].astype(float)
     if "difference" in keys:
         reference = frame[frame.method == REFERENCE].set_index(["dataset", "seed"])["mAP_"]
         own = frame.set_index(["dataset", "seed"])["mAP_"]

@@ -227,7 +227,7 @@ def evaluate(options: argparse.Namespace) -> None:
 
 def _show(scores: dict[str, Any]) -> None:
     if scores["mAP"] is None:
-        logger.info(f"not scored: {scores['label_note']}")
+        logger.info(scores["label_note"])
         return
     names = ("mAP", "rank1", "rank5", "rank10")
     matched = f"{scores['queries_scored']:,} of {scores['queries']:,} queries with a match"

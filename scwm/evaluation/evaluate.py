@@ -126,8 +126,8 @@ def describe_ranking(
     matched = np.isfinite(scores[default]["mAP"])
     note = describe_protocol(config, store.info["note"])
     if not matched.all():
-        unmatched = f"scored are the {matched.sum():,} of {len(matched):,} queries with a match"
-        note = "; ".join(filter(None, [note, unmatched]))
+        scored = f"scored are the {matched.sum():,} of {len(matched):,} queries with a match"
+        note = "; ".join(filter(None, [note, scored if matched.any() else "not scored"]))
     return {
         "method": config.method,
         "seed": config.seed,

@@ -104,7 +104,7 @@ def _metrics(metrics: dict[str, Any]) -> list[str]:
     if not metrics:
         return []
     if metrics["mAP"] is None:
-        return [f"It was not scored: {metrics['label_note']}."]
+        return [f"Note: {metrics['label_note']}"]
     shown = measures("mAP", "rank1", "rank5", "rank10", "mINP")
     titles = " | ".join(one.heading for one in shown)
     head = [f"| feature | {titles} |", "| :-- |" + " --: |" * len(shown)]

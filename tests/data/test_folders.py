@@ -166,6 +166,83 @@ def test_files_of_other_kinds_are_counted(caplog):
     assert not caplog.text
 
 
+# Labels
+
+
+def test_names_without_labels_are_unlabelled_images(caplog):
+    make_crops("crops", *(f"day {n % 2}/{n}.png" for n in range(20)))
+    Path("crops/images.txt").touch()
+    lines = get("crops").splitlines()
+    assert len(lines) == 1 + 20 and "folder: query and gallery without identities" in caplog.text
+    data = load_dataset("folder", "data/raw/folder")
+    assert [len(split) for split in data.splits.values()] == [20, 8, 20]
+    assert set(data.train.ids) == {-1} and set(data.query.paths) < set(data.gallery.paths)
+    assert data.note.endswith("; query and gallery without identities")
+
+
+def test_csv_of_paths_only_has_no_labels(caplog):
+    """Although the names hold some, and a column has another name."""
+    crops = make_crops("crops")
+    names = sorted(path.name for path in crops.iterdir())
+    (crops / "images.csv").write_text("path,width\n" + "".join(f"{one},64\n" for one in names))
+    assert get(crops).count("\n") == 1 + 4 + 1  # and the CSV
+    data = load_dataset("folder", crops)
+    assert data.train.ids.tolist() == [-1] * 4 and len(data.query) == 4
+    (crops / "images.csv").write_text("path,camera\n" + "".join(f"{n},{n[6]}\n" for n in names))
+    assert load_dataset("folder", crops).train.cameras.tolist() == [1, 2, 1, 2], "for the sampler"
+
+
+def test_identity_subfolders_are_understood():
+    for split in SPLITS:
+        make_crops(Path("crops", split), "0002/1.png", "0002/2.png", "7/1.png", "7/2.png")
+    make_crops("crops", "gallery/-1/junk.png")
+    get("crops")
+    data = load_dataset("folder", "crops")
+    assert [split.ids.tolist() for split in data.splits.values()] == [[2, 2, 7, 7]] * 3
+    cameras = [camera for split in data.splits.values() for camera in split.cameras]
+    assert len(set(cameras)) == 12 and max(cameras) < 0, "each image has its own"
+    assert data.note == "one camera or none: only the query's own file is left out"
+    shutil.rmtree("crops/query")
+    shutil.rmtree("crops/gallery")
+    data = load_dataset("folder", "crops")
+    assert data.gallery.ids.tolist() == [2, 2, 7, 7] and data.query.ids.tolist() == [2, 7]
+
+
+def test_names_of_msmt17_are_understood():
+    names = ("0000_045_12_0303morning_0006_2.png", "0001_001_07_0303noon_0008_2_ex.png")
+    make_crops("crops", *names, "0001_002_3_0302afternoon_0008_2.png", "0001_c4.png")
+    data = load_dataset("folder", "crops")
+    assert data.train.ids.tolist() == [0, 1, 1, 1]
+    assert data.train.cameras.tolist() == [12, 7, 3, 4]
+
+
+def test_images_with_and_without_an_identity_are_not_mixed():
+    with pytest.raises(ScwmError, match=r"(?s)4 of 5 images have one.*crops/odd\.png.*rename it"):
+        get(make_crops(make_crops("crops"), "odd.png"))
+
+
+def test_unlabelled_training_images_and_labelled_test_images(caplog):
+    make_crops("crops", "train/a.png", "train/b.png", "extra/c.png")
+    make_crops("crops/query", "0001_c1.png")
+    make_crops("crops/gallery", "0001_c2.png", "0002_c1.png")
+    get("crops")
+    assert "only train, query, gallery are read, not extra" in caplog.text
+    data = load_dataset("folder", "crops")
+    assert data.train.ids.tolist() == [-1, -1] and data.gallery.ids.tolist() == [1, 2]
+    assert data.gallery.cameras.tolist() == [2, 1] and not data.note
+
+
+def test_image_of_one_camera_has_its_own_camera_in_every_split():
+    crops = make_crops("crops", *(f"000{n}_c1_{k}.png" for n in (1, 2) for k in (1, 2, 3)))
+    get(crops)
+    data = load_dataset("folder", crops)
+    assert len(data.query) == 2 and data.note.endswith("only the query's own file is left out")
+    for split in (data.query, data.gallery):
+        places = [data.train.paths.index(path) for path in split.paths]
+        assert (split.cameras == data.train.cameras[places]).all()
+    assert len(set(data.train.cameras)) == 6
+
+
 # Archives
 
 

@@ -192,6 +192,19 @@ def test_identities_cameras_and_masks_are_never_trained_on(
         assert {"ari", "nmi", *FROM_MASKS} <= differ <= measured
 
 
+def test_unlabelled_images_train_the_same_model(finished, start, tiny_config, toy_store, tmp_path):
+    split = toy_store.split("train")
+    nobody = replace(split, ids=np.full(len(split), -1), masks=None)
+    run, whole = start(tiny_config("scwm"), tmp_path / "scwm", nobody), finished("scwm")
+    assert same(model_of(run), model_of(whole))
+    for row, other in zip(untimed(run), untimed(whole), strict=True):
+        differ = {name for name in row if row[name] != other[name]}
+        assert {"ari", "nmi", "wrong_share", *FROM_MASKS} <= differ
+        assert not any(row[name] for name in differ), "what needs the truth is empty"
+    with pytest.raises(ScwmError, match="no identities, which this method trains with"):
+        start(tiny_config("oracle"), tmp_path / "oracle", nobody)
+
+
 def test_oracle_trains_on_other_identities_otherwise(
     finished, start, tiny_config, toy_store, tmp_path
 ):

@@ -57,13 +57,13 @@ def weight_curves(runs: Runs) -> Figure:
     """
     studies, gaps = study_weights(runs)
     gaps = [*(gap for gap in runs.gaps if gap.method == REFERENCE), *gaps]
-    known = set(studies.dataset)
+    known = set(studies.dropna(subset=[*COLUMNS], how="all").dataset)
     heights = [4.6 if dataset in known else 1.2 for dataset in runs.datasets]
     heights[-1] += 0.5
     figure, strips = dataset_panels(runs.datasets, 5.8, heights, gaps)
     for dataset, strip in zip(runs.datasets, strips, strict=True):
         if dataset not in known:
-            say(strip.subplots(), f"no study of {REFERENCE}")
+            say(strip.subplots(), f"no study of {REFERENCE} with known identities")
             continue
         own = studies[studies.dataset == dataset]
         taus = {memory: _taus(runs.of(dataset, REFERENCE), memory) for memory in MEMORIES}

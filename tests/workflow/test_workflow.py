@@ -2,16 +2,25 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from workflow_copy import ROOT, job_counts, snakemake
 
 from scwm import reporting
-from scwm.core.config import load_benchmark, method_names, overrides_of, plain, resolve_config
+from scwm.core.config import (
+    load_benchmark,
+    merge,
+    method_names,
+    overrides_of,
+    plain,
+    resolve_config,
+)
 from scwm.reporting.catalogue import PLOTS, TABLES, asked
 from scwm.reporting.tables.claims import load_claims
 
@@ -211,3 +220,27 @@ def test_a_wrong_key_names_its_file(tmp_path: Path) -> None:
     told = done.stdout + done.stderr
     assert done.returncode != 0 and "Unknown key 'seed'" in told and "mean 'seeds'?" in told
     assert "where:  mine.yaml, " in told and "properties" not in told
+
+
+def test_unlabelled_crops_go_through_the_workflow(
+    toy_folder, toy_weights, tiny_settings, tmp_path
+) -> None:
+    (tmp_path / "crops").mkdir()
+    for number, path in enumerate((toy_folder / "bounding_box_train").iterdir()):
+        shutil.copy(path, tmp_path / f"crops/{number}.jpg")
+    torch.save(toy_weights, tmp_path / "toy.pt")
+    settings = merge(tiny_settings, {"model": {"weights": "toy.pt"}})
+    config = {"datasets": ["folder"], "sources": {"folder": "crops"}, "methods": ["scwm"]}
+    mine = config | {"seeds": [0], "settings": settings}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(mine))
+    done = snakemake(
+        ROOT,
+        *("--cores", "2", "--directory", str(tmp_path), "--quiet", "rules"),
+        *("--configfile", str(tmp_path / "mine.yaml"), "--", "results/tables/main.md"),
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = (tmp_path / "results/logs/get_dataset/folder.log").read_text()
+    assert "without identities: nothing will be scored" in told
+    table = (tmp_path / "results/tables/main.md").read_text()
+    row = re.findall(r"\| `scwm` .*", table)[0]
+    assert row.split("|")[4:6] == [" – ", " – "] and "without identities; not scored" in table

@@ -19,11 +19,11 @@ IMAGE_SUFFIXES = frozenset(
         *(".avif", ".jp2", ".ppm", ".pgm"),
     }
 )
-_NOT_COUNTED = ("Thumbs.db", "desktop.ini", "manifest.csv")  # not the user's
 logger = logging.getLogger(__name__)
 # Every folder of the suite holds one of them, also after Snakemake has removed its output files
 # before it makes them again.
 MARKS = ("source.json", "store.json", "masks.npy")
+_NOT_COUNTED = ("Thumbs.db", "desktop.ini", "manifest.csv", *MARKS)  # not the user's
 _DRIVE = re.compile(r"[A-Za-z]:[/\\]")
 
 

@@ -2,6 +2,7 @@
 computes."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -194,3 +195,43 @@ def test_missing_features_are_an_error_or_a_gap(tmp_path: Path) -> None:
         drawn("tsne", runs, partial=False)
     told = " ".join(text.get_text() for text in drawn("tsne", runs).findobj(Text))
     assert "no stored features" in told and "mannequins / scwm / seed 0" in told
+
+
+def unlabelled_run(root: Path) -> Runs:
+    """A run as it is evaluated without identities."""
+    folder = write_run(root, "mannequins", "scwm", 0)
+    features = dict(np.load(folder / "features.npz"))
+    visuals = dict(np.load(folder / "visuals.npz"))
+    metrics = json.loads((folder / "metrics.json").read_text())
+    for side in ("query", "gallery"):
+        features[f"{side}_ids"] = np.full_like(features[f"{side}_ids"], -1)
+    del visuals["rank_correct"]
+    np.savez(folder / "features.npz", **features)
+    np.savez(folder / "visuals.npz", **visuals)
+    (folder / "metrics.json").write_text(json.dumps(metrics | {"mAP": None}))
+    return load_runs(root, ONE, ["scwm"], [0])
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("ablation", "not scored: no identities"), ("tsne", "of known identities")],
+)
+def test_what_needs_identities_is_said_without_them(tmp_path, name, said) -> None:
+    figure = drawn(name, unlabelled_run(tmp_path), partial=False)
+    assert said in " ".join(text.get_text() for text in figure.findobj(Text))
+
+
+def test_rank_lists_without_identities_have_no_marks(tmp_path) -> None:
+    texts = [text.get_text() for text in drawn("ranks", unlabelled_run(tmp_path)).findobj(Text)]
+    assert texts.count("query") == 4 and any(re.fullmatch(r"0\.\d\d", text) for text in texts)
+    assert not any(sign in text for text in texts for sign in "✓✗")
+
+
+def test_tsne_shows_unknown_cameras_as_one(tmp_path) -> None:
+    folder = write_run(tmp_path, "mannequins", "scwm", 0)
+    features = dict(np.load(folder / "features.npz"))
+    features["gallery_cameras"] = -1 - np.arange(len(features["gallery_cameras"]))
+    np.savez(folder / "features.npz", **features)
+    figure = drawn("tsne", load_runs(tmp_path, ONE, ["scwm"], [0]))
+    assert [len(panel.collections) for panel in figure.axes] == [12, 1]
+    assert "camera unknown" in [text.get_text() for text in figure.findobj(Text)]

@@ -14,7 +14,6 @@ from scwm.core.errors import ScwmError
 from scwm.core.files import read_csv, whole_file, write_json
 from scwm.core.measures import keys_at
 from scwm.core.settings import Config
-from scwm.data.labels import labelled
 from scwm.data.store import ImageStore, StoreSplit
 from scwm.evaluation import (
     effective_parts,
@@ -23,17 +22,16 @@ from scwm.evaluation import (
     parsing_scores,
     part_similarity,
     query_scores,
-    ranked_lists,
     to_grid,
 )
 from scwm.evaluation.controls import colour_histogram, random_features
+from scwm.evaluation.examples import mask_examples, rank_examples
 from scwm.evaluation.sides import Side, write_features
 from scwm.models import Network
 from scwm.models.embedding import Embedding, ImageBatches, embed
 from scwm.models.weights import reason
 
 SCORER = "evaluation/evaluate.py"
-EXAMPLE_QUERIES, EXAMPLE_MASKS = 8, 12
 
 
 def restore_network(values: Mapping[str, Any], state: dict[str, Tensor]) -> tuple[Network, Config]:
@@ -238,45 +236,3 @@ def last_labels(history: Path) -> dict[str, int | float | None] | None:
         name: None if not value else int(value) if name == "clusters" else float(value)
         for name, value in last.items()
     }
-
-
-def rank_examples(
-    query: StoreSplit, gallery: StoreSplit, query_features: Tensor, gallery_features: Tensor
-) -> dict[str, np.ndarray]:
-    """Compute rank lists of evenly spread queries, by features (Q,D) and (G,D).
-
-    Without identities only the query's own file is left out, and what is correct is unknown.
-    """
-    ids, cameras = (query.ids, gallery.ids), (query.cameras, gallery.cameras)
-    known = all(map(labelled, ids))
-    if not known:  # each file counts as an identity of its own
-        files = np.unique([*query.paths, *gallery.paths], return_inverse=True)[1]
-        ids = files[: len(query)], files[len(query) :]
-        cameras = 0 * ids[0], 0 * ids[1]
-    rows = np.unique(np.linspace(0, len(query) - 1, EXAMPLE_QUERIES).astype(int))
-    index, score, correct = ranked_lists(
-        query_features[torch.from_numpy(rows).to(query_features.device)],
-        ids[0][rows],
-        cameras[0][rows],
-        gallery_features,
-        ids[1],
-        cameras[1],
-        top=10,
-    )
-    found = {"rank_correct": correct} if known else {}
-    return found | {
-        "rank_query": np.array(query.images[rows]),
-        "rank_gallery": np.where((index >= 0)[..., None, None, None], gallery.images[index], 0),
-        "rank_score": np.asarray(score, dtype=np.float32),
-    }
-
-
-def mask_examples(split: StoreSplit, embedding: Embedding) -> dict[str, np.ndarray]:
-    """Collect evenly spread images of a split with predicted part labels and true masks."""
-    rows = np.unique(np.linspace(0, len(split) - 1, EXAMPLE_MASKS).astype(int))
-    examples = {"mask_images": np.array(split.images[rows])}
-    if embedding.part_labels is not None:
-        examples["mask_parts"] = embedding.part_labels.cpu().numpy()[rows]
-    if split.masks is not None:
-        examples["mask_truth"] = np.array(split.masks[rows])
-    return examples

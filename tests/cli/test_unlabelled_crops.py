@@ -11,7 +11,8 @@ import torch
 from trained_runs import history_of
 
 from scwm.data import build_store, load_dataset
-from scwm.evaluation.evaluate import evaluate, read_features
+from scwm.evaluation.evaluate import evaluate
+from scwm.evaluation.sides import read_features
 from scwm.reporting import PLOTS, TABLES
 
 UNKNOWN = ("ari", "nmi", "wrong_share", "global_wrong_ratio", "part_wrong_ratio", "part_hard_rank")

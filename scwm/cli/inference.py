@@ -39,14 +39,15 @@ def add(parsers: Parsers) -> None:
         extract,
         "write the features of your own crops to a file",
         f"scwm extract {RUN} crops --out features.npz",
+        f"scwm extract {RUN} crops --out viewer/crops.tsv",
     )
     feature.add_argument("images", type=Path, nargs="+", metavar="IMAGES", help=CROPS)
     feature.add_argument(
         "--out",
-        type=path_ending(".npz", ".parquet"),
+        type=path_ending(".npz", ".npy", ".csv", ".parquet", ".tsv"),
         required=True,
         metavar="FILE",
-        help=".npz or .parquet",
+        help=".npz, .npy, .csv, .parquet, or .tsv for TensorBoard's projector",
     )
     ranking = _add_model(
         parsers,
@@ -151,7 +152,7 @@ def _add_model(parsers: Parsers, *words: Any) -> argparse.ArgumentParser:
 
 def extract(options: argparse.Namespace) -> None:
     """`scwm extract`: write features of crops."""
-    from scwm.inference.features import save_features
+    from scwm.inference.feature_files import save_features
 
     found, report = _described(options, _open(options), options.images)
     save_features(found, options.out)

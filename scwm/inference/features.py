@@ -7,8 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from scwm.core.errors import ScwmError
-from scwm.core.files import whole_file
-from scwm.core.plugins import optional_module
 from scwm.data.files import IMAGE_SUFFIXES, check_name, list_images
 from scwm.inference.api import Model, default_feature, extracted, stacked
 
@@ -78,22 +76,3 @@ def crop_features(
         )
     read = [file for row, file in enumerate(files) if row not in unreadable]
     return CropFeatures(read, features, feature, tuple(unreadable.values()))
-
-
-def save_features(found: CropFeatures, path: Path) -> None:
-    """Write `names`, `features` and `feature` as .npz, or as .parquet with a row for each crop.
-
-    Raises:
-        ScwmError: the kind of file is unknown, or its package is not installed.
-    """
-    names = [str(file) for file in found.files]
-    if path.suffix == ".npz":
-        with whole_file(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, names=names, features=found.features, feature=found.feature)
-        return
-    parquet = optional_module("pyarrow.parquet", "pyarrow", "or write .npz, which needs nothing")
-    arrow = optional_module("pyarrow", "pyarrow")
-    rows = arrow.FixedSizeListArray.from_arrays(found.features.ravel(), found.features.shape[1])
-    table = arrow.table({"name": names, "feature": rows})
-    with whole_file(path) as temporary:
-        parquet.write_table(table.replace_schema_metadata({"feature": found.feature}), temporary)

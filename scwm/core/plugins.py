@@ -3,10 +3,10 @@
 docs/contributing.md describes the content of each kind of module.
 """
 
+import re
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from scwm.core.errors import ScwmError, suggest
@@ -14,6 +14,8 @@ from scwm.core.errors import ScwmError, suggest
 PACKAGE = Path(__file__).resolve().parents[1]
 NAME = "[a-z0-9_]+"
 """What a module, a data set or a method may be called: it becomes the name of a file or folder."""
+MEMBER = r"[a-z0-9_]+(?:\.[a-z0-9_]+)?"
+"""What one of a family may be called."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +27,24 @@ class Kind:
         folder: the folder below scwm/.
         function: the function that each module defines.
         default: the name that ``true`` means, if the setting may also be a switch.
+        family: name of many more, as ``FAMILY/NAME``, which `named` of the module _FAMILY gives.
     """
 
     what: str
     folder: str
     function: str
     default: str = ""
+    family: str = ""
+
+    @property
+    def pattern(self) -> str:
+        """A regular expression of all names."""
+        return f"{NAME}|{self.family}/{MEMBER}" if self.family else NAME
+
+    def member(self, value: object) -> str:
+        """Return NAME of a value ``FAMILY/NAME``, "" of any other."""
+        found = self.family and re.fullmatch(f"{self.family}/({MEMBER})", str(value))
+        return found[1] if found else ""
 
     def names(self) -> list[str]:
         """List the names of the modules, without files that begin with ``_``."""
@@ -39,11 +53,20 @@ class Kind:
 
     def allows(self, value: object) -> bool:
         """Whether a setting may be `value`: a name, or a switch if there is a default."""
-        return (isinstance(value, bool) and bool(self.default)) or value in self.names()
+        return (
+            (isinstance(value, bool) and bool(self.default))
+            or value in self.names()
+            or bool(self.member(value))
+        )
 
     def choices(self) -> list[str]:
         """List the allowed values, as YAML writes them."""
-        return [*(("true", "false") if self.default else ()), *self.names()]
+        switch, family = ("true", "false"), (f"{self.family}/NAME",)
+        return [
+            *(switch if self.default else ()),
+            *self.names(),
+            *(family if self.family else ()),
+        ]
 
     def file(self, value: str | bool) -> str:
         """Return the file, below scwm/, of the module that a setting names.
@@ -51,6 +74,8 @@ class Kind:
         Raises:
             ScwmError: no module has that name.
         """
+        if self.member(value):
+            return f"{self.folder}/_{self.family}.py"
         name = self.default if value is True else value
         if name not in (known := self.names()):
             raise ScwmError(
@@ -60,14 +85,16 @@ class Kind:
             )
         return f"{self.folder}/{name}.py"
 
-    def load(self, value: str | bool) -> ModuleType:
-        """Import the module that a setting names.
+    def load(self, value: str | bool) -> Any:
+        """Import the module that a setting names; of a family, what stands for one.
 
         Raises:
             ScwmError: no module has that name, or it lacks the kind's function.
         """
         file = self.file(value)
         module = import_module("scwm." + file.removesuffix(".py").replace("/", "."))
+        if member := self.member(value):
+            return module.named(member)
         if not callable(getattr(module, self.function, None)):
             raise ScwmError(
                 f"The {self.what} '{Path(file).stem}' does not define `{self.function}`.",
@@ -77,7 +104,7 @@ class Kind:
         return module
 
 
-BACKBONES = Kind("backbone", "models/backbones", "build")
+BACKBONES = Kind("backbone", "models/backbones", "build", family="timm")
 LAYOUTS = Kind("layout", "data/layouts", "load")
 CLUSTERINGS = Kind("clustering", "method/pseudo_labels/clusterings", "cluster")
 STRATEGIES = Kind("memory strategy", "method/strategies", "weights")

@@ -16,7 +16,16 @@ from scwm.core.settings import Config
 
 VECTORS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve", "bf16")
 NARROWING = ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY")  # variables that change the kernels
-PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "faiss-cpu", "snakemake")
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "timm",
+    "faiss-cpu",
+    "snakemake",
+)
 
 
 def describe_run(config: Config, data_hash: str, weights_hash: str) -> dict[str, Any]:

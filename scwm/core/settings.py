@@ -72,7 +72,7 @@ Strategy = Annotated[str, STRATEGIES, _of_kind(STRATEGIES)]
 Unique = (BeforeValidator(_distinct), Field(min_length=1, json_schema_extra={"uniqueItems": True}))
 Names = Annotated[list[Name], *Unique]
 Paths = dict[Name, Annotated[str, Field(min_length=1)] | None]
-SweptValue = bool | int | float | Annotated[str, Field(pattern="^[A-Za-z0-9_.+-]+$")]
+SweptValue = bool | int | float | Annotated[str, Field(pattern="^([a-z]+/)?[A-Za-z0-9_.+-]+$")]
 
 
 class Section(BaseModel):
@@ -87,7 +87,7 @@ class ModelSettings(Section):
     """The network."""
 
     backbone: Annotated[str, BACKBONES, _of_kind(BACKBONES)] = "resnet50"
-    """A file of scwm/models/backbones."""
+    """A file of scwm/models/backbones, or `timm/NAME`: a network of timm."""
     weights: Annotated[str, Field(min_length=1)] = "imagenet"
     """`imagenet`, another of the backbone's `WEIGHTS`, `none`, or a file."""
     batch_norm: Literal["batch", "frozen"] = "batch"

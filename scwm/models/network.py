@@ -92,7 +92,8 @@ class PixelFeatures(nn.Module):
             if all(math.ceil(s / stride) >= m for s, m in zip(image_size, MIN_CELLS, strict=True))
         ]
         self.grid = enough[-1] if enough else 0
-        self.shallow = max(i for i, stride in enumerate(backbone.strides) if stride <= 8)
+        fine = [i for i, stride in enumerate(backbone.strides) if stride <= 8]
+        self.shallow = fine[-1] if fine else 0  # a transformer's patches are coarser
         self.deep = _projection(backbone.channels[-1], channels - channels // 2)
         self.detail = _projection(backbone.channels[self.shallow] + 6, channels // 2)
 

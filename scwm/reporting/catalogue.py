@@ -63,7 +63,8 @@ def with_variants(methods: Sequence[str], sweep: Mapping[str, Sequence[Any]]) ->
     Without the reference among the methods there are no variants.
     """
     values = sweep.items() if REFERENCE in methods else ()
-    return [*methods, *(f"{REFERENCE}@{key}={one}" for key, own in values for one in own)]
+    variants = (f"{REFERENCE}@{key}={one}" for key, own in values for one in own)
+    return [*methods, *(name.replace("/", "+") for name in variants)]  # names of folders
 
 
 def transfer_pairs(datasets: Iterable[str], transfer: Sequence[str]) -> dict[str, tuple[str, str]]:

@@ -190,6 +190,21 @@ def test_values_of_the_command_line_are_numbers(tmp_path: Path) -> None:
         assert type(training["epochs"]) is int and training["deterministic"] is True
 
 
+def test_a_run_and_its_weights_may_have_a_name_of_timm(tmp_path: Path) -> None:
+    """As the backbone of a benchmark and as a value of its sweep."""
+    done = snakemake(
+        ROOT,
+        *("--dry-run", "--directory", str(tmp_path), "--config", "methods=[scwm]", "seeds=[0]"),
+        "settings={model: {backbone: timm/resnet18, weights: pretrained, batch_norm: batch}}",
+        "sweep={model.backbone: [timm/test_vit.r160_in1k]}",
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = done.stdout + done.stderr
+    for name in ("resnet18", "test_vit.r160_in1k"):
+        assert f"get weights of timm/{name} from pretrained" in told
+    assert "train scwm@model.backbone=timm+test_vit.r160_in1k on mannequins, seed 0" in told
+
+
 def test_a_config_file_of_two_lines_changes_the_default_only_there(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("seeds: [0, 1]\nsettings: {training: {epochs: 3}}\n")
     runs = settings_of_runs(

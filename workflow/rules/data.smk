@@ -66,7 +66,7 @@ rule get_weights:
     benchmark:
         "results/benchmarks/get_weights/{backbone}-{source}.tsv"
     wildcard_constraints:
-        backbone=NAME,
+        backbone=BACKBONES.pattern,
         source=NAME,
     conda:
         rule_env()

@@ -279,6 +279,8 @@ class Benchmark(Section):
     """Processes that share each training's batches; with `gpu` each has its own GPU."""
     threads_per_run: Annotated[int, Field(ge=1)] = 1
     """CPU threads of one process; on few cores, several runs at once are faster than threads."""
+    container: Annotated[str, Field(min_length=1)] | None = None
+    """Image that the rules run in with `--sdm apptainer`: `docker://NAME` or a file."""
     sources: Paths = {}
     """Data set -> local archive or folder."""
     keypoints: Paths = {}

@@ -169,7 +169,7 @@ def shell_prefix():
     """What precedes every command: strict bash, this checkout's package, polite threads.
 
     Snakemake clears PYTHONPATH for conda jobs, hence the assignment in the command itself.
-    Without conda, `python` is the one that runs Snakemake, activated or not.
+    Without conda or container, `python` is the one that runs Snakemake, activated or not.
     """
     exports = {
         "PYTHONPATH": escaped(shlex.quote(os.path.abspath(ROOT))) + "${{PYTHONPATH:+:$PYTHONPATH}}",
@@ -178,7 +178,8 @@ def shell_prefix():
     }
     if config["gpu"]:
         exports["SCWM_DEVICE"] = "cuda"  # an error where there is none, not days on a CPU
-    if DeploymentMethod.CONDA not in workflow.deployment_settings.deployment_method:
+    deployed = {DeploymentMethod.CONDA, DeploymentMethod.APPTAINER}
+    if not deployed & set(workflow.deployment_settings.deployment_method):
         exports["PATH"] = escaped(shlex.quote(str(Path(sys.executable).parent))) + ":$PATH"
     words = " ".join(f"{name}={value}" for name, value in exports.items())
     return f"set -euo pipefail; export {words}; "

@@ -61,12 +61,8 @@ class Kind:
 
     def choices(self) -> list[str]:
         """List the allowed values, as YAML writes them."""
-        switch, family = ("true", "false"), (f"{self.family}/NAME",)
-        return [
-            *(switch if self.default else ()),
-            *self.names(),
-            *(family if self.family else ()),
-        ]
+        switch = ["true", "false"] if self.default else []
+        return [*switch, *self.names(), *([f"{self.family}/NAME"] if self.family else [])]
 
     def file(self, value: str | bool) -> str:
         """Return the file, below scwm/, of the module that a setting names.

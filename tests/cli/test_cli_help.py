@@ -27,6 +27,8 @@ NOT_RUN = {
     "weights mobilenet": "needs a network; test_cli.py has it with a file",
     "launch": "starts processes; test_distributed.py",
     "benchmark": "trains for hours",
+    "data store folder": "needs a folder of crops; test_unlabelled_crops.py",
+    "train results/crops": "needs a folder of crops; test_unlabelled_crops.py",
     "study": "takes long; test_study.py",
     "--output parsing.png": "takes long; test_parse_command.py",
     "page": "needs every plot; test_reporting.py",

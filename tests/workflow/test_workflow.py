@@ -218,10 +218,14 @@ def test_a_config_file_of_two_lines_changes_the_default_only_there(tmp_path: Pat
 
 
 def test_the_whole_benchmark_contains_the_demo(tmp_path: Path) -> None:
-    """It has every method, ten seeds and the demo's settings, so that no run is trained twice."""
+    """It has every method, ten seeds and the demo's settings, so that no run is trained twice.
+
+    The methods of Cluster Contrast are younger than the freeze of its claims.
+    """
     whole = load_benchmark(ROOT / "config/benchmark.yaml")
     demo = load_benchmark(ROOT / "config/config.yaml")
-    assert sorted(whole.methods) == method_names() and {*demo.methods} < {*whole.methods}
+    younger = {"cluster_contrast", "cluster_contrast_hard"}
+    assert {*whole.methods} == {*method_names()} - younger and {*demo.methods} < {*whole.methods}
     assert whole.seeds == list(range(10)) and demo.seeds == [0]
     names = ("datasets", "results", "settings", "dataset_settings")
     assert all(getattr(whole, name) == getattr(demo, name) for name in names)

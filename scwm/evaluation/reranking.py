@@ -21,10 +21,22 @@ K1, K2, LAMBDA = 20, 6, 0.3
 
 
 def jaccard_to_gallery(query: Tensor, gallery: Tensor) -> sparse.csr_array:
-    """Compute d_J from queries (Q,D) to gallery (G,D): (Q,G) sparse; an absent entry is 1."""
+    """Compute d_J from queries (Q,D) to gallery (G,D): (Q,G) sparse; an absent entry is 1.
+
+    An image whose feature is zero, because it shows no part, has the distance 1 from all others.
+    """
+    both = torch.cat([query, gallery])
+    shown = both.ne(0).any(1).cpu().numpy()
+    places, count = np.flatnonzero(shown), int(shown[: len(query)].sum())
+    if not 0 < count < len(places):
+        return sparse.csr_array((len(query), len(gallery)))
+    if not shown.all():
+        both = both[torch.from_numpy(places).to(both.device)]
     # K1 does not count the image itself, whereas `jaccard_distance` does.
-    both, count = torch.cat([query, gallery]), len(query)
-    return jaccard_distance(both, K1 + 1, K2, rows=count)[:count, count:]
+    found = jaccard_distance(both, K1 + 1, K2, rows=count)[:count, count:].tocoo()
+    rows, columns = places[:count][found.coords[0]], places[count:][found.coords[1]] - len(query)
+    shape = len(query), len(gallery)
+    return sparse.csr_array((found.data, (rows, columns)), shape=shape)
 
 
 def reranked(similarities: Tensor, jaccard: sparse.csr_array) -> Tensor:

@@ -108,13 +108,16 @@ def rank_crops(
     labels, message = _labels(query.files, gallery.files, names)
     sides = labels or _own_files(query.files, gallery.files)
     arguments = query.features, *sides[0], gallery.features, *sides[1]
-    index, similarity, correct = ranked_lists(*arguments, top=top, rerank=rerank)
+    # Re-ranked lists are cut after their least similar images are left out, not before.
+    length = len(gallery.files) if rerank and min_similarity is not None else top
+    index, similarity, correct = ranked_lists(*arguments, top=length, rerank=rerank)
     distance = -similarity if rerank else None
     if rerank:
         pairs = zip(index, query.features, strict=True)
         similarity = np.stack([gallery.features[rows] @ one for rows, one in pairs])
     if min_similarity is not None:
         index = np.where(similarity >= min_similarity, index, -1)
+        index[np.cumsum(index >= 0, axis=1) > top] = -1
     unknown = {"mAP": np.full(len(index), np.nan)}
     found = query_scores(*arguments, rerank=rerank) if labels else unknown
     scored = int(np.isfinite(found["mAP"]).sum())

@@ -159,3 +159,15 @@ def test_evaluate_adds_the_scores_next_to_the_plain_ones(trained, scwm, tmp_path
     np.testing.assert_allclose(found, np.nanmean(expected, axis=0), atol=1e-6)
     assert scwm("evaluate", again, *store) == 0
     assert json.loads((again / "metrics.json").read_text()) == plain
+
+
+def test_an_image_without_visible_parts_is_far_from_all_others() -> None:
+    """Its feature is zero; the others have the distances that they have without it."""
+    q, *_, g = grouped_case(0)[:4]
+    query, gallery = torch.from_numpy(q).clone(), torch.from_numpy(g).clone()
+    query[3], gallery[[0, 5]] = 0, 0
+    found = jaccard_to_gallery(query, gallery).toarray()
+    others = np.delete(np.arange(len(query)), 3), np.delete(np.arange(len(gallery)), [0, 5])
+    expected = jaccard_to_gallery(query[others[0]], gallery[others[1]]).toarray()
+    np.testing.assert_array_equal(found[np.ix_(*others)], expected)
+    assert not found[3].any() and not found[:, [0, 5]].any()  # absent: a distance of 1

@@ -139,19 +139,21 @@ class Terminal(logging.Filter):
         if event == LogEvent.JOB_FINISHED:
             self._finish(getattr(record, "job_id", None))
         if event == LogEvent.JOB_ERROR and getattr(record, "jobid", None) in self.steps:
-            self._fail(self.steps[record.__dict__["jobid"]], getattr(record, "log", ()))
+            why = str(getattr(record, "rule_msg", None) or "")
+            self._fail(self.steps[record.__dict__["jobid"]], getattr(record, "log", ()), why)
             return False
         if record.levelno >= logging.WARNING:
             return True
         return event in SHOWN and not str(record.msg).startswith(ROUTINE)
 
-    def _fail(self, step: Step, logs: Iterable[str]) -> None:
-        """Name a failed step, and show the end of its log."""
-        self.write(f"FAILED  {step.message}")
+    def _fail(self, step: Step, logs: Iterable[str], why: str) -> None:
+        """Name a failed step, why it failed if that is known, and the end of its log."""
+        told = why.splitlines()
         for log in map(Path, logs):
             lines = log.read_text(errors="replace").splitlines() if log.is_file() else []
-            for line in (f"{log}:", *lines[-LINES:]):
-                self.write(f"        {line}")
+            told += [f"{log}:", *(lines[-LINES:] or ["nothing: the job may have been killed"])]
+        for line in (f"FAILED  {step.message}", *(f"        {line}" for line in told)):
+            self.write(line)
 
     def _finish(self, job: object) -> None:
         step = self.steps.get(job) if isinstance(job, int) else None

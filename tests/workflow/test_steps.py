@@ -81,6 +81,15 @@ def test_routine_messages_are_not_shown_and_errors_are() -> None:
     assert run.record(LogEvent.ERROR) and run.record(text="Nothing to be done")
 
 
+def test_a_failed_job_says_why_and_that_its_log_is_empty(tmp_path: Path) -> None:
+    """A scheduler refuses a job before it has a log; a killed one writes nothing more."""
+    run = Run(trainings(1))
+    why = {"rule_msg": "sbatch failed: invalid partition", "log": [str(tmp_path / "absent.log")]}
+    assert not run.record(LogEvent.JOB_ERROR, jobid=0, **why)
+    shown = "\n".join(run.lines)
+    assert "FAILED" in shown and "invalid partition" in shown and "may have been killed" in shown
+
+
 def test_a_run_shows_a_line_for_each_step_and_the_log_of_a_failed_job(tmp_path: Path) -> None:
     copy = stubbed_copy(tmp_path)
     (copy / "config/frozen.json").unlink(missing_ok=True)

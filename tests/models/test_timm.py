@@ -49,6 +49,13 @@ def test_a_network_of_timm_has_parts_at_every_size(timm, tiny_config, name, size
     assert torch.allclose(norms, torch.ones_like(norms), atol=1e-4)
 
 
+@torch.inference_mode()
+def test_maps_with_channels_last_are_turned(timm, tiny_config):
+    section = {"backbone": "timm/mambaout_femto", "image_size": [128, 64]}
+    network = build_network(tiny_config("scwm", model=section), None).eval()
+    assert network(images(128, 64)).global_feature.shape == (4, network.backbone.channels[-1])
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 @torch.inference_mode()
 def test_maps_are_timms_own(timm, name):

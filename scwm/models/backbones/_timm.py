@@ -31,6 +31,7 @@ class FeatureMaps(Backbone):
 
     def __init__(self, net: Any) -> None:
         super().__init__([net], net.feature_info.channels(), net.feature_info.reduction())
+        self.channels_last = str(getattr(net, "output_fmt", "NCHW")).endswith("NHWC")
         # Images come normalised with ImageNet's mean and deviation; some networks have others.
         given, own = (
             [torch.tensor(values).view(1, 3, 1, 1) for values in pair]
@@ -49,11 +50,14 @@ class FeatureMaps(Backbone):
             ScwmError: the network takes images of another size only.
         """
         try:
-            return list(self.stages[0](images * self.scale + self.shift))
-        except AssertionError as error:
+            maps = self.stages[0](images * self.scale + self.shift)
+        except torch.OutOfMemoryError:
+            raise
+        except (AssertionError, RuntimeError) as error:
             remedy = "set it to a size that the network takes, or choose another network"
             what = f"The backbone does not take images of {[*images.shape[2:]]}: {error}"
             raise ScwmError(what, "model.image_size", remedy) from error
+        return [x.permute(0, 3, 1, 2) if self.channels_last else x for x in maps]
 
 
 def build(name: str, pretrained: bool = False) -> Backbone:

@@ -27,8 +27,9 @@ def read_image(source: Source) -> Image.Image:
             8 pixels a side.
     """
     image = decode(source)
-    # Pillow gives 16 bits of PPM, and in older versions of PNG, as 32.
-    wide = image.mode == "I" and image.format in ("PNG", "PPM")
+    # Pillow gives 16 bits of PPM, and in older versions of PNG, as 32. A copy has no format.
+    known = source.format if isinstance(source, Image.Image) else image.format
+    wide = image.mode == "I" and known in ("PNG", "PPM")
     if image.mode.startswith("I;16") or wide:
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.mode in ("I", "F"):

@@ -80,7 +80,7 @@ def _parquet(found: CropFeatures, path: Path) -> None:
 
 
 def _tsv(found: CropFeatures, path: Path) -> None:
-    metadata, sprite = path.with_suffix(".metadata.tsv"), path.with_suffix(".png")
+    metadata, sprite = path.with_suffix(".metadata.tsv"), path.with_suffix(".sprite.png")
     picture, (width, height) = _sprite(found.files)
     with whole_file(sprite) as temporary:
         picture.save(temporary, "PNG")

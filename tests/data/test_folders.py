@@ -208,6 +208,12 @@ def test_identity_subfolders_are_understood():
     assert data.gallery.ids.tolist() == [2, 2, 7, 7] and data.query.ids.tolist() == [2, 7]
 
 
+def test_splits_may_have_capital_letters():
+    for split in SPLITS:
+        make_crops(Path("crops", split.capitalize()), "0002/1.png", "0002/2.png", "7/1.png")
+    assert [len(split) for split in load_dataset("folder", "crops").splits.values()] == [3] * 3
+
+
 def test_names_of_msmt17_are_understood():
     names = ("0000_045_12_0303morning_0006_2.png", "0001_001_07_0303noon_0008_2_ex.png")
     make_crops("crops", *names, "0001_002_3_0302afternoon_0008_2.png", "0001_c4.png")

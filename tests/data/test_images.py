@@ -117,3 +117,12 @@ def test_broken_and_absent_images_are_named(tmp_path):
         read_image(np.zeros((7, 20, 3), np.uint8))
     with pytest.raises(ScwmError, match=r"cannot decode the image: "):
         read_image(np.zeros((9, 9, 7), np.uint8))
+
+
+def test_an_opened_picture_is_read_like_its_file(tmp_path):
+    """Also where Pillow gives its 16 bits as 32."""
+    values = np.linspace(0, 65535, 256).astype(">u2").reshape(16, 16)
+    (tmp_path / "a.pgm").write_bytes(b"P5 16 16 65535\n" + values.tobytes())
+    from_file = read_image(tmp_path / "a.pgm")
+    with Image.open(tmp_path / "a.pgm") as opened:
+        assert np.array_equal(from_file, read_image(opened))

@@ -70,7 +70,7 @@ def test_the_projector_gets_features_labels_and_pictures(call, expected, toy_fol
     assert [name for name, *_ in cells] == expected["names"].tolist()
     for name, identity, camera in cells:
         assert Path(name).name.startswith(f"{int(identity):04d}_c{camera}")
-    sprite = Image.open(tmp_path / "view/crops.png")
+    sprite = Image.open(tmp_path / "view/crops.sprite.png")
     columns = math.ceil(math.sqrt(len(cells)))
     width, height = feature_files.THUMBNAIL
     for number, (name, *_) in enumerate(cells):
@@ -100,6 +100,6 @@ def test_many_crops_fit_the_largest_picture_of_a_browser(toy_folder, tmp_path, m
     for path in files:
         path.symlink_to(file)
     save_features(CropFeatures(files, np.eye(10, dtype=np.float32), "both"), tmp_path / "f.tsv")
-    assert Image.open(tmp_path / "f.png").size == (4 * 25, 3 * 25)
+    assert Image.open(tmp_path / "f.sprite.png").size == (4 * 25, 3 * 25)
     text = (tmp_path / "f.metadata.tsv").read_text()
     assert text.splitlines() == [str(path).replace("\t", " ") for path in files]

@@ -54,7 +54,7 @@ def load(source: Path, name: str) -> Dataset:
     if holds(source, market1501.FOLDERS["train"]):
         return market1501.load(source, name)
     images, folders, _ = scan(source)
-    inner = {folder.name: folder for folder in folders if folder.name != "__MACOSX"}
+    inner = {folder.name.lower(): folder for folder in folders if folder.name != "__MACOSX"}
     given = [split for split in SPLITS if split in inner]
     if not given:
         if not images and len(inner) == 1:  # the folder that an archive adds

@@ -1,5 +1,7 @@
 """Trainings on a GPU: every method to its scores, resumed, deterministic, without waits."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
@@ -24,14 +26,18 @@ WAITS_OF_PARSING = 70  # of a cascade with 20 steps of K-means
 WAITS_OF_RANKING = 8  # of a chunk
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def trainer(tiny_config, toy_store, toy_weights):
-    """``trainer(virtual_batch)``: of `scwm`, which has done its first epoch, in which libraries
-    choose and load; and its next epoch."""
+    """``trainer(virtual_batch, resident)``: of `scwm`, which has done its first epoch, in which
+    libraries choose and load; and its next epoch, whose steps may be taken several times."""
 
-    def make(virtual_batch: int):
+    @cache
+    def make(virtual_batch: int, resident: bool = True):
         config = tiny_config("scwm", training={"virtual_batch": virtual_batch})
-        made = Trainer(config, build_network(config, toy_weights), toy_store.split("train"))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("SCWM_DEVICE", "cuda")
+            patch.setattr(embedding, "fits", lambda *_: resident)
+            made = Trainer(config, build_network(config, toy_weights), toy_store.split("train"))
         made.start_neck()
         made.run_steps(made.start_epoch(0))
         return made, made.start_epoch(1)
@@ -119,9 +125,8 @@ def test_images_that_do_not_fit_give_the_same_model(start, tiny_config, tmp_path
 
 @pytest.mark.parametrize("resident", [True, False])
 @pytest.mark.parametrize("group", [0, 4])
-def test_no_step_waits_for_the_gpu(trainer, monkeypatch, group, resident):
-    monkeypatch.setattr(embedding, "fits", lambda *_: resident)
-    strictly(*trainer(group))
+def test_no_step_waits_for_the_gpu(trainer, group, resident):
+    strictly(*trainer(group, resident))
 
 
 def test_a_step_launches_a_budget_of_kernels(trainer, pretended):

@@ -165,6 +165,7 @@ FAULTS = {
     "a draw on the host": lambda labels, images: torch.rand(3).to(labels.device),
     "numpy": lambda labels, images: labels.numpy(),
     "a truth value": lambda labels, images: bool((labels > 0).any()),
+    "true identities on the host": lambda labels, images: torch.arange(len(labels))[labels],
     "mixed devices": lambda labels, images: images + torch.zeros(images.shape[1:]),
     "a generator of the host": lambda labels, images: torch.rand(
         3, device=labels.device, generator=torch.Generator()

@@ -106,7 +106,7 @@ def _rest(step: Step, speed: float, now: float) -> float:
 
 
 class Terminal(logging.Filter):
-    """A filter of Snakemake's handler of the terminal: passes errors, and tells of the steps.
+    """A filter of Snakemake's handler of the terminal: passes errors, and reports the steps.
 
     It runs after the handler's own filter, so that `--quiet progress` also silences the steps.
 

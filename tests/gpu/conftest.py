@@ -9,7 +9,7 @@ HERE = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip the tests of this folder where there is no GPU."""
+    """Skip the tests of this folder if torch finds no GPU."""
     if not torch.cuda.is_available():
         skip = pytest.mark.skip(reason="torch finds no GPU, and --pretended-gpu is not given")
         for item in items:

@@ -71,7 +71,7 @@ def _read_folder(folder: Path) -> Split:
     """Read the images of a folder and its sub-folders, without junk (identity -1).
 
     Raises:
-        ScwmError: there is no image, or only some have an identity.
+        ScwmError: the folder holds no images, or only some have an identity.
     """
     paths = list_images(folder, below=True)
     labels = {path: label for path in paths if (label := _parse(path, folder))}

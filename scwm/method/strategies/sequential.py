@@ -1,4 +1,4 @@
-"""One sample after the other: the memory of Cluster Contrast (Dai et al., ACCV 2022, eq. 4).
+"""One sample after the other: the memory of Cluster Contrast (Dai et al., ACCV 2022).
 
 SpCL (Ge et al., NeurIPS 2020) updates its hybrid memory in the same way.
 """

@@ -18,7 +18,7 @@ def cluster(distance: sparse.csr_array, eps: float, min_samples: int) -> np.ndar
 
     Nearest-neighbour chains (Murtagh, 1983) find the merges: two clusters that are the nearest of
     each other are merged at once, which gives the same clusters as merging the closest pair first.
-    Only pairs with distances below 1 are stored, so there is no dense matrix.
+    Only pairs with distances below 1 are stored. No dense matrix is needed.
 
     Args:
         distance: (N,N) sparse, symmetric, with zeros on the diagonal; an absent entry is 1.

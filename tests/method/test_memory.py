@@ -102,7 +102,7 @@ def test_memory_of_parts_is_one_memory_for_each_part(strategy):
 
 
 def test_sequential_update_is_one_sample_after_the_other(batch):
-    """As the released code of Cluster Contrast, in float64; samples that are not visible move nothing."""
+    """As the code of Cluster Contrast, in float64; samples that are not visible move nothing."""
     features, labels, seen = batch
     memory = WeightedMemory(unit(7, 16, seed=2), momentum=0.1, strategy="sequential")
     expected = memory.centroids.double().numpy()

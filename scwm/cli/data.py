@@ -60,6 +60,14 @@ def add(parsers: Parsers) -> None:
     )
     card.add_argument("name", help="a file of config/datasets")
     json_option(card)
+    accept = command(
+        actions,
+        "accept",
+        data_accept,
+        "accept the terms of a data set, which is then downloaded",
+        "scwm data accept market1501",
+    )
+    accept.add_argument("name", help="a file of config/datasets")
     verify = command(
         actions,
         "verify",
@@ -130,6 +138,15 @@ def data_card(options: argparse.Namespace) -> None:
     for key, value in card.items():
         text = ", ".join(f"{k} {v:,}" for k, v in value.items()) if key == "counts" else value
         print(textwrap.fill(f"{key}: {text or '–'}", 80, subsequent_indent="  "))
+
+
+def data_accept(options: argparse.Namespace) -> None:
+    """`scwm data accept`: record that the user accepts the terms of a data set."""
+    from scwm.data.terms import accept_terms
+
+    record = accept_terms(options.name)
+    print(textwrap.fill(f"accepted: {record.read_text(encoding='utf-8')}", 80))
+    print(f"recorded in {record}; remove the file to withdraw it")
 
 
 def data_verify(options: argparse.Namespace) -> None:

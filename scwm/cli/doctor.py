@@ -173,5 +173,6 @@ def _data() -> Iterator[Check]:
     for name in data_names():
         entry, place = lookup(name), whereabouts(name)
         here = place != "not here"
-        variable = f"set {entry.env}=PATH (archive or folder); see `scwm data card {name}`"
+        accept = f", or run `scwm data accept {name}`" if entry.terms else ""
+        variable = f"set {entry.env}=PATH (archive or folder){accept}; see `scwm data card {name}`"
         yield Check(f"data {name}", "ok" if here else "optional", place, "" if here else variable)

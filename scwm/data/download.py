@@ -1,29 +1,27 @@
-"""Downloads and archives that succeed completely or not at all."""
+"""Downloads that succeed completely or not at all."""
 
 import errno
 import http.client
 import logging
 import os
 import shutil
-import tarfile
+import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
-import zipfile
-from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePosixPath
-from typing import IO
+from collections.abc import Sequence
+from pathlib import Path
 
 from scwm.core.errors import ScwmError
 from scwm.core.files import DISK_ERRORS, file_hash, refusal
 from scwm.core.progress import progress
-from scwm.data.files import inner_path, new_folder
 
 logger = logging.getLogger(__name__)
 
-ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _BLOCK = 1 << 20
 _RETRY = frozenset({408, 416, 425, 429, 500, 502, 503, 504})
+_GOOGLE_DRIVE = ("drive.google.com", "docs.google.com")
 
 
 def fetch(
@@ -35,10 +33,12 @@ def fetch(
     tries: int = 3,
     wait: float = 1.0,
     timeout: float = 60.0,
+    remedy: str = "check the network, or supply the file yourself with --source",
 ) -> Path:
     """Download one file from the first of `urls` that delivers it completely.
 
-    The bytes go to `<target>.part`, which is resumed, checked and then renamed.
+    The bytes go to `<target>.part`, which is resumed, checked and then renamed. A link of Google
+    Drive needs the package gdown.
 
     Args:
         urls: sources of the same file, in order of preference.
@@ -46,6 +46,7 @@ def fetch(
         sha256, md5, size: expected values of the file, as far as they are known.
         tries: attempts per source, with a pause of `wait` seconds that doubles each time.
         timeout: seconds without a byte after which a connection counts as broken.
+        remedy: what the error advises if no source delivers the file.
 
     Returns:
         `target`.
@@ -74,7 +75,10 @@ def fetch(
             if attempt:
                 time.sleep(wait * 2 ** (attempt - 1))
             try:
-                resumed = _download(url, part, timeout, size)
+                if urllib.parse.urlsplit(url).hostname in _GOOGLE_DRIVE:
+                    resumed = _download_from_drive(url, part, timeout)
+                else:
+                    resumed = _download(url, part, timeout, size)
                 wrong = _mismatch(part, expected)
                 if wrong is None:
                     part.replace(target)
@@ -94,7 +98,7 @@ def fetch(
     raise ScwmError(
         f"could not download {target.name}:\n  " + "\n  ".join(failures or ["no source given"]),
         target,
-        "check the network, or supply the file yourself with --source",
+        remedy,
     )
 
 
@@ -139,6 +143,32 @@ def _download(url: str, part: Path, timeout: float, size: int | None) -> bool:
     return resumed
 
 
+def _download_from_drive(url: str, part: Path, timeout: float) -> bool:
+    """Download a file of Google Drive to `part`, and return whether the download was resumed.
+
+    It never was: gdown itself checks what it resumes.
+
+    Raises:
+        OSError: Google Drive does not deliver the file.
+        ScwmError: gdown is not installed.
+    """
+    try:
+        import gdown
+        from gdown.exceptions import DownloadError
+    except ImportError as error:
+        raise ScwmError(
+            "Google Drive needs the package gdown, which is not installed.",
+            url,
+            "pip install gdown, or download the file in a browser and supply it with --source",
+        ) from error
+    quiet = not sys.stderr.isatty()
+    try:
+        gdown.download(url, str(part), quiet=quiet, use_cookies=False, resume=True, timeout=timeout)
+    except (DownloadError, LookupError) as error:  # LookupError: a header that it expects
+        raise OSError(" ".join(str(error).split())) from error
+    return False
+
+
 def _mismatch(path: Path, expected: dict[str, int | str | None]) -> str | None:
     """Describe the first difference of the file from the expected values; None if it matches."""
     for kind, value in expected.items():
@@ -148,117 +178,3 @@ def _mismatch(path: Path, expected: dict[str, int | str | None]) -> str | None:
         if found != (value.lower() if isinstance(value, str) else value):
             return f"{kind} differs: expected {value}, found {found}"
     return None
-
-
-def is_archive(path: Path) -> bool:
-    """Whether `unpack` reads archives of this name."""
-    return path.name.lower().endswith(ARCHIVES) and not path.is_dir()
-
-
-def unpack(archive: Path, folder: Path, limit: int = 64 << 30) -> Path:
-    """Unpack a zip or tar into `folder`, which appears only when it is complete.
-
-    Args:
-        archive: the archive.
-        folder: the folder to make; an earlier folder of the suite is replaced.
-        limit: largest allowed size of the unpacked files, in bytes.
-
-    Raises:
-        ScwmError: the archive is broken, cut off or too large, or holds a link or a path that
-            leads out of the folder; or the disk refuses a file.
-    """
-    with new_folder(folder) as temporary:
-        extract(archive, temporary, limit)
-    return folder
-
-
-def extract(archive: Path, folder: Path, limit: int = 64 << 30) -> None:
-    """Unpack into an existing folder, with the checks and errors of `unpack`."""
-    try:
-        with _open(archive) as opened:
-            members = list(_members(opened, archive))
-            total = sum(size for _, size, _ in members)
-            free = shutil.disk_usage(folder).free
-            if total > min(limit, free):
-                raise ScwmError(
-                    f"the archive unpacks to {total:,} bytes; at most {min(limit, free):,} fit",
-                    archive,
-                    "make room, or unpack it yourself and give the folder",
-                )
-            for name, size, member in progress(members, f"unpack {archive.name}"):
-                target = folder / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with _read(opened, member) as source, open(target, "xb") as file:
-                    shutil.copyfileobj(source, file, _BLOCK)
-                    if file.tell() != size:
-                        raise EOFError(f"{name} is {file.tell()} bytes instead of {size}")
-    except ScwmError:
-        raise
-    except Exception as error:  # parsers of broken archives raise many kinds of errors
-        if isinstance(error, OSError) and error.errno in DISK_ERRORS:
-            raise refusal(error, folder) from error
-        raise ScwmError(
-            f"cannot unpack the archive: {error}",
-            archive,
-            f"get the archive again; it has {_size(archive)} bytes",
-        ) from error
-
-
-def _size(path: Path) -> str:
-    return f"{path.stat().st_size:,}" if path.is_file() else "no"
-
-
-def _open(archive: Path) -> zipfile.ZipFile | tarfile.TarFile:
-    if zipfile.is_zipfile(archive):
-        return zipfile.ZipFile(archive)
-    try:
-        return tarfile.open(archive)
-    except tarfile.ReadError:
-        raise ValueError("it is neither a zip nor a tar, or is cut off") from None
-
-
-def _members(
-    opened: zipfile.ZipFile | tarfile.TarFile, archive: Path
-) -> Iterator[tuple[PurePosixPath, int, zipfile.ZipInfo | tarfile.TarInfo]]:
-    """Yield name, size and entry of every file; refuse all but plain files inside the folder."""
-    entries: list[tuple[str, int, bool, bool, zipfile.ZipInfo | tarfile.TarInfo]]
-    if isinstance(opened, zipfile.ZipFile):
-        # The upper half of a zip entry's attributes is its Unix mode: type bits 0o12 are a link.
-        entries = [
-            (one.filename, one.file_size, one.is_dir(), one.external_attr >> 28 in (0, 4, 8), one)
-            for one in opened.infolist()
-        ]
-    else:
-        entries = []
-        for one in opened.getmembers():
-            plain = one.isdir() or (one.isfile() and not one.issparse())
-            entries.append((one.name, one.size, one.isdir(), plain, one))
-        assert opened.fileobj is not None
-        # Without the block that marks the end, tarfile does not detect a cut file.
-        if opened.fileobj.tell() < opened.offset + tarfile.BLOCKSIZE:
-            raise EOFError("it is cut off")
-        while opened.fileobj.read(_BLOCK):  # to the checksum at the end of a compressed one
-            pass
-    for name, size, is_folder, plain, entry in entries:
-        path = inner_path(name)
-        if path is None or not plain:
-            kind = "path that leads out of the folder" if path is None else "link or device"
-            raise ScwmError(
-                f"the archive holds a {kind}: {name}", archive, "do not trust this archive"
-            )
-        # Python does not see that a zip of Windows, with \\ in its names, means a folder.
-        is_folder = is_folder or name.endswith("\\")
-        if not is_folder and "__MACOSX" not in path.parts:
-            yield path, size, entry
-
-
-def _read(
-    opened: zipfile.ZipFile | tarfile.TarFile, member: zipfile.ZipInfo | tarfile.TarInfo
-) -> IO[bytes]:
-    if isinstance(opened, zipfile.ZipFile):
-        assert isinstance(member, zipfile.ZipInfo)
-        return opened.open(member)
-    assert isinstance(member, tarfile.TarInfo)
-    file = opened.extractfile(member)
-    assert file is not None  # `_members` yields plain files only
-    return file

@@ -43,7 +43,11 @@ class Source:
 
 @dataclass(frozen=True)
 class Entry:
-    """One data set of the registry; `docs/data.md` describes every key."""
+    """One data set of the registry; `docs/data.md` describes every key.
+
+    Attributes:
+        terms: what a user accepts by `scwm data accept` before the suite downloads the data set.
+    """
 
     name: str
     layout: str
@@ -59,6 +63,7 @@ class Entry:
     ethics: str = ""
     homepage: str = ""
     ask: str = ""
+    terms: str = ""
     note: str = ""
 
 

@@ -20,7 +20,7 @@ def whereabouts(name: str) -> str:
         return "not here"
     if source.path:
         return source.path
-    return "rendered by the suite" if source.preset else "downloaded"
+    return "rendered by the suite" if source.preset else "to be downloaded"
 
 
 def verify_dataset(name: str, root: Path) -> str:
@@ -65,5 +65,6 @@ def data_card(name: str) -> dict[str, Any]:
         "how to get it": get,
         "variable": entry.env or UNKNOWN,
         "here": whereabouts(name),
+        "terms": entry.terms or UNKNOWN,
         "ethics": entry.ethics or UNKNOWN,
     }

@@ -17,12 +17,14 @@ import numpy as np
 from scwm.core.errors import ScwmError
 from scwm.core.files import cache_folder, next_to, read_json, write_json
 from scwm.core.plugins import LAYOUTS
-from scwm.data.download import extract, fetch, is_archive, unpack
+from scwm.data.archives import extract, is_archive, unpack
+from scwm.data.download import fetch
 from scwm.data.entries import Entry, Source, lookup
 from scwm.data.files import MARKS, new_folder
 from scwm.data.labels import check_labels, check_queries, describe_labels, separate_cameras
 from scwm.data.manifest import Entry as FileEntry
 from scwm.data.manifest import make_manifest, manifest_hash, write_manifest
+from scwm.data.terms import terms_accepted
 from scwm.data.types import Dataset
 
 RAW = Path("data", "raw")
@@ -42,7 +44,8 @@ def resolve_source(name: str, source: str | Path | None = None, raw: Path | None
         raw: the folder where the suite keeps the data set.
 
     Raises:
-        ScwmError: there is no source, or the path does not exist.
+        ScwmError: there is no source, the path does not exist, or the data set would be downloaded
+            and its terms are not accepted.
     """
     entry = lookup(name)
     given = source or (os.environ.get(entry.env) if entry.env else None) or None
@@ -50,21 +53,29 @@ def resolve_source(name: str, source: str | Path | None = None, raw: Path | None
         raw = RAW / name if raw is None else raw
         if raw.is_dir() and any(raw.iterdir()):
             return Source(path=str(follow(raw)))
+        if entry.source.urls and not terms_accepted(entry):
+            raise ScwmError(
+                f"{name} is downloaded only after its terms are accepted. {entry.terms}",
+                entry.homepage or None,
+                f"if you accept them, run `scwm data accept {name}` once; or {_ways(entry)}",
+            )
         if entry.source.urls or entry.source.preset:
             return entry.source
         given = entry.source.path
     if given is None:
-        variable = f", set {entry.env}" if entry.env else ""
-        raise ScwmError(
-            f"{name} is not downloaded automatically. {entry.ask}".strip(),
-            entry.homepage or None,
-            f"pass --source with the archive or folder{variable}, or put it in {RAW / name}",
-        )
+        what = f"{name} is not downloaded automatically. {entry.ask}".strip()
+        raise ScwmError(what, entry.homepage or None, _ways(entry))
     found = _given_source(given)
     if found.path and not os.path.exists(found.path):  # also for names that no disk could hold
         origin = "--source" if source else entry.env or "config/datasets"
         raise ScwmError(f"the source of {name} does not exist", found.path, f"correct {origin}")
     return found
+
+
+def _ways(entry: Entry) -> str:
+    """Describe how a user supplies the data set."""
+    variable = f", set {entry.env}" if entry.env else ""
+    return f"pass --source with the archive or folder{variable}, or put it in {RAW / entry.name}"
 
 
 def _given_source(given: str | Path) -> Source:
@@ -131,7 +142,7 @@ def get_dataset(name: str, source: str | Path | None, out: Path) -> Path:
             _verify(entry, root, temporary)
         return out / "manifest.csv"
     with new_folder(out) as temporary:
-        _materialise(found, temporary, out)
+        _materialise(entry, found, temporary, out)
         _write_source(temporary, None, found)
         try:
             _verify(entry, temporary, temporary)
@@ -142,7 +153,7 @@ def get_dataset(name: str, source: str | Path | None, out: Path) -> Path:
     return out / "manifest.csv"
 
 
-def _materialise(source: Source, target: Path, out: Path) -> None:
+def _materialise(entry: Entry, source: Source, target: Path, out: Path) -> None:
     """Put the files of a preset, an archive or a download into the folder `target`."""
     if source.preset:
         from scwm.data.mannequins import render  # only this branch needs the renderer
@@ -158,9 +169,11 @@ def _materialise(source: Source, target: Path, out: Path) -> None:
     else:
         downloads = next_to(out, ".download")  # kept on failure, to be resumed
         name = source.urls[0].split("?")[0].rsplit("/", 1)[-1][-100:]
-        archive = downloads / (name if name.strip(".") else "archive")
+        archive = downloads / (name if Path(name).suffix else entry.name)
+        ways = ("check the network", f"{entry.ask} {entry.homepage}".strip(), _ways(entry))
+        remedy = "; or: ".join(filter(None, ways))
         try:
-            fetch(source.urls, archive, source.sha256, source.md5, source.size)
+            fetch(source.urls, archive, source.sha256, source.md5, source.size, remedy=remedy)
             extract(archive, target)
         except ScwmError:
             if not (source.sha256 or source.md5):  # it may be another file, which no call may keep
@@ -190,7 +203,7 @@ def _cached(entry: Entry, source: Source) -> Path:
             unpack(Path(source.path), target)
         else:
             with new_folder(target) as temporary:
-                _materialise(source, temporary, target)
+                _materialise(entry, source, temporary, target)
     return target
 
 

@@ -21,7 +21,7 @@ from PIL import Image
 
 from scwm.core.errors import ScwmError
 from scwm.data import entries, load_dataset
-from scwm.data.download import unpack
+from scwm.data.archives import unpack
 from scwm.data.labels import labelled, read_label
 from scwm.data.layouts import folder, market1501, msmt17
 

@@ -15,8 +15,8 @@ import pytest
 
 from scwm.core.errors import ScwmError
 from scwm.core.files import whole_file
-from scwm.data import download
-from scwm.data.download import unpack
+from scwm.data import archives
+from scwm.data.archives import unpack
 from scwm.data.files import new_folder
 
 
@@ -163,7 +163,7 @@ def test_archive_larger_than_allowed_or_than_the_disk(monkeypatch):
     with pytest.raises(ScwmError, match=r"unpacks to 1,000,000 bytes; at most 999,999 fit"):
         unpack(Path("x.zip"), Path("in/folder"), limit=10**6 - 1)
     monkeypatch.setattr(
-        download.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(1, 1, 9)
+        archives.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(1, 1, 9)
     )
     with pytest.raises(ScwmError, match=r"(?s)at most 9 fit.*make room"):
         unpack(Path("x.zip"), Path("in/folder"))
@@ -187,7 +187,7 @@ def test_disk_that_fills_up_while_unpacking(monkeypatch):
         raise OSError(28, "No space left on device")
 
     make_archive(Path("x.zip"))
-    monkeypatch.setattr(download.shutil, "copyfileobj", full)
+    monkeypatch.setattr(archives.shutil, "copyfileobj", full)
     with pytest.raises(ScwmError, match=r"(?s)No space left.*make room"):
         unpack(Path("x.zip"), Path("in/folder"))
     assert os.listdir("in") == []

@@ -16,6 +16,7 @@ from scwm.core.plugins import LAYOUTS
 from scwm.data import data_names, download, entries, get_dataset, load_dataset
 from scwm.data.entries import lookup
 from scwm.data.registry import resolve_source
+from scwm.data.terms import accept_terms
 
 KINDS = ("mannequins", "market1501")
 FILES = ["bounding_box_train/0001_c1.jpg", "query/0002_c1.jpg", "bounding_box_test/0002_c2.jpg"]
@@ -220,3 +221,36 @@ def test_a_data_set_that_cannot_be_scored_is_refused():
     with pytest.raises(ScwmError, match="no query has a match in the gallery from another camera"):
         get_dataset("toy", tree, Path("out"))
     assert not Path("out").exists() and len(load_dataset("toy", tree).query) == 1
+
+
+def test_terms_are_accepted_once_before_a_download():
+    """Of a data set and of its subsets; changed terms are asked for again."""
+    url = make_zip(Path("toy.zip")).resolve().as_uri()
+    lines = [f'source: {{urls: ["{url}"]}}', "env: SCWM_TOY", "homepage: https://toy"]
+    register(*lines, "terms: Cite us.")
+    Path("datasets/small.yaml").write_text("base: toy\nsubset: {train_ids: 1, test_ids: 1}\n")
+    for call in (load_dataset, lambda name: get_dataset(name, None, Path("out"))):
+        with pytest.raises(ScwmError, match=r"(?s)Cite us\..*https://toy.*accept toy.*SCWM_TOY"):
+            call("toy")
+    assert load_dataset("toy", make_tree(Path("tree"))).train  # what a user has needs no terms
+    record = accept_terms("small")
+    assert record.read_text() == "Cite us."
+    for name in ("toy", "small"):
+        assert get_dataset(name, None, Path(name)).is_file() and len(load_dataset(name).train)
+    register(*lines, "terms: Cite us twice.")
+    with pytest.raises(ScwmError, match="Cite us twice"):
+        get_dataset("toy", None, Path("again"))
+
+
+def test_terms_of_a_data_set_without_any():
+    with pytest.raises(ScwmError, match="no terms to accept"):
+        accept_terms("toy")
+
+
+def test_download_that_fails_says_how_to_supply_the_data_set():
+    register(
+        'source: {urls: ["file:///gone.zip"]}', "env: SCWM_TOY", "ask: Ask us.", "homepage: us.org"
+    )
+    with pytest.raises(ScwmError, match=r"(?s)could not download.*Ask us. us.org.*SCWM_TOY"):
+        get_dataset("toy", None, Path("out"))
+    assert not Path("out").exists()

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import requests
 from bad_server import CONTENT, CUT, SHA, SIZE, serve
 
 from scwm.core.errors import ScwmError
@@ -207,3 +208,39 @@ def test_full_disk_is_told_at_once(server, monkeypatch):
     with pytest.raises(ScwmError, match=r"(?s)2,304,000 bytes do not fit.*make room"):
         get([f"{url}/good"], sha256=SHA)
     assert os.listdir("in") == [] and len(log) == 2  # no second try
+
+
+@pytest.fixture
+def drive(server, monkeypatch):
+    """Google Drive is the server: the id of a file is the path's name."""
+    url, log = server
+    real = requests.Session.get
+
+    def asked(self, address, **options):
+        return real(self, address.replace("https://drive.google.com/uc?id=", f"{url}/"), **options)
+
+    monkeypatch.setattr(requests.Session, "get", asked)
+    return log
+
+
+LINKS = ("https://drive.google.com/uc?id={}", "https://drive.google.com/file/d/{}/view?usp=sharing")
+
+
+@pytest.mark.parametrize("link", LINKS)
+@pytest.mark.parametrize(("name", "resumed"), [("drive", False), ("drive_cut_once", True)])
+def test_link_of_google_drive(drive, link, name, resumed):
+    get([link.format(name)])
+    assert Path("in/file").read_bytes() == CONTENT and os.listdir("in") == ["file"]
+    assert any(first > 0 for _, first in drive) == resumed
+
+
+def test_google_drive_that_refuses_says_why(drive):
+    with pytest.raises(ScwmError, match=r"(?s)could not download.*Too many users.*remedy: ask"):
+        get([LINKS[0].format("drive_quota")], remedy="ask them")
+    assert os.listdir("in") == []
+
+
+def test_google_drive_without_gdown(monkeypatch):
+    monkeypatch.setitem(sys.modules, "gdown", None)
+    with pytest.raises(ScwmError, match=r"(?s)needs the package gdown.*pip install gdown"):
+        get([LINKS[0].format("drive")])

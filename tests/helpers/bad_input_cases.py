@@ -31,7 +31,7 @@ from bad_files import (
     zipped,
 )
 
-from scwm.data import download, store
+from scwm.data import archives, download, store
 
 CONFIG = "config --method scwm --dataset d --out x"
 GET, TOY = "data get mannequins --out x --source", "data get toy --out x"
@@ -149,7 +149,9 @@ CASES = {
         "data get market1501 --out x", ["gone.zip", "SCWM_MARKET1501"],
         environment("SCWM_MARKET1501", "gone.zip"),
     ),
-    "no source": Case("data get personx --out x", ["Get PersonX", "--source", "SCWM_PERSONX"]),
+    "no source": Case("data get msmt17 --out x", ["MSMT17", "--source", "SCWM_MSMT17"]),
+    "terms": Case("data get personx --out x", ["accept personx", "--source", "SCWM_PERSONX"]),
+    "no terms": Case("data accept mannequins", ["no terms to accept"]),
     "no server": Case(
         f"{GET} http://127.0.0.1:9/a.zip", ["127.0.0.1:9", "refused"],
         lambda patch: patch.setattr(download.time, "sleep", lambda seconds: None),
@@ -290,6 +292,6 @@ CASES = {
         DECODE, ["the store needs 36,864 bytes, 9 are free", "room"], small_disk(store, tree())
     ),
     "disk full for an archive": Case(
-        f"{GET} a.zip", ["at most 9 fit", "room"], small_disk(download, file("a.zip", WHOLE))
+        f"{GET} a.zip", ["at most 9 fit", "room"], small_disk(archives, file("a.zip", WHOLE))
     ),
 }  # fmt: skip

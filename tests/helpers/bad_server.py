@@ -28,8 +28,11 @@ class Server(BaseHTTPRequestHandler):
         again = Counter(path for path, _ in self.log)[self.path] - 1
         getattr(self, f"do_{self.path[1:]}")(first, again)
 
-    def answer(self, body, first=0, length=None, status=None, start=None):
+    def answer(self, body, first=0, length=None, status=None, start=None, attachment=None):
         self.send_response(status or (206 if first else 200))
+        if attachment:
+            self.send_header("Content-Type", "application/zip")
+            self.send_header("Content-Disposition", f'attachment; filename="{attachment}"')
         if first:
             start = first if start is None else start
             self.send_header("Content-Range", f"bytes {start}-{SIZE - 1}/{SIZE}")
@@ -128,6 +131,22 @@ class Server(BaseHTTPRequestHandler):
 
     def do_moved_cut(self, first, again):
         self.redirect("/cut")
+
+    def do_drive(self, first, again):  # as Google Drive sends a file
+        self.answer(CONTENT[first:], first, attachment="file.zip")
+
+    def do_drive_cut_once(self, first, again):
+        if again:
+            self.do_drive(first, again)
+        else:
+            self.answer(CONTENT[:CUT], length=SIZE, attachment="file.zip")
+
+    def do_drive_quota(self, first, again):
+        page = b'<p class="uc-error-subcaption">Too many users have viewed it</p>'
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.end_headers()
+        self.wfile.write(page)
 
     def do_loop(self, first, again):
         self.redirect("/loop")

@@ -48,6 +48,7 @@ def data_at_hand(dataset):
     places = [data_source(dataset), os.environ.get(entry.env or ""), entry.source.path]
     return (
         bool(entry.source.preset)
+        or (bool(entry.terms) and terms_accepted(entry))
         or (folder.is_dir() and any(folder.iterdir()))
         or any(place and os.path.exists(os.path.expanduser(place)) for place in places)
     )
@@ -71,7 +72,10 @@ def report_missing_data(config):
             f"Data set {dataset} ({entry.title}) is not on this machine.",
             "  supply it: " + ", or ".join(ways),
         ]
-        if entry.source.urls:
+        if entry.terms:
+            lines.append(f"  or accept its terms, and it is downloaded: scwm data accept {dataset}")
+            lines.append(f"  {entry.terms}")
+        elif entry.source.urls:
             lines.append("  else it is downloaded: " + ", ".join(entry.source.urls))
         lines += [f"  {text.strip()}" for text in (entry.ask, entry.homepage) if text]
         logger.warning("\n".join(lines))

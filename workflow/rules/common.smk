@@ -28,6 +28,7 @@ from scwm.core.settings import METHOD
 from scwm.core.sources import sources
 from scwm.core.yaml_files import read_yaml
 from scwm.data.entries import lookup
+from scwm.data.terms import terms_accepted
 from scwm.reporting.catalogue import (
     CAPTIONS,
     PLOTS,
@@ -126,7 +127,8 @@ def dataset_code(dataset):
     """Sources that decide what lies in data/raw/<dataset>."""
     if lookup(dataset).source.preset:
         return code("data/mannequins/**/*")
-    return sorted({*code("data/download.py", "data/manifest.py"), *loader_code(dataset)})
+    files = [f"data/{name}.py" for name in ("archives", "download", "manifest")]
+    return sorted({*code(*files), *loader_code(dataset)})
 
 
 def all_methods():

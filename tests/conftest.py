@@ -71,6 +71,14 @@ def _no_switch_stays_on():
 
 
 @pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory):
+    """The tests neither read nor write the user's cache, and nobody has accepted terms there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SCWM_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def one_thread():
     """Small tensors gain nothing from more, and sums keep one order on every machine."""
     threads = torch.get_num_threads()

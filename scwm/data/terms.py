@@ -27,7 +27,9 @@ def accept_terms(name: str) -> Path:
     entry = lookup(name)
     if not entry.terms:
         raise ScwmError(
-            f"{name} has no terms to accept.", None, f"see how to get it: `scwm data card {name}`"
+            f"{name} has no terms to accept.",
+            f"data set {name}",
+            f"see how to get it: `scwm data card {name}`",
         )
     return write_text(entry.terms, _acceptance(entry))
 

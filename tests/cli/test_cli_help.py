@@ -148,6 +148,7 @@ def workplace(trained, other_store, toy_folder, tmp_path, monkeypatch) -> Path:
         ):
             (run / name).write_text(json.dumps(json.loads((run / name).read_text()) | change))
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SCWM_CACHE", str(tmp_path / "cache"))  # an example accepts terms
     return tmp_path
 
 

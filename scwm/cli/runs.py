@@ -33,12 +33,15 @@ def add(parsers: Parsers) -> None:
         "config",
         config,
         "write every setting of one run",
-        "scwm config --method scwm --dataset mannequins --set training.epochs=5 \\",
-        f"    --out {RUN}/config.yaml",
+        "scwm config --method scwm --dataset mannequins \\",
+        f"    --benchmark config/config.yaml --out {RUN}/config.yaml",
     )
     settings.add_argument("--method", required=True, help="a name in config/methods")
     settings.add_argument("--dataset", required=True)
     settings.add_argument("--seed", type=int, default=0)
+    settings.add_argument(
+        "--benchmark", type=Path, metavar="FILE", help="take the settings of its runs"
+    )
     settings.add_argument("--overrides", default="{}", metavar="JSON", help="nested settings")
     settings.add_argument("--set", nargs="*", action="extend", default=[], metavar="KEY.PATH=VALUE")
     settings.add_argument("--out", type=Path, required=True)
@@ -120,13 +123,25 @@ def config(options: argparse.Namespace) -> None:
     Raises:
         ScwmError: a value is not valid, or names another run.
     """
-    from scwm.core.config import changed, parse_assignments, resolve_config, write_yaml
+    from scwm.core.config import (
+        changed,
+        load_benchmark,
+        merge,
+        overrides_of,
+        parse_assignments,
+        plain,
+        resolve_config,
+        write_yaml,
+    )
 
     try:
         overrides = json.loads(options.overrides)
     except (ValueError, RecursionError) as error:
         remedy = 'as in \'{"training": {"epochs": 5}}\''
         raise ScwmError(f"Not valid JSON: {error}", "--overrides", remedy) from error
+    if options.benchmark:
+        benchmark = plain(load_benchmark(options.benchmark))
+        overrides = merge(overrides_of(benchmark, options.dataset), overrides)
     config = resolve_config(options.method, options.dataset, options.seed, overrides)
     assigned = parse_assignments(options.set)
     for key in ("method", "dataset", "seed"):  # the run would have a wrong name

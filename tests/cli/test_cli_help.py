@@ -126,6 +126,7 @@ def test_every_command_is_documented():
 def workplace(trained, other_store, toy_folder, tmp_path, monkeypatch) -> Path:
     """A folder in which the examples find the files that they name, of the toy data set."""
     for name, target in {
+        "config": ROOT / "config",
         "data/raw/mannequins": "data/raw/toy",
         "data/stores/mannequins/128x64": "data/stores/toy",
         "data/stores/market1501/128x64": other_store,

@@ -18,6 +18,10 @@ import pytest
 import yaml
 from documented_commands import PAGES, ROOT, shell_lines
 
+from scwm.cli.main import main
+from scwm.core.config import load_benchmark, overrides_of, plain, resolve_config
+from scwm.core.yaml_files import read_yaml
+
 LINES = list(dict.fromkeys(line for page in PAGES for line in shell_lines(page)))
 MADE_UP = ("double_separation", "lobby")  # in docs/contributing.md, for test_extension.py
 
@@ -119,6 +123,36 @@ def test_line_is_taken(line, python, tmp_path, monkeypatch, pytestconfig):
         subprocess.run(["bash", "-n", "-c", line], check=True)
     else:
         {"make": make, "pip": pip, "export": export}[program](words)
+
+
+def option(line: str, name: str) -> str:
+    words = shlex.split(line)
+    return words[words.index(name) + 1]
+
+
+def test_documented_configs_fit_their_stores_and_are_those_of_the_workflow(tmp_path, monkeypatch):
+    """A store of the size that a page names is the one that the run of its config asks for."""
+    monkeypatch.chdir(ROOT)
+    lines = [line for page in PAGES for line in shell_lines(page)]
+    trained = {  # run -> image size of the store
+        re.search(r" train (\S+)", line)[1]: re.search(r"/(\d+)x(\d+)$", option(line, "--store"))
+        for line in lines
+        if " train " in line and "scwm" in line and "--store" in line
+    }
+    checked = 0
+    for line in lines:
+        run = "scwm config " in line and option(line, "--out").removesuffix("/config.yaml")
+        if not run or run not in trained:
+            continue
+        words = shlex.split(line.partition("scwm ")[2].replace(f"{run}/", f"{tmp_path}/"))
+        assert main(words) == 0
+        found = read_yaml(tmp_path / "config.yaml")
+        assert found["model"]["image_size"] == [int(one) for one in trained[run].groups()]
+        benchmark = plain(load_benchmark(ROOT / "config/config.yaml"))
+        overrides = overrides_of(benchmark, found["dataset"])
+        assert found == plain(resolve_config(found["method"], found["dataset"], 0, overrides))
+        checked += 1
+    assert checked == 3
 
 
 @pytest.mark.parametrize("wrong", ["train RUN --stores STORE", "trian RUN", "data gets"])

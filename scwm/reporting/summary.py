@@ -15,12 +15,8 @@ LEVELS = {
     "global_only": "the global feature alone",
     "oracle": "training with the true identities",
 }
-VERDICTS = {"held": "Shown", "refuted": "Refuted"}
-OPEN = {
-    "undecided": "Not decided by these runs",
-    "few": f"Not decided, with fewer than {ENOUGH_SEEDS} seeds",
-    "not run": "Not measured",
-}
+VERDICTS = {"held": "Held", "refuted": "Refuted"}
+OPEN = {"undecided": "Undecided", "one seed": "Undecided with one seed", "not run": "Not run"}
 
 
 def summarise(runs: Runs, dataset: str, outcomes: Sequence[Outcome]) -> list[tuple[str, list[str]]]:
@@ -31,7 +27,8 @@ def summarise(runs: Runs, dataset: str, outcomes: Sequence[Outcome]) -> list[tup
 
     Returns:
         Sentences of plain text, each with the findings that it introduces; none if the full method
-        has no run. Claims without a verdict are only counted.
+        has no run. Verdicts are those of the claims, whatever the number of seeds; few seeds add a
+        caution. Claims that are neither held nor refuted are only counted.
     """
     scores = {name: _scores(runs, dataset, name) for name in (REFERENCE, *LEVELS)}
     own = scores[REFERENCE]
@@ -45,30 +42,28 @@ def summarise(runs: Runs, dataset: str, outcomes: Sequence[Outcome]) -> list[tup
     first = f"{headline}; {_listed(levels)}." if levels else f"{headline}."
     found: list[tuple[str, list[str]]] = [(first, [])]
     if len(own) < ENOUGH_SEEDS:
-        found.append((f"With {seeds} the order of the methods may be chance.", []))
+        found.append((f"Caution: with {seeds} the order of the methods may be chance.", []))
     required = [o for o in outcomes if o.dataset == dataset and o.claim.kind == "required"]
     for verdict, words in VERDICTS.items():
-        findings = [_finding(one) for one in required if _verdict(one) == verdict]
+        findings = [_finding(one) for one in required if one.verdict == verdict]
         if findings:
             found.append((f"{words}, {len(findings)} of {len(required)} claims:", findings))
+    decided = [one for one in required if one.verdict in VERDICTS]
+    if few := sum(len(one.effects) < ENOUGH_SEEDS for one in decided):
+        caution = f"of the {len(decided)} verdicts above, {few} rest on fewer than {ENOUGH_SEEDS}"
+        found.append((f"Caution: {caution} seeds.", []))
     found += [(sentence, []) for sentence in _open(required)]
     return found
 
 
-def _verdict(outcome: Outcome) -> str:
-    """Return the verdict; `few` where there are too few seeds for any."""
-    few = 0 < len(outcome.effects) < ENOUGH_SEEDS
-    return "few" if few else outcome.verdict
-
-
 def _open(required: Sequence[Outcome]) -> list[str]:
-    """Count the claims without a verdict, by the part of the method that they are about."""
+    """Count the other claims, by the part of the method that they are about."""
     sentences = []
     for verdict, words in OPEN.items():
-        own = [one for one in required if _verdict(one) == verdict]
+        own = [one for one in required if one.verdict == verdict]
         groups = grouped((one.claim.name, one) for one in own)
         where = [f"{len(claims)} on {_part(group)}" for group, claims in groups.items()]
-        reached = sum(one.effect is not None and one.effect >= one.claim.at_least for one in own)
+        reached = sum(one.reached for one in own)
         text = f"{words}, {len(own)} of {len(required)} claims: "
         if own:
             found = "" if verdict == "not run" else f" Effects as large as asked: {reached}."

@@ -7,6 +7,7 @@ import pytest
 
 from scwm.reporting.runs import Run, Runs
 from scwm.reporting.summary import summarise, to_markdown
+from scwm.reporting.tables.claim_table import claim_frame, claim_table
 from scwm.reporting.tables.claims import Claim, Outcome, Side, decide
 
 SIDE, RIVAL = Side("scwm", "mAP"), Side("global_only", "mAP")
@@ -42,7 +43,7 @@ def test_summary_names_levels_and_verdicts(tmp_path):
             [],
         ),
         (
-            "Shown, 1 of 4 claims:",
+            "Held, 1 of 4 claims:",
             ["Statement 0 (+10.1, 95 % interval +9.9 to +10.3, asked +2.0)"],
         ),
         (
@@ -50,16 +51,15 @@ def test_summary_names_levels_and_verdicts(tmp_path):
             ["Statement 1 (−10.1, 95 % interval −10.3 to −9.9, asked +2.0)"],
         ),
         (
-            "Not decided by these runs, 1 of 4 claims: 1 on the whole method. Effects as large as "
-            "asked: 0.",
+            "Undecided, 1 of 4 claims: 1 on the whole method. Effects as large as asked: 0.",
             [],
         ),
-        ("Not measured, 1 of 4 claims: 1 on the whole method.", []),
+        ("Not run, 1 of 4 claims: 1 on the whole method.", []),
     ]
     lines = to_markdown({"people": summary, "<b>": []}).splitlines()
     assert lines[:3] == ["## people", "", summary[0][0]]
     assert lines[-5:] == [
-        *("Not measured, 1 of 4 claims: 1 on the whole method.", ""),
+        *("Not run, 1 of 4 claims: 1 on the whole method.", ""),
         *("## &lt;b&gt;", "", "The full method has no run."),
     ]
 
@@ -74,21 +74,43 @@ def test_undecided_claims_take_one_sentence_that_counts_them_by_part(tmp_path):
     summary = summarise(runs_of({"scwm": [0.8, 0.9, 0.85]}, tmp_path), "people", found)
     assert summary[1:] == [
         (
-            "Not decided by these runs, 5 of 5 claims: 2 on parsing, 1 on memory, 1 on losses and "
-            "1 on the whole method. Effects as large as asked: 1.",
+            "Undecided, 5 of 5 claims: 2 on parsing, 1 on memory, 1 on losses and 1 on the whole "
+            "method. Effects as large as asked: 1.",
             [],
         )
     ]
 
 
-@pytest.mark.parametrize("seeds", [1, 2])
-def test_fewer_than_three_seeds_show_nothing(tmp_path, seeds):
-    found = outcomes_of([0.1] * seeds, [-0.1] * seeds)
-    assert {one.verdict for one in found} == ({"one seed"} if seeds == 1 else {"held", "refuted"})
-    summary = summarise(runs_of({"scwm": [0.8] * seeds}, tmp_path), "people", found)
-    text = to_markdown({"people": summary})
-    assert "Shown" not in text and "Refuted" not in text
-    assert "Not decided, with fewer than 3 seeds, 2 of 2 claims: 2 on the whole method." in text
+EFFECTS = {"held": 0.1, "refuted": -0.1, "undecided": 0.021}
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 3, 10])
+@pytest.mark.parametrize("tendency", EFFECTS)
+def test_summary_and_claims_table_give_the_same_verdict(tmp_path, tendency, seeds):
+    spread = 0.05 if tendency == "undecided" else 0.0001
+    effects = [EFFECTS[tendency] + spread * (-1) ** seed for seed in range(seeds)]
+    runs, found = runs_of({"scwm": [0.8] * seeds}, tmp_path), outcomes_of(effects, [])
+    (first, second), verdict = claim_frame(found).verdict, tendency if seeds > 1 else "one seed"
+    cells = claim_table(found, runs).blocks[0].groups["required"][0]
+    assert (first, second) == (verdict, "not run") and verdict in [one.text for one in cells]
+
+    text = to_markdown({"people": summarise(runs, "people", found)})
+    words = {
+        **{"held": "Held, 1 of 2 claims:", "refuted": "Refuted, 1 of 2 claims:"},
+        **{"undecided": "Undecided, 1 of 2", "one seed": "Undecided with one seed, 1 of 2"},
+    }
+    assert {name for name, word in words.items() if word in text} == {verdict}
+    assert "Not run, 1 of 2 claims" in text
+    decided = verdict in ("held", "refuted")
+    assert ("1 rest on fewer than 3 seeds." in text) == (decided and seeds < 3)
+    assert text.count("Caution: ") == (seeds < 3) * (1 + decided)
+
+
+def test_an_effect_of_zero_is_not_as_large_as_asked(tmp_path):
+    (found,) = outcomes_of([0.1, 0.0, -0.1])
+    none_asked = replace(found, claim=replace(found.claim, at_least=0.0))
+    summary = summarise(runs_of({"scwm": [0.8] * 3}, tmp_path), "people", decide([none_asked]))
+    assert summary[-1][0].endswith("Effects as large as asked: 0.")
 
 
 @pytest.mark.parametrize(("seeds", "warns"), [(1, True), (2, True), (3, False)])

@@ -115,12 +115,23 @@ class Outcome:
         return t_interval(self.effects) if len(self.effects) > 1 else None
 
     @property
+    def reached(self) -> bool:
+        """Whether the effect is as large as required, decided or not.
+
+        An effect of 0 does not reach an `at_least` of 0: two sides that are equal on all seeds are
+        the sign of a component without effect.
+        """
+        if self.effect is None:
+            return False
+        asked = self.claim.at_least
+        return self.effect >= asked - ROUNDING if asked else self.effect > ROUNDING
+
+    @property
     def verdict(self) -> str:
         """The verdict: held, refuted, undecided, one seed or not run.
 
         A p-value of at most 5 % decides: the claim is held if its effect reaches `at_least`, and
-        refuted if it does not. An effect of 0 does not reach an `at_least` of 0: two sides that are
-        equal on all seeds are the sign of a component without effect.
+        refuted if it does not.
         """
         if self.effect is None:
             return "not run"
@@ -128,9 +139,7 @@ class Outcome:
             return "one seed"
         if self.p_value > LEVEL:
             return "undecided"
-        asked = self.claim.at_least
-        reached = self.effect >= asked - ROUNDING if asked else self.effect > ROUNDING
-        return "held" if reached else "refuted"
+        return "held" if self.reached else "refuted"
 
     @property
     def decidable(self) -> tuple[float, float] | None:

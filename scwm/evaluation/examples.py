@@ -12,10 +12,20 @@ from scwm.models.embedding import Embedding
 EXAMPLE_QUERIES, EXAMPLE_MASKS = 8, 12
 
 
+def spread(split: StoreSplit, count: int) -> np.ndarray:
+    """Choose evenly spread rows of a split, by true masks those of people whom no border cuts."""
+    rows = np.arange(len(split))
+    if split.masks is not None:
+        sides = (split.masks[:, [0, -1]], split.masks[:, :, [0, -1]])
+        cut = np.any([side.any((1, 2)) for side in sides], axis=0)
+        rows = rows[~cut] if (~cut).sum() >= count else rows
+    return rows[np.unique(np.linspace(0, len(rows) - 1, count).astype(int))]
+
+
 def rank_examples(
     query: StoreSplit, gallery: StoreSplit, query_features: Tensor, gallery_features: Tensor
 ) -> dict[str, np.ndarray]:
-    """Compute rank lists of evenly spread queries, by features (Q,D) and (G,D).
+    """Compute rank lists of some queries, by features (Q,D) and (G,D).
 
     Without identities only the query's own file is left out, and what is correct is unknown.
     """
@@ -25,7 +35,7 @@ def rank_examples(
         files = np.unique([*query.paths, *gallery.paths], return_inverse=True)[1]
         ids = files[: len(query)], files[len(query) :]
         cameras = 0 * ids[0], 0 * ids[1]
-    rows = np.unique(np.linspace(0, len(query) - 1, EXAMPLE_QUERIES).astype(int))
+    rows = spread(query, EXAMPLE_QUERIES)
     index, score, correct = ranked_lists(
         query_features[torch.from_numpy(rows).to(query_features.device)],
         ids[0][rows],
@@ -44,8 +54,8 @@ def rank_examples(
 
 
 def mask_examples(split: StoreSplit, embedding: Embedding) -> dict[str, np.ndarray]:
-    """Collect evenly spread images of a split with predicted part labels and true masks."""
-    rows = np.unique(np.linspace(0, len(split) - 1, EXAMPLE_MASKS).astype(int))
+    """Collect some images of a split with predicted part labels and true masks."""
+    rows = spread(split, EXAMPLE_MASKS)
     examples = {"mask_images": np.array(split.images[rows])}
     if embedding.part_labels is not None:
         examples["mask_parts"] = embedding.part_labels.cpu().numpy()[rows]

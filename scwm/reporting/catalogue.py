@@ -42,8 +42,10 @@ CAPTIONS = {
     "by epoch. Weight of wrong samples: divided by their weight under equal weights. Training "
     "never uses the truth (except the control oracle).",
     "masks": "Part masks on the same images, first seed. Each part has the colour of the true part "
-    "that it is matched with, as for the part mIoU.",
-    "ranks": "Rank lists of the same queries, first seed. A tick and a green frame: the same "
+    "that it is matched with, as for the part mIoU. Where true masks are known, images show whole "
+    "people.",
+    "ranks": "Rank lists of the same queries, first seed. Where true masks are known, queries show "
+    "whole people; gallery images are as the data have them. A tick and a green frame: the same "
     "person under another camera; a cross and a red frame: another person; neither: identities are "
     "unknown. Number: similarity.",
     "tsne": "t-SNE of the test features of the twelve identities with most gallery images, first "

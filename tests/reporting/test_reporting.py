@@ -16,7 +16,15 @@ from PIL import Image
 from scwm import reporting
 from scwm.core import freeze
 from scwm.core.errors import ScwmError
-from scwm.reporting.figures.galleries import _rank_sheet, matched, whole
+from scwm.reporting.figures.galleries import (
+    EDGE,
+    _framed,
+    _rank_sheet,
+    matched,
+    resized,
+    sheet,
+    whole,
+)
 from scwm.reporting.markup import EMPTY, render
 from scwm.reporting.report import courses
 from scwm.reporting.runs import load_runs, run_folder
@@ -212,6 +220,25 @@ def test_pictures_are_of_whole_people() -> None:
         parts[person, :2], parts[person, 2:4], parts[person, 4:] = 1, 2, 3
     assert list(whole(parts, 2)) == [2, 3]
     assert list(whole(parts, 9)) == [0, 1, 2, 3] and list(whole(0 * parts, 1)) == [0]
+
+
+@pytest.mark.parametrize("size", [(128, 64), (256, 128), (64, 64), (50, 90)])
+def test_pictures_keep_their_aspect_ratio_and_frames_hide_nothing(size: tuple[int, int]) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    picture, framed = resized(image), _framed(image, "#FF0000")
+    height, width, _ = picture.shape
+    assert width / height == pytest.approx(size[1] / size[0], rel=0.02)
+    assert (framed[EDGE:-EDGE, EDGE:-EDGE] == picture).all()
+    for figsize in ((9, 3), (3, 9)):
+        figure = Figure(figsize=figsize, layout="constrained")
+        panel = figure.subplots()
+        cell = sheet(panel, [[picture] * 3] * 2, 3, 0)
+        figure.draw_without_rendering()
+        shown = panel.get_window_extent()
+        unit = shown.height / 2 / cell  # of a picture's pixel, upwards
+        (drawn,) = panel.images
+        columns = drawn.get_array().shape[1]
+        assert shown.width / columns == pytest.approx(unit, rel=0.01)
 
 
 def test_what_a_template_is_not_given_is_an_error() -> None:

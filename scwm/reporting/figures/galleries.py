@@ -9,7 +9,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Patch
 from matplotlib.text import Text
-from PIL import Image
+from PIL import Image, ImageOps
 from scipy.optimize import linear_sum_assignment
 
 from scwm.core.errors import ScwmError
@@ -18,10 +18,10 @@ from scwm.reporting.runs import Gap, Run, Runs
 
 COLUMNS = 8  # images of the mask gallery
 QUERIES = 4  # rank lists per method
-WIDTH, HEIGHT = 100, 200  # pixels of a picture; pedestrian crops are twice as high as wide
-GAP, HEAD = 10, 24  # pixels between pictures, and for a line of text above one
+WIDTH, HEIGHT = 100, 200  # pixels of a picture, at most
+EDGE, GAP, HEAD = 6, 10, 24  # pixels of a frame, between pictures, and of a line of text above one
 NEUTRAL = "#767B82"  # legible on white and on black
-MASKS_INCH, RANKS_INCH = 210, 165  # pixels
+MASKS_INCH, RANKS_INCH = 158, 185  # pixels
 BLACK = "#000000"
 SIGNS = {True: ("✓", RIGHT), False: ("✗", WRONG), None: ("", BLACK)}  # None: without identities
 Visuals = dict[str, np.ndarray]
@@ -60,9 +60,8 @@ def first_found(
 
 
 def resized(image: np.ndarray) -> np.ndarray:
-    """Resize an image (H,W,3) uint8 to the size of a picture."""
-    picture = Image.fromarray(image).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
-    return np.asarray(picture)
+    """Resize an image (H,W,3) uint8 to a picture, in its own aspect ratio."""
+    return np.asarray(ImageOps.contain(Image.fromarray(image), (WIDTH, HEIGHT)))
 
 
 def part_colours(count: int) -> np.ndarray:
@@ -104,10 +103,10 @@ def whole(parts: np.ndarray, count: int) -> np.ndarray:
     return np.sort(np.argsort(-seen, kind="stable")[:count])
 
 
-def enlarged(cells: np.ndarray) -> np.ndarray:
-    """Enlarge cells (h,w) or (h,w,3), uint8, to the size of a picture, with sharp borders."""
-    picture = Image.fromarray(cells).resize((WIDTH, HEIGHT), Image.Resampling.NEAREST)
-    return np.asarray(picture)
+def enlarged(cells: np.ndarray, picture: np.ndarray) -> np.ndarray:
+    """Enlarge cells (h,w) or (h,w,3), uint8, to a picture (H,W,3), with sharp borders."""
+    height, width, _ = picture.shape
+    return np.asarray(Image.fromarray(cells).resize((width, height), Image.Resampling.NEAREST))
 
 
 def outlined(picture: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -122,7 +121,7 @@ def outlined(picture: np.ndarray, labels: np.ndarray) -> np.ndarray:
 def overlay(image: np.ndarray, parts: np.ndarray) -> np.ndarray:
     """Fade an image (H,W,3) uint8 to grey and colour its parts (h,w), 0 background."""
     picture = resized(image) / 255
-    labels = enlarged(parts.astype(np.uint8)).astype(int)
+    labels = enlarged(parts.astype(np.uint8), picture).astype(int)
     grey = picture.mean(axis=2, keepdims=True).repeat(3, axis=2)
     colours = np.vstack([np.ones(3), part_colours(max(int(labels.max()), 1))])
     strength = np.where(labels > 0, 0.62, 0.35)[..., None]
@@ -136,25 +135,34 @@ def part_legend(figure: Figure | SubFigure, parts: int) -> None:
     figure.legend(handles=handles, loc="outside lower center", ncols=8, columnspacing=1.2)
 
 
-def sheet(panel: Axes, rows: Sequence[Sequence[np.ndarray]], columns: int, head: int) -> None:
-    """Draw rows of pictures as one, in a panel whose unit is a cell.
+def sheet(panel: Axes, rows: Sequence[Sequence[np.ndarray]], columns: int, head: int) -> int:
+    """Draw rows of pictures as one, in a panel whose unit is a cell that holds the largest.
 
     Args:
-        rows: pictures (HEIGHT, WIDTH, 3) uint8.
+        rows: pictures (H,W,3) uint8, each in the middle of its cell.
         head: pixels left free above each picture.
+
+    Returns:
+        Height of a cell in pixels.
     """
-    canvas = np.zeros((len(rows), head + HEIGHT + GAP, columns, WIDTH + GAP, 4), dtype=np.uint8)
+    shapes = [picture.shape for pictures in rows for picture in pictures]
+    tall, wide = (max(shape[axis] for shape in shapes) for axis in (0, 1))
+    canvas = np.zeros((len(rows), head + tall + GAP, columns, wide + GAP, 4), dtype=np.uint8)
     for row, pictures in enumerate(rows):
         for column, picture in enumerate(pictures):
-            place = canvas[row, head : head + HEIGHT, column, GAP // 2 : GAP // 2 + WIDTH]
+            height, width, _ = picture.shape
+            top, left = head + (tall - height) // 2, (wide + GAP - width) // 2
+            place = canvas[row, top : top + height, column, left : left + width]
             place[..., :3], place[..., 3] = picture, 255
-    height, width = canvas.shape[0] * canvas.shape[1], canvas.shape[2] * canvas.shape[3]
+    _, high, _, broad, _ = canvas.shape
     extent = (0, columns, len(rows), 0)
-    panel.imshow(canvas.reshape(height, width, 4), extent=extent, aspect="auto")
+    pixels = canvas.reshape(len(rows) * high, columns * broad, 4)
+    panel.imshow(pixels, extent=extent, aspect=high / broad)
     panel.set(xlim=(0, columns), ylim=(len(rows), 0), xticks=[], yticks=[])
     panel.grid(visible=False)
     for spine in panel.spines.values():
         spine.set_visible(False)
+    return high
 
 
 def see_through(figure: Figure) -> Figure:
@@ -187,7 +195,7 @@ def mask_gallery(runs: Runs, partial: bool = False) -> Figure:
     columns = max((len(next(iter(rows.values()))) for rows in sheets if rows), default=1)
     heights = [(HEIGHT + GAP) / MASKS_INCH * max(len(rows), 1) + 0.4 for rows in sheets]
     heights[-1] += 0.35
-    width = max((WIDTH + GAP) / MASKS_INCH * columns + 1.9, 7.0)
+    width = max((WIDTH + GAP) / MASKS_INCH * columns + 1.4, 7.0)
     figure, strips = dataset_panels(runs.datasets, width, heights, gaps)
     for strip, rows in zip(strips, sheets, strict=True):
         panel = strip.subplots()
@@ -232,12 +240,12 @@ def rank_lists(runs: Runs, partial: bool = False) -> Figure:
 
     shapes = [v["rank_score"][:QUERIES].shape for found in sheets for v in found.values()]
     columns = max((shape[1] for shape in shapes), default=10) + 1
-    row_height = (HEAD + HEIGHT + GAP) / RANKS_INCH
+    row_height = (HEAD + 2 * EDGE + HEIGHT + GAP) / RANKS_INCH
     heights = [
         0.4 + sum(0.3 + row_height * len(v["rank_query"][:QUERIES]) for v in found.values())
         for found in sheets
     ]
-    width = (WIDTH + GAP) / RANKS_INCH * columns + 0.4
+    width = (WIDTH + 2 * EDGE + GAP) / RANKS_INCH * columns + 0.4
     figure, strips = dataset_panels(runs.datasets, width, [max(h, 1.2) for h in heights], gaps)
     for strip, found in zip(strips, sheets, strict=True):
         panels = strip.subplots(max(len(found), 1), 1, squeeze=False)[:, 0]
@@ -250,29 +258,33 @@ def rank_lists(runs: Runs, partial: bool = False) -> Figure:
 
 
 def _framed(image: np.ndarray, colour: str) -> np.ndarray:
-    picture = resized(image).copy()
-    edge = np.round(np.array(to_rgb(colour)) * 255).astype(np.uint8)
-    for side in (np.s_[:6], np.s_[-6:], np.s_[:, :6], np.s_[:, -6:]):
-        picture[side] = edge
-    return picture
+    """Draw a frame around an image, which hides nothing of it."""
+    picture = resized(image)
+    height, width, _ = picture.shape
+    framed = np.empty((height + 2 * EDGE, width + 2 * EDGE, 3), dtype=np.uint8)
+    framed[:] = np.round(np.array(to_rgb(colour)) * 255)
+    framed[EDGE:-EDGE, EDGE:-EDGE] = picture
+    return framed
 
 
 def _rank_sheet(panel: Axes, visuals: Visuals, columns: int) -> None:
-    rows = []
-    line = HEAD * 0.8 / (HEAD + HEIGHT + GAP)
-    for query in range(min(QUERIES, len(visuals["rank_query"]))):
-        pictures = [_framed(visuals["rank_query"][query], BLACK)]
-        texts = [("query", BLACK)]
-        images, scores = (visuals[name][query] for name in ("rank_gallery", "rank_score"))
-        known = "rank_correct" in visuals
-        correct = visuals["rank_correct"][query] if known else [None] * len(images)
-        for image, right, score in zip(images, correct, scores, strict=True):
-            if not np.isfinite(score):  # a gallery of fewer images than the list is long
-                continue
+    queries = range(min(QUERIES, len(visuals["rank_query"])))
+    lists = [_rank_list(visuals, query) for query in queries]
+    height = sheet(panel, [[picture for picture, *_ in row] for row in lists], columns, HEAD)
+    for row, shown in enumerate(lists):
+        for column, (_, text, colour) in enumerate(shown):
+            place = column + 0.5, row + 0.8 * HEAD / height
+            panel.text(*place, text, ha="center", fontsize=8, color=colour)
+
+
+def _rank_list(visuals: Visuals, query: int) -> list[tuple[np.ndarray, str, str]]:
+    """List the pictures of a query and its first gallery images, with their texts and colours."""
+    found = [(_framed(visuals["rank_query"][query], BLACK), "query", BLACK)]
+    images, scores = (visuals[name][query] for name in ("rank_gallery", "rank_score"))
+    known = "rank_correct" in visuals
+    correct = visuals["rank_correct"][query] if known else [None] * len(images)
+    for image, right, score in zip(images, correct, scores, strict=True):
+        if np.isfinite(score):  # else the gallery has fewer images than the list is long
             sign, colour = SIGNS[right]
-            pictures.append(_framed(image, colour))
-            texts.append((f"{sign} {score:.2f}".lstrip(), colour))
-        rows.append(pictures)
-        for column, (text, colour) in enumerate(texts):
-            panel.text(column + 0.5, query + line, text, ha="center", fontsize=8, color=colour)
-    sheet(panel, rows, columns, HEAD)
+            found.append((_framed(image, colour), f"{sign} {score:.2f}".lstrip(), colour))
+    return found

@@ -73,7 +73,7 @@ def picture(image: np.ndarray, cells: np.ndarray, shades: Normalize) -> np.ndarr
     if cells.ndim == 3:
         return resized(cells)
     if cells.dtype.kind == "f":
-        return enlarged(MAP(shades(cells), bytes=True)[..., :3])
+        return enlarged(MAP(shades(cells), bytes=True)[..., :3], resized(image))
     if cells.dtype.kind == "b":
         return cut_out(image, cells)
     return overlay(image, cells)
@@ -81,9 +81,10 @@ def picture(image: np.ndarray, cells: np.ndarray, shades: Normalize) -> np.ndarr
 
 def cut_out(image: np.ndarray, foreground: np.ndarray) -> np.ndarray:
     """Fade an image (H,W,3) uint8 to white outside the foreground (h,w)."""
-    labels = enlarged(foreground.astype(np.uint8))
+    picture = resized(image) / 255
+    labels = enlarged(foreground.astype(np.uint8), picture)
     strength = np.where(labels > 0, 1, 0.2)[..., None]
-    return outlined(strength * (resized(image) / 255) + 1 - strength, labels)
+    return outlined(strength * picture + 1 - strength, labels)
 
 
 def shortened(name: str) -> str:

@@ -73,7 +73,7 @@ def add(parsers: Parsers) -> None:
         parsers,
         "verify",
         verify,
-        "recompute metrics and the main table from stored files",
+        "recompute metrics and tables of scores from stored files",
         "scwm verify results",
         "scwm verify results --dataset mannequins --method scwm --seed 0 --measure mAP",
     )
@@ -152,4 +152,6 @@ def verify(options: argparse.Namespace) -> None:
     chosen = options.dataset, options.method, options.seed, options.measure
     found = verify(options.results, *chosen)
     print(found.table(each=options.measure is not None))
+    if found.left_out:
+        print(found.unverified())
     print(found.confirm(options.results))

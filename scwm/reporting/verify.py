@@ -1,8 +1,10 @@
-"""Verification of results: metrics by features, configs by hashes, the main table by runs."""
+"""Verification of results: metrics by features, configs by hashes, tables of scores by runs."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 from statistics import fmean, stdev
@@ -12,10 +14,11 @@ import pandas as pd
 
 from scwm.core.config import config_hash
 from scwm.core.errors import ScwmError
-from scwm.core.measures import keys_at
+from scwm.core.measures import Measure, keys_at
 from scwm.core.progress import progress
 from scwm.evaluation.evaluate import rank_features
 from scwm.evaluation.sides import read_features
+from scwm.reporting.catalogue import REFERENCE, transfer_pairs
 from scwm.reporting.measures import read_measure
 from scwm.reporting.runs import Run, load_runs, read_scores
 from scwm.reporting.tables.layouts import LAYOUTS
@@ -53,10 +56,15 @@ class Check:
 
 @dataclass
 class Findings:
-    """All checks, and problems that prevented checks."""
+    """All checks, problems that prevented checks, and what nothing in the folders can check.
+
+    Attributes:
+        left_out: scores whose features are not stored, with their number of runs.
+    """
 
     checks: list[Check] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
 
     def table(self, each: bool) -> str:
         """Write a line for each check, or for each run and row its first mismatch or its mAP."""
@@ -71,6 +79,11 @@ class Findings:
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
         return "\n".join(lines)
+
+    def unverified(self) -> str:
+        """List what is left out."""
+        lines = (f"\n  {scores} (runs: {count})" for scores, count in self.left_out.items())
+        return "Not verified, because runs keep no features of other data sets:" + "".join(lines)
 
     def confirm(self, results: Path) -> str:
         """Describe the number of checks.
@@ -100,7 +113,9 @@ def verify(
     seed: int | None = None,
     measure: str | None = None,
 ) -> Findings:
-    """Check the runs in `results`/runs and, unless a seed is chosen, `results`/tables/main.csv.
+    """Check the runs in `results`/runs and, unless a seed is chosen, tables of their scores.
+
+    The tables are main.csv and transfer.csv of `results`/tables.
 
     Args:
         dataset, method, seed, measure: check only these; `measure` is one of `RANKING`.
@@ -134,21 +149,22 @@ def verify(
         found.problems += map(str, one.gaps)
         for run in one.found:
             try:
-                found.checks += _of_run(run, [measure] if measure else RANKING)
+                found.checks += _of_run(run, [measure] if measure else RANKING, found.left_out)
             except ScwmError as error:
                 found.problems.append(f"{error.where}: {error.what} Remedy: {error.remedy}.")
-    table = results / "tables" / "main.csv"
-    if seed is None and table.is_file():
-        try:
-            found.checks += _of_table(table, runs, dataset, method, measure)
-        except (ValueError, KeyError) as error:
-            found.problems.append(f"{table}: not a table of `scwm table main`: {error}")
+    for table, shown in (("main", runs), ("transfer", _transferred(runs))):
+        path = results / "tables" / f"{table}.csv"
+        if seed is None and path.is_file():
+            try:
+                found.checks += _of_table(path, shown, dataset, method, measure)
+            except (ValueError, KeyError) as error:
+                found.problems.append(f"{path}: not a table of `scwm table {table}`: {error}")
     return found
 
 
-def _of_run(run: Run, measures: Sequence[str]) -> Iterator[Check]:
+def _of_run(run: Run, measures: Sequence[str], left_out: Counter[str]) -> Iterator[Check]:
     """Check metrics by the features next to them, and the config by its hash."""
-    name = run.dataset, run.method, str(run.seed)
+    name = _name(run)
     sides = read_features(run.folder / "features.npz")
     ranking = rank_features(sides)
     stored = dict(run.metrics.get("features", {}))
@@ -163,21 +179,51 @@ def _of_run(run: Run, measures: Sequence[str]) -> Iterator[Check]:
         for measure in measures:
             yield Check(*name, f"{feature}: {measure}", *(_number(one, measure) for one in both))
     for path in sorted(run.folder.glob("transfer/*.json")):
-        if "mAP" in measures:
-            yield Check(*name, f"{path.stem}: mAP", *_of_transfer(run, path.name))
+        yield from _of_transfer(run, path.stem, measures, left_out)
     recorded = str(run.provenance.get("config_hash"))
     yield Check(*name, "config_hash", recorded, config_hash(run.config))
 
 
-def _of_transfer(run: Run, file: str) -> tuple[float, float]:
-    """Return the mAP on another data set, as stored and as the mean over the queries."""
+def _of_transfer(
+    run: Run, target: str, measures: Sequence[str], left_out: Counter[str]
+) -> Iterator[Check]:
+    """Check the mAP on another data set by the average precision of each query; note the rest."""
     try:
-        stored = read_scores(run, f"transfer/{file}")
+        stored = read_scores(run, f"transfer/{target}.json")
     except LookupError as error:
         remedy = "score it again with `scwm evaluate --transfer`"
         raise ScwmError(str(error), run.folder, remedy) from error
-    precision = [one for one in stored.get("average_precision", []) if one is not None]
-    return _number(stored, "mAP"), fmean(precision) if precision else math.nan
+    kinds = (
+        ("", stored, "average_precision"),
+        ("reranked: ", stored.get("reranked", {}), "reranked_average_precision"),
+    )
+    for kind, scores, key in kinds:
+        rest = [one for one in measures if scores.get(one) is not None]
+        if "mAP" in rest and key in stored:
+            rest.remove("mAP")
+            known = [one for one in stored[key] if one is not None]
+            mean = fmean(known) if known else math.nan
+            yield Check(*_name(run), f"{target}: {kind}mAP", _number(scores, "mAP"), mean)
+        if rest:
+            left_out[f"{target}: {kind}{', '.join(rest)}"] += 1
+    if stored.get("features"):
+        left_out[f"{target}: scores of single test features"] += 1
+
+
+def _name(run: Run) -> tuple[str, str, str]:
+    return run.dataset, run.method, str(run.seed)
+
+
+def _transferred(runs: Sequence[Run]) -> list[Run]:
+    """List the runs with their scores on each other data set, named as in the table of these."""
+    found = []
+    for run in runs:
+        for path in sorted(run.folder.glob("transfer/*.json")):
+            with suppress(LookupError):  # it is unreadable, which `_of_transfer` reports
+                scores = read_scores(run, f"transfer/{path.name}")
+                pairs = transfer_pairs([run.dataset], [path.stem])
+                found += [replace(run, dataset=pair, metrics=scores) for pair in pairs]
+    return found
 
 
 def _number(values: Mapping[Any, object], key: str) -> float:
@@ -193,15 +239,17 @@ def _of_table(
     The table lists only the number of its seeds, which are assumed to be the first ones.
     """
     for row in pd.read_csv(path).to_dict("records"):
-        if dataset not in (None, row["dataset"]) or method not in (None, row["method"]):
+        if dataset not in (None, row["dataset"].split(" to ")[0]):
+            continue
+        if method not in (None, row["method"]):
             continue
         own = [run for run in runs if (run.dataset, run.method) == (row["dataset"], row["method"])]
         seeds = int(row["seeds"])
         place = f"{path.name}, {seeds} seed{'s' if seeds != 1 else ''}"
-        for column in LAYOUTS["main"].measures:
-            if measure not in (None, column.key):
+        for column in LAYOUTS[path.stem].measures:
+            if measure not in (None, column.key) or (method and column.key == "difference"):
                 continue
-            read = (read_measure(run, column) for run in own[:seeds])
+            read = (_of_column(run, column, runs) for run in own[:seeds])
             values = [value for value in read if value is not None]
             recomputed = {
                 "mean": fmean(values) if values else math.nan,
@@ -214,3 +262,13 @@ def _of_table(
                 if statistic == "count" and math.isnan(stored):  # a row without a run
                     stored = 0.0
                 yield Check(row["dataset"], row["method"], place, key, stored, value)
+
+
+def _of_column(run: Run, column: Measure, runs: Sequence[Run]) -> float | None:
+    """Read a measure of a run, or the difference of its mAP to the reference's of its seed."""
+    if column.key != "difference":
+        return read_measure(run, column)
+    pair = run.dataset, REFERENCE, run.seed
+    base = [one.metrics["mAP"] for one in runs if (one.dataset, one.method, one.seed) == pair]
+    known = run.method != REFERENCE and None not in (run.metrics["mAP"], *base) and base
+    return run.metrics["mAP"] - base[0] if known else None

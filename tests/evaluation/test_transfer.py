@@ -54,6 +54,10 @@ def test_scores_are_those_of_a_plain_loop(
             assert found["mAP"] == scores["mAP"]
     assert sum(one is None for one in expected) == 4  # the images of the last person
     assert found["reranked"].keys() == found["features"]["global"].keys()
+    again = found["reranked_average_precision"]
+    known = [one for one in again if one is not None]
+    assert [one is None for one in again] == [one is None for one in expected]
+    assert found["reranked"]["mAP"] == pytest.approx(np.mean(known), abs=1e-6)
 
 
 def test_queries_without_a_match_are_counted_in_the_scores(trained, other_store, tmp_path):

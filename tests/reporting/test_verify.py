@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from made_up_runs import write_run
+from made_up_runs import TRANSFER, write_run
 
 from scwm import reporting
 from scwm.cli.main import main
@@ -26,7 +26,9 @@ def untouched(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for seed in SEEDS:
             folder = write_run(root / "runs", "mannequins", method, seed)
             change(folder / "metrics.json", **_scores(folder))
-    reporting.table("main", root / "runs", ["mannequins"], METHODS, SEEDS, root / "tables" / "main")
+    given = root / "runs", ["mannequins"], METHODS, SEEDS
+    reporting.table("main", *given, root / "tables/main")
+    reporting.table("transfer", *given, root / "tables/transfer", transfer=TRANSFER)
     return root
 
 
@@ -78,9 +80,10 @@ def test_untouched_results_match(results: Path, capsys: pytest.CaptureFixture[st
     status, out, err = outcome(capsys, results)
     assert (status, err) == (0, "")
     lines = out.splitlines()
-    assert len(lines) == 1 + len(METHODS) * len(SEEDS) + 2 + 1  # head, runs, main.csv's rows, sum
+    # head, runs, rows of main.csv and transfer.csv, what is not verified, sum
+    assert len(lines) == 1 + len(METHODS) * len(SEEDS) + 2 + 2 + 3 + 1
     mean = 6 * 4 + 2  # measures of the default and of each test feature, transfer and the config
-    row = next(line for line in lines if line.startswith("mannequins  scwm  ")).split()
+    row = next(line.split() for line in lines if line.split()[:2] == ["mannequins", "scwm"])
     stored = json.loads((results / RUN / "metrics.json").read_text())["mAP"]
     assert row[2:6] == ["0", "mAP", f"{stored:.6f}", f"{stored:.6f}"]
     assert row[6:] == f"{mean} of {mean} match".split()
@@ -92,7 +95,7 @@ def test_one_cell_is_chosen(results: Path, capsys: pytest.CaptureFixture[str]) -
     assert status == 0
     for name in ("rank1", "both: rank1", "global: rank1", "parts: rank1", "config_hash"):
         assert sum(f"  {name} " in line for line in out.splitlines()) == 1
-    assert len(out.splitlines()) == 1 + 5 + 1
+    assert len(out.splitlines()) == 1 + 5 + 3 + 1  # head, values, what is not verified, sum
     assert outcome(capsys, results, "--method", "best")[0] == 1
     assert "mAP_trapezoid" in outcome(capsys, results, "--measure", "map")[2]
 
@@ -163,6 +166,23 @@ def test_a_changed_cell_of_the_table_is_named(
     assert unaffected[0] == 0
 
 
+@pytest.mark.parametrize("column", ["mAP_mean", "rank1_std", "difference_mean"])
+def test_a_changed_cell_of_the_table_of_other_data_sets_is_named(
+    results: Path, capsys: pytest.CaptureFixture[str], column: str
+) -> None:
+    path = results / "tables/transfer.csv"
+    head, *rows = (line.split(",") for line in path.read_text().splitlines())
+    row = next(row for row in rows if row[2] == "global_only")
+    row[head.index(column)] = "0.5"
+    path.write_text("\n".join(",".join(line) for line in (head, *rows)) + "\n")
+    status, _, err = outcome(capsys, results)
+    assert status == 1 and err.count("recomputed") == 1
+    assert f"mannequins to personx / global_only / transfer.csv, 2 seeds: {column} is 0.5" in err
+    unaffected = outcome(capsys, results, "--method", "scwm")
+    assert unaffected[0] == 0
+    assert outcome(capsys, results, "--dataset", "mannequins")[0] == 1
+
+
 def test_a_changed_config_is_named(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = results / RUN / "config.yaml"
     config = yaml.safe_load(path.read_text())
@@ -179,12 +199,32 @@ def test_a_changed_score_on_another_data_set_is_named(
     known = [one for one in stored["average_precision"] if one is not None]
     assert stored["mAP"] == pytest.approx(np.mean(known), abs=1e-6)
     change(path, mAP=0.5)
-    status, _, err = outcome(capsys, results)
+    status, _, err = outcome(capsys, results, "--seed", 0)
     told = f"mannequins / scwm / 0: personx: mAP is 0.500000, recomputed {stored['mAP']:.6f}"
     assert status == 1 and told in err and err.count("recomputed") == 1
     path.write_text("{")
     status, _, err = outcome(capsys, results)
     assert status == 1 and "personx.json is unreadable" in err and "scwm evaluate --transfer" in err
+
+
+def test_re_ranked_scores_on_another_data_set_are_checked_or_said_to_be_unverified(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = results / RUN / "transfer/personx.json"
+    chosen = results, "--method", "scwm", "--seed", 0
+    rest = "rank1, rank5, rank10, mINP, mAP_trapezoid"
+    scores = {key: 0.5 for key in ("mAP", *rest.split(", "))}
+    change(path, reranked=scores)
+    status, out, _ = outcome(capsys, *chosen)
+    assert status == 0 and f"personx: reranked: mAP, {rest} (runs: 1)" in out
+    assert f"personx: {rest} (runs: 1)" in out and "personx: scores of single test features" in out
+    change(path, reranked_average_precision=[0.2, None, 0.8])
+    status, out, _ = outcome(capsys, *chosen)
+    assert status == 0 and f"personx: reranked: {rest} (runs: 1)" in out
+    change(path, reranked=scores | {"mAP": 0.6})
+    status, out, err = outcome(capsys, *chosen)
+    assert status == 1 and err.count("recomputed") == 1 and "Not verified" in out
+    assert "personx: reranked: mAP is 0.600000, recomputed 0.500000" in err
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no archive"])
@@ -197,7 +237,8 @@ def test_missing_and_broken_features_are_named(
         path.write_bytes(content)
     status, out, err = outcome(capsys, results)
     assert status == 1 and str(path) in err and "scwm evaluate" in err
-    assert "mannequins  global_only" in out  # the others are checked all the same
+    # The others are checked all the same.
+    assert ["mannequins", "global_only"] in [line.split()[:2] for line in out.splitlines()]
 
 
 def test_results_without_runs_are_refused(

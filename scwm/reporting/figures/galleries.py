@@ -158,6 +158,7 @@ def sheet(panel: Axes, rows: Sequence[Sequence[np.ndarray]], columns: int, head:
     extent = (0, columns, len(rows), 0)
     pixels = canvas.reshape(len(rows) * high, columns * broad, 4)
     panel.imshow(pixels, extent=extent, aspect=high / broad)
+    panel.set_anchor("NW")  # the layout leaves room for labels left of where the panel begins
     panel.set(xlim=(0, columns), ylim=(len(rows), 0), xticks=[], yticks=[])
     panel.grid(visible=False)
     for spine in panel.spines.values():

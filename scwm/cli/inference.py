@@ -182,7 +182,7 @@ def rank(options: argparse.Namespace) -> None:
     lists = rank_crops(query, gallery, *choice)
     write_rank_lists(lists, options.out)
     title = f"Rank lists of {len(query.files):,} queries in {len(gallery.files):,} crops"
-    page = write_text(rank_page(lists, title, str(model)), options.out / "ranks.html")
+    page = write_text(rank_page(lists, title, _named(options, model)), options.out / "ranks.html")
     if lists.message:
         logger.warning(lists.message)
     if options.json:
@@ -213,7 +213,7 @@ def cluster(options: argparse.Namespace) -> None:
     found, _ = _described(options, model, options.images)
     clusters = cluster_crops(found, config)
     write_clusters(clusters, options.out / "clusters.csv")
-    text = cluster_page(clusters, "Identities of crops", str(model))
+    text = cluster_page(clusters, "Identities of crops", _named(options, model))
     page = write_text(text, options.out / "clusters.html")
     loose = int((clusters.labels < 0).sum())
     if clusters.message:
@@ -250,6 +250,13 @@ def _open(options: argparse.Namespace) -> "Model":
         return model
     config = changed(model.config, {"evaluation": {"batch": options.batch}}, "--batch")
     return replace(model, config=config)
+
+
+def _named(options: argparse.Namespace, model: "Model") -> str:
+    """Name the model of a page: its file or run, and what it was trained on."""
+    from scwm.inference.api import SHIPPED
+
+    return f"{options.model or f'{SHIPPED.name} of the package'} ({model})"
 
 
 def _described(

@@ -19,7 +19,8 @@ def spread(split: StoreSplit, count: int) -> np.ndarray:
         sides = (split.masks[:, [0, -1]], split.masks[:, :, [0, -1]])
         cut = np.any([side.any((1, 2)) for side in sides], axis=0)
         rows = rows[~cut] if (~cut).sum() >= count else rows
-    return rows[np.unique(np.linspace(0, len(rows) - 1, count).astype(int))]
+    chosen: np.ndarray = rows[np.unique(np.linspace(0, len(rows) - 1, count).astype(int))]
+    return chosen
 
 
 def rank_examples(

@@ -99,8 +99,14 @@ def _panel(histories: dict[str, pd.DataFrame], measure: Measure) -> dict[str, An
     return {
         "title": measure.heading,
         "alt": f"{measure.heading} over {last} epochs: {'; '.join(words)}",
-        "low": f"{low:.3g}",
-        "high": f"{high:.3g}",
+        "low": _short(low),
+        "high": _short(high),
         "last": last,
         "paths": paths,
     }
+
+
+def _short(value: float) -> str:
+    """Format a number in at most seven characters, which fit next to a panel."""
+    text = f"{value:.3g}"
+    return text if len(text) <= 7 else f"{value:.1g}"

@@ -342,10 +342,11 @@ class Page(HTMLParser):
     ("words", "name"),
     [
         ("rank {run} --queries {query} --gallery {gallery} --top 3 --out {tmp}", "ranks.html"),
+        ("rank --queries {query} --gallery {gallery} --top 3 --out {tmp}", "ranks.html"),
         ("cluster {run} {gallery} --out {tmp}", "clusters.html"),
     ],
 )
-def test_page_needs_nothing_else(call, tmp_path, words, name):
+def test_page_names_its_model_and_needs_nothing_else(call, trained, tmp_path, words, name):
     """No network and no other file; a text for each image; links that lead somewhere."""
     assert call(words) == 0
     text = (tmp_path / name).read_text()
@@ -355,7 +356,10 @@ def test_page_needs_nothing_else(call, tmp_path, words, name):
     assert not re.search(r"url\(|@import|<script|https?://", text)
     assert page.anchors and {anchor[1:] for anchor in page.anchors} <= page.targets
     assert "prefers-color-scheme: dark" in text and "width=device-width" in text
-    assert re.search(r"<p>Model: scwm trained on \w+, seed 0\.</p>", text)
+    named = re.search(r"<p>Model: (.*) \(scwm trained on \w+, seed 0\)\.</p>", text)
+    shipped = f"{SHIPPED.name} of the package"
+    own = str(trained / "results/runs/mannequins/scwm/seed0")
+    assert named and named[1] == (own if "{run}" in words else shipped)
 
 
 def test_large_results_are_shown_in_part(model, monkeypatch, toy_folder):

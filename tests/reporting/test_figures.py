@@ -83,7 +83,7 @@ def test_every_figure_stands_whatever_is_missing(name: str, root: Path) -> None:
         assert 5 < width < 12 and 0.9 < height < 40, case
 
 
-@pytest.mark.parametrize("name", ["sweeps", "tsne", "weights", "time", "masks", "ranks"])
+@pytest.mark.parametrize("name", ["sweeps", "tsne", "weights", "time", "masks", "ranks", "claims"])
 def test_nothing_is_cut(name: str, root: Path, studied: Path) -> None:
     place = studied if name == "weights" else root
     figure = drawn(name, load_runs(place, ONE, methods_of(name, ALL), SEEDS, True))

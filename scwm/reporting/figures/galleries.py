@@ -5,7 +5,7 @@ from typing import TypeVar
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Patch
 from matplotlib.text import Text
@@ -13,15 +13,17 @@ from PIL import Image, ImageOps
 from scipy.optimize import linear_sum_assignment
 
 from scwm.core.errors import ScwmError
-from scwm.reporting.figures.style import PARTS, RIGHT, WRONG, dataset_panels, say
+from scwm.reporting.figures.style import MISSING, PARTS, RIGHT, WRONG, dataset_panels, say
 from scwm.reporting.runs import Gap, Run, Runs
 
-COLUMNS = 8  # images of the mask gallery
-QUERIES = 4  # rank lists per method
+COLUMNS = 5  # images of the mask gallery
+QUERIES, LISTED = 4, 7  # rank lists per method, and images of a list
 WIDTH, HEIGHT = 100, 200  # pixels of a picture, at most
 EDGE, GAP, HEAD = 6, 10, 24  # pixels of a frame, between pictures, and of a line of text above one
-NEUTRAL = "#767B82"  # legible on white and on black
-MASKS_INCH, RANKS_INCH = 158, 185  # pixels
+NEUTRAL = "#767B82"
+MIDDLE = {WRONG: "#DE4B3B", MISSING: "#C05A20"}
+"""For texts, in place of darker colours: like NEUTRAL legible on white and on black."""
+MASKS_INCH, RANKS_INCH = 150, 190  # pixels
 BLACK = "#000000"
 SIGNS = {True: ("✓", RIGHT), False: ("✗", WRONG), None: ("", BLACK)}  # None: without identities
 Visuals = dict[str, np.ndarray]
@@ -132,7 +134,7 @@ def part_legend(figure: Figure | SubFigure, parts: int) -> None:
     """Draw the colours of the parts 1..parts below the figure."""
     colours = part_colours(parts)
     handles = [Patch(color=tuple(c), label=f"part {i}") for i, c in enumerate(colours, start=1)]
-    figure.legend(handles=handles, loc="outside lower center", ncols=8, columnspacing=1.2)
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, columnspacing=1.2)
 
 
 def sheet(panel: Axes, rows: Sequence[Sequence[np.ndarray]], columns: int, head: int) -> int:
@@ -154,7 +156,7 @@ def sheet(panel: Axes, rows: Sequence[Sequence[np.ndarray]], columns: int, head:
             top, left = head + (tall - height) // 2, (wide + GAP - width) // 2
             place = canvas[row, top : top + height, column, left : left + width]
             place[..., :3], place[..., 3] = picture, 255
-    _, high, _, broad, _ = canvas.shape
+    high, broad = int(canvas.shape[1]), int(canvas.shape[3])
     extent = (0, columns, len(rows), 0)
     pixels = canvas.reshape(len(rows) * high, columns * broad, 4)
     panel.imshow(pixels, extent=extent, aspect=high / broad)
@@ -167,13 +169,14 @@ def sheet(panel: Axes, rows: Sequence[Sequence[np.ndarray]], columns: int, head:
 
 
 def see_through(figure: Figure) -> Figure:
-    """Make the ground transparent and texts grey, so that a page may be light or dark."""
+    """Make the ground transparent and texts neither dark nor light, for pages of both kinds."""
     figure.patch.set_alpha(0)
     for panel in figure.findobj(Axes):
         panel.patch.set_alpha(0)
     for text in figure.findobj(Text):
-        if max(to_rgb(text.get_color())) < 0.3:
-            text.set_color(NEUTRAL)
+        colour = to_hex(text.get_color()).upper()
+        dark = max(to_rgb(colour)) < 0.3
+        text.set_color(NEUTRAL if dark else MIDDLE.get(colour, colour))
     return figure
 
 
@@ -195,8 +198,8 @@ def mask_gallery(runs: Runs, partial: bool = False) -> Figure:
 
     columns = max((len(next(iter(rows.values()))) for rows in sheets if rows), default=1)
     heights = [(HEIGHT + GAP) / MASKS_INCH * max(len(rows), 1) + 0.4 for rows in sheets]
-    heights[-1] += 0.35
-    width = max((WIDTH + GAP) / MASKS_INCH * columns + 1.4, 7.0)
+    heights[-1] += 0.55
+    width = max((WIDTH + GAP) / MASKS_INCH * columns + 1.4, 5.1)
     figure, strips = dataset_panels(runs.datasets, width, heights, gaps)
     for strip, rows in zip(strips, sheets, strict=True):
         panel = strip.subplots()
@@ -239,8 +242,8 @@ def rank_lists(runs: Runs, partial: bool = False) -> Figure:
         gaps += more
         sheets.append({m: v for m, v in found.items() if "rank_query" in v})
 
-    shapes = [v["rank_score"][:QUERIES].shape for found in sheets for v in found.values()]
-    columns = max((shape[1] for shape in shapes), default=10) + 1
+    lengths = [v["rank_score"].shape[1] for found in sheets for v in found.values()]
+    columns = 1 + min(max(lengths, default=LISTED), LISTED)
     row_height = (HEAD + 2 * EDGE + HEIGHT + GAP) / RANKS_INCH
     heights = [
         0.4 + sum(0.3 + row_height * len(v["rank_query"][:QUERIES]) for v in found.values())
@@ -275,15 +278,15 @@ def _rank_sheet(panel: Axes, visuals: Visuals, columns: int) -> None:
     for row, shown in enumerate(lists):
         for column, (_, text, colour) in enumerate(shown):
             place = column + 0.5, row + 0.8 * HEAD / height
-            panel.text(*place, text, ha="center", fontsize=8, color=colour)
+            panel.text(*place, text, ha="center", fontsize=9, color=colour)
 
 
 def _rank_list(visuals: Visuals, query: int) -> list[tuple[np.ndarray, str, str]]:
     """List the pictures of a query and its first gallery images, with their texts and colours."""
     found = [(_framed(visuals["rank_query"][query], BLACK), "query", BLACK)]
-    images, scores = (visuals[name][query] for name in ("rank_gallery", "rank_score"))
+    images, scores = (visuals[name][query, :LISTED] for name in ("rank_gallery", "rank_score"))
     known = "rank_correct" in visuals
-    correct = visuals["rank_correct"][query] if known else [None] * len(images)
+    correct = visuals["rank_correct"][query, :LISTED] if known else [None] * len(images)
     for image, right, score in zip(images, correct, scores, strict=True):
         if np.isfinite(score):  # else the gallery has fewer images than the list is long
             sign, colour = SIGNS[right]

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import cycle
 from pathlib import Path
+from textwrap import fill
 from typing import Any, Literal
 
 import matplotlib as mpl
@@ -33,8 +34,9 @@ FAMILIES = {
 }
 SPARE_COLOURS = ("#56B4E9", "#E69F00", "#7A5C00")
 PARTS = ("#E69F00", "#0072B2", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442", "#5B3A8C")
-RIGHT, WRONG = "#008A64", "#C62828"
+RIGHT, WRONG, MISSING = "#008A64", "#C62828", "#A4400C"
 DPI = 150
+LETTERS = 15  # of a small text to the inch
 METADATA: dict[str, dict[str, Any]] = {
     ".png": {"Software": None},
     ".svg": {"Date": None, "Creator": None},
@@ -88,14 +90,15 @@ def dataset_panels(
         heights: height of each strip, in inches.
         gaps: missing runs.
     """
-    foot = 0.25 + 0.16 * min(len(gaps), 9) if gaps else 0.0
+    lines = [f"Missing: {gap}" for gap in gaps[:8]]
+    lines += [f"… and {len(gaps) - 8} more"] if len(gaps) > 8 else []
+    told = "\n".join(fill(line, round(LETTERS * width)) for line in lines)
+    foot = 0.25 + 0.16 * len(told.splitlines()) if told else 0.0
     figure = Figure(figsize=(width, sum(heights) + foot), layout="constrained")
     ratios = [*heights, foot] if foot else [*heights]
     strips = list(figure.subfigures(len(ratios), 1, squeeze=False, height_ratios=ratios)[:, 0])
     if foot:
-        lines = [f"Missing: {gap}" for gap in gaps[:8]]
-        lines += [f"… and {len(gaps) - 8} more"] if len(gaps) > 8 else []
-        strips.pop().text(0.01, 0.9, "\n".join(lines), va="top", fontsize=7.5, color="#A4400C")
+        strips.pop().text(0.01, 0.9, told, va="top", fontsize=7.5, color=MISSING)
     for strip, dataset in zip(strips, datasets, strict=True):
         strip.suptitle(dataset, fontsize=11, fontweight="bold", x=0.01, ha="left")
     return figure, strips

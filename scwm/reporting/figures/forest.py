@@ -16,7 +16,7 @@ from scwm.reporting.tables.claims import Outcome
 COLOURS = {"held": RIGHT, "refuted": WRONG, "undecided": "#505050", "one seed": "#505050"}
 UNITS = {100.0: "Effect (points)", 1.0: "Effect (unit of the measure)"}
 WIDTH, LINE = 5.2, 0.16  # inches; the height of a line of text is the unit of an axis
-LETTERS = 70  # of a line of a statement
+LETTERS = 62  # of a line of a statement
 EFFECT, GAP = 1.0, 0.3  # lines for the effect below a statement, and between two claims
 MARGIN = 0.85  # inches for an axis and its label
 GROUND: dict[str, Any] = {  # of a text, above the grid and below the effects

@@ -19,7 +19,7 @@ from scwm.reporting.runs import Gap, Run, Runs
 COLUMNS = 5  # images of the mask gallery
 QUERIES, LISTED = 4, 7  # rank lists per method, and images of a list
 WIDTH, HEIGHT = 100, 200  # pixels of a picture, at most
-EDGE, GAP, HEAD = 6, 10, 24  # pixels of a frame, between pictures, and of a line of text above one
+EDGE, GAP, HEAD = 6, 10, 30  # pixels of a frame, between pictures, and of a line of text above one
 NEUTRAL = "#767B82"
 MIDDLE = {WRONG: "#DE4B3B", MISSING: "#C05A20"}
 """For texts, in place of darker colours: like NEUTRAL legible on white and on black."""

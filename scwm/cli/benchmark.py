@@ -156,22 +156,26 @@ def _content(store: Path) -> dict[str, Any]:
 def _store(dataset: str, size: list[int], content: "Benchmark", needed: bool) -> Path:
     """Return the folder of the data set's decoded images.
 
-    It is made if it is older than the data set, and so is a data set of another source or seed.
-    What is missing is made only if it is needed.
+    It is made again if it is older than the data set or of other code, and so is a data set of
+    another source, seed or renderer. What is missing is made only if it is needed.
     """
-    from scwm.data.entries import lookup
+    from scwm.core.files import read_json
+    from scwm.core.sources import code_hash
+    from scwm.data.entries import lookup, store_sources
     from scwm.data.registry import is_current
 
     shape, raw = f"{size[0]}x{size[1]}", Path("data/raw", dataset)
     store = Path("data/stores", dataset, shape)
     made, listed = store / "store.json", raw / "manifest.csv"
-    if not listed.exists() and (made.exists() or not needed):
+    outdated = _differs(read_json(made), {"code_hash": code_hash(store_sources(dataset))})
+    if not listed.exists() and not (needed and outdated):
         return store
     source = content.sources.get(dataset) or content.sources.get(lookup(dataset).base or "")
     if not is_current(dataset, raw, source):
         _scwm("data", "get", dataset, *(["--source", source] if source else []), "--out", str(raw))
-    old = made.exists() and made.stat().st_mtime < listed.stat().st_mtime
-    if old or (needed and not made.exists()):
+    if made.exists():
+        needed = outdated or made.stat().st_mtime < listed.stat().st_mtime
+    if needed:
         _scwm("data", "store", dataset, "--root", str(raw), "--size", shape, "--out", str(store))
     return store
 

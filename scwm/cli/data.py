@@ -99,9 +99,13 @@ def data_get(options: argparse.Namespace) -> None:
 
 def data_store(options: argparse.Namespace) -> None:
     """`scwm data store`: decode a data set."""
+    from scwm.core.sources import code_hash
     from scwm.data import build_store, load_dataset
+    from scwm.data.entries import store_sources
 
-    store = build_store(load_dataset(options.name, options.root), options.out, options.size)
+    code = code_hash(store_sources(options.name))
+    dataset = load_dataset(options.name, options.root)
+    store = build_store(dataset, options.out, options.size, code_hash=code)
     print(json.dumps(store.info["counts"]))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from scwm.core.errors import ScwmError, suggest
 from scwm.core.freeze import frozen_seed
-from scwm.core.plugins import NAME
+from scwm.core.plugins import LAYOUTS, NAME
 from scwm.core.yaml_files import CONFIG_DIR, names_in, read_yaml
 
 COUNTS = ("train", "query", "gallery", "train_ids", "test_ids")
@@ -114,6 +114,11 @@ def lookup(name: str) -> Entry:
     if "urls" in source:
         source["urls"] = tuple(map(str, source["urls"]))
     return Entry(**{**values, "name": name, "source": Source(**source)})
+
+
+def store_sources(name: str) -> list[str]:
+    """List the sources that decide what a store of a data set holds (see `scwm.core.sources`)."""
+    return ["data/store.py", "data/labels.py", LAYOUTS.file(lookup(name).layout)]
 
 
 def overlaps_training(trained: str, tested: str) -> bool:

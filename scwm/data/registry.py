@@ -11,6 +11,7 @@ import shutil
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -186,14 +187,10 @@ def _materialise(entry: Entry, source: Source, target: Path, out: Path) -> None:
 
 def _cached(entry: Entry, source: Source) -> Path:
     """Return the source's folder in the cache, and fill it if it does not exist."""
-    key = json.dumps(asdict(source), sort_keys=True)
+    key = json.dumps(origin(source), sort_keys=True)
     if source.path:
         stat = Path(source.path).stat()
         key = f"{Path(source.path).resolve()} {stat.st_size} {stat.st_mtime_ns}"
-    elif source.preset:
-        from scwm.data.mannequins import fingerprint
-
-        key += fingerprint(source.preset, source.seed, **source.knobs)
     target = (
         cache_folder()
         / f"{entry.base or entry.name}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
@@ -226,14 +223,25 @@ def follow(path: Path) -> Path:
     return path if root is None else Path(root)
 
 
+def origin(source: Source) -> dict[str, Any]:
+    """Describe a source for JSON, and the renderer's code and data if it is rendered."""
+    described = asdict(source)
+    if source.preset:
+        from scwm.data.mannequins import fingerprint
+
+        described["renderer"] = fingerprint(source.preset, source.seed, **source.knobs)
+    return described
+
+
 def _write_source(made: Path, root: Path | None, source: Source) -> None:
-    write_json({"root": root and str(root), "source": asdict(source)}, made / SOURCE_FILE)
+    write_json({"root": root and str(root), "source": origin(source)}, made / SOURCE_FILE)
 
 
 def is_current(name: str, out: Path, given: str | None = None) -> bool:
     """Say whether `get_dataset` has made `out` from the source that is `given`.
 
-    Without a given one, any source will do, but a rendered data set has the registry's seed.
+    Without a given one, any source will do, but a rendered data set has the registry's seed and
+    comes from the present renderer.
     """
     if not (out / "manifest.csv").exists():
         return False
@@ -243,7 +251,7 @@ def is_current(name: str, out: Path, given: str | None = None) -> bool:
             source = _given_source(given)
         elif given or made.get("root") or not source.preset:
             return True
-        return bool(made.get("source") == json.loads(json.dumps(asdict(source))))
+        return bool(made.get("source") == json.loads(json.dumps(origin(source))))
     return False
 
 

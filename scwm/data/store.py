@@ -114,7 +114,11 @@ class ImageStore:
 
 
 def build_store(
-    dataset: Dataset, folder: Path, image_size: tuple[int, int], workers: int | None = None
+    dataset: Dataset,
+    folder: Path,
+    image_size: tuple[int, int],
+    workers: int | None = None,
+    code_hash: str = "",
 ) -> ImageStore:
     """Decode a data set into a store; the folder appears, or is replaced, only when complete.
 
@@ -125,6 +129,7 @@ def build_store(
         folder: the store's folder.
         image_size: height and width.
         workers: decoding threads; default one per core.
+        code_hash: hash of the sources that make it, for its record; "" if they are unknown.
 
     Raises:
         ScwmError: an image or mask cannot be decoded, a mask's size differs from its image's or
@@ -185,6 +190,7 @@ def build_store(
             "masks": bool(masks),
             "mask_parts": list(dataset.mask_parts),
             "resize": "bicubic",
+            "code_hash": code_hash,
             "content_hash": _content_hash(temporary / "index.csv", arrays),
         }
         (temporary / "store.json").write_text(json.dumps(info, indent=2) + "\n")

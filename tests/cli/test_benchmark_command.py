@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -18,13 +17,14 @@ from scwm.core.errors import ScwmError
 from scwm.core.files import file_hash
 from scwm.core.yaml_files import CONFIG_DIR, read_yaml
 from scwm.data.entries import Source, lookup
+from scwm.data.registry import origin
 
 DATA_HASH = "ab12"
 
 
 @pytest.fixture
 def versions() -> dict[str, int]:
-    """Versions of the code of train, evaluate and transfer."""
+    """Versions of the code of train, evaluate, transfer and store."""
     return {}
 
 
@@ -57,11 +57,11 @@ def steps(tmp_path, monkeypatch, versions):
             out = Path(words[words.index("--out") + 1])
             file = out / {"get": "manifest.csv", "store": "store.json"}.get(words[1], "")
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(json.dumps({"content_hash": DATA_HASH}))
+            file.write_text(json.dumps({"content_hash": DATA_HASH, "code_hash": code("store")}))
             if words[1] == "get":
-                made = asdict(lookup(words[2]).source)
+                made = origin(lookup(words[2]).source)
                 if "--source" in words:
-                    made = asdict(Source(path=words[words.index("--source") + 1]))
+                    made = origin(Source(path=words[words.index("--source") + 1]))
                 source = {"root": None, "source": made}
                 (out / "source.json").write_text(json.dumps(source))
 
@@ -69,13 +69,20 @@ def steps(tmp_path, monkeypatch, versions):
         return f"{step} {versions.get(step, 1)}"
 
     def code_hash(patterns: list[str]) -> str:
-        assert "method/strategies/noise_suppression.py" in patterns or "transfer" in patterns[0]
-        return code({"trainer": "train"}.get(Path(patterns[0]).stem, Path(patterns[0]).stem))
+        step = {"trainer": "train"}.get(Path(patterns[0]).stem, Path(patterns[0]).stem)
+        named = "data/layouts/" if step == "store" else "method/strategies/noise_suppression.py"
+        assert step == "transfer" or any(named in pattern for pattern in patterns)
+        return code(step)
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(benchmark, "_scwm", call)
     monkeypatch.setattr("scwm.core.sources.code_hash", code_hash)
     return called
+
+
+def change_record(store: Path, **changes: str) -> None:
+    made = store / "store.json"
+    made.write_text(json.dumps(json.loads(made.read_text()) | changes))
 
 
 def test_benchmark_takes_the_workflows_steps_once(steps, capsys):
@@ -109,24 +116,27 @@ def test_benchmark_takes_the_workflows_steps_once(steps, capsys):
     assert [step.split(" -- ")[1].split()[0] for step in steps] == ["train", "evaluate"] * 2
 
 
-@pytest.mark.parametrize("change", ["seed", "damaged", "older store", "other data"])
+@pytest.mark.parametrize("change", ["seed", "renderer", "damaged", "older store", "other data"])
 def test_other_people_are_rendered_and_trained_on_again(steps, change):
     Path("small.yaml").write_text("{datasets: [mannequins_tiny], methods: [scwm], seeds: [0]}")
     assert cli.main(["benchmark", "small.yaml"]) == 0
     steps.clear()
     raw, store = Path("data/raw/mannequins_tiny"), Path("data/stores/mannequins_tiny/256x128")
     made = json.loads((raw / "source.json").read_text())
-    if change == "seed":  # as after `scwm freeze --again`
-        (raw / "source.json").write_text(json.dumps(made | {"source": {"seed": 5}}))
+    other = {"seed": {"seed": 5}, "renderer": {"renderer": "older"}}  # as after a new freeze
+    if change in other:
+        changed = made | {"source": made["source"] | other[change]}
+        (raw / "source.json").write_text(json.dumps(changed))
     elif change == "damaged":
         (raw / "source.json").write_text("{")
     elif change == "older store":
         os.utime(store / "store.json", (0, 0))
     else:
-        (store / "store.json").write_text('{"content_hash": "cd34"}')
+        change_record(store, content_hash="cd34")
     assert cli.main(["benchmark", "small.yaml"]) == 0
     expected = {
         "seed": ["data get", "data store"],
+        "renderer": ["data get", "data store"],
         "damaged": ["data get", "data store"],
         "older store": ["data store"],
         "other data": ["launch --processes=1", "launch --gpus=0"],
@@ -148,8 +158,8 @@ def test_benchmark_scores_on_other_data_sets_at_its_end(steps):
     steps.clear()
     assert cli.main(words) == 0 and steps == []
     assert cli.main([*words, "--set", "training.epochs=2"]) == 0 and steps[-1:] == transfers
-    for made in Path(store, "store.json"), Path("data/stores/mannequins_tiny/256x128/store.json"):
-        made.write_text('{"content_hash": "cd34"}')  # the stub scores stay of the old data
+    for made in Path(store), Path("data/stores/mannequins_tiny/256x128"):
+        change_record(made, content_hash="cd34")  # the stub scores stay of the old data
         steps.clear()
         assert cli.main([*words, "--set", "training.epochs=2"]) == 0 and steps[-1:] == transfers
 
@@ -173,6 +183,41 @@ def test_runs_of_other_code_or_weights_are_made_again(steps, versions, change):
     assert made == expected.get(change, everything), steps
     steps.clear()
     assert cli.main(["benchmark", "small.yaml"]) == 0 and steps == []
+
+
+@pytest.mark.parametrize("record", [{"code_hash": "older"}, {"code_hash": None}, {}])
+def test_a_store_of_an_older_decoder_is_built_again(steps, record):
+    """Also one without a record; its runs stay if its images are the same."""
+    Path("small.yaml").write_text(
+        "{datasets: [mannequins_tiny], methods: [scwm], seeds: [0], transfer: [mannequins]}"
+    )
+    assert cli.main(["benchmark", "small.yaml"]) == 0
+    names = "mannequins_tiny", "mannequins"
+    for name in names:
+        made = Path("data/stores", name, "256x128/store.json")
+        content = json.loads(made.read_text()) | record
+        if not record:
+            del content["code_hash"]
+        made.write_text(json.dumps(content))
+    steps.clear()
+    assert cli.main(["benchmark", "small.yaml"]) == 0
+    assert [step.split()[:3] for step in steps] == [["data", "store", name] for name in names]
+    steps.clear()
+    assert cli.main(["benchmark", "small.yaml"]) == 0 and steps == []
+
+
+def test_an_outdated_run_is_not_trained_on_a_store_of_an_older_decoder(steps, versions):
+    """Although the data set is gone: it is got again."""
+    Path("small.yaml").write_text("{datasets: [mannequins_tiny], methods: [scwm], seeds: [0]}")
+    assert cli.main(["benchmark", "small.yaml"]) == 0
+    steps.clear()
+    shutil.rmtree("data/raw")
+    versions["store"] = 2
+    assert cli.main(["benchmark", "small.yaml"]) == 0 and steps == [], "nothing is needed"
+    versions["train"] = 2
+    assert cli.main(["benchmark", "small.yaml"]) == 0
+    starts = [" ".join(step.split()[:2]) for step in steps[:3]]
+    assert starts == ["data get", "data store", "launch --processes=1"]
 
 
 def test_another_source_is_taken(steps):

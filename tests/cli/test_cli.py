@@ -9,6 +9,8 @@ import torch
 import yaml
 from PIL import Image
 
+from scwm.core.sources import code_hash, sources
+from scwm.data.entries import store_sources
 from scwm.training.trainer import Trainer
 
 RUN = "results/runs/mannequins/scwm/seed0"
@@ -21,6 +23,15 @@ def test_data_is_listed_and_decoded(trained):
     )
     info = json.loads((trained / "data/stores/toy/store.json").read_text())
     assert info["counts"] == COUNTS and info["image_size"] == [64, 32] and info["masks"]
+
+
+def test_a_store_records_the_code_that_decodes_it(trained):
+    """The workflow builds a store again after an edit of the same files."""
+    info = json.loads((trained / "data/stores/toy/store.json").read_text())
+    patterns = store_sources("mannequins")
+    assert info["code_hash"] == code_hash(patterns)
+    used = {"data/images.py", "data/store.py", "data/labels.py", "data/layouts/market1501.py"}
+    assert used <= set(sources(patterns))
 
 
 def test_store_prints_its_counts(trained, scwm, capsys):

@@ -27,7 +27,7 @@ from scwm.core.plugins import BACKBONES, FOREGROUND_CORRECTIONS, LAYOUTS, NAME, 
 from scwm.core.settings import METHOD
 from scwm.core.sources import sources
 from scwm.core.yaml_files import read_yaml
-from scwm.data.entries import lookup
+from scwm.data.entries import lookup, store_sources
 from scwm.data.terms import terms_accepted
 from scwm.reporting.catalogue import (
     CAPTIONS,
@@ -118,17 +118,13 @@ def data_source(dataset):
     return config["sources"].get(dataset) or config["sources"].get(lookup(dataset).base)
 
 
-def loader_code(dataset):
-    """Sources that read a data set's layout and pick its images."""
-    return code(LAYOUTS.file(lookup(dataset).layout))
-
-
 def dataset_code(dataset):
     """Sources that decide what lies in data/raw/<dataset>."""
-    if lookup(dataset).source.preset:
+    entry = lookup(dataset)
+    if entry.source.preset:
         return code("data/mannequins/**/*")
     files = [f"data/{name}.py" for name in ("archives", "download", "manifest")]
-    return sorted({*code(*files), *loader_code(dataset)})
+    return code(*files, LAYOUTS.file(entry.layout))
 
 
 def all_methods():

@@ -29,7 +29,7 @@ rule build_store:
     """Decode a data set's images once, at one size."""
     input:
         manifest=rules.get_dataset.output.manifest,
-        code=lambda wildcards: sorted({*code("data/store.py"), *loader_code(wildcards.dataset)}),
+        code=lambda wildcards: code(*store_sources(wildcards.dataset)),
     output:
         images="data/stores/{dataset}/{size}/images.npy",
         index="data/stores/{dataset}/{size}/index.csv",

@@ -208,6 +208,39 @@ def test_identity_subfolders_are_understood():
     assert data.gallery.ids.tolist() == [2, 2, 7, 7] and data.query.ids.tolist() == [2, 7]
 
 
+@pytest.mark.parametrize("day", ["2024010%d", "2024-01-0%d", "2024/01/0%d", "2024010%d123000"])
+@pytest.mark.parametrize("root", ["crops", "crops/train"])
+def test_subfolders_named_by_dates_are_no_identities(root, day, caplog):
+    make_crops(root, *(f"{day % n}/{k}.png" for n in (1, 2) for k in (1, 2)))
+    get("crops")
+    assert "sub-folders named by dates: 2 not taken for identities, such as" in caplog.text
+    assert "query and gallery without identities: nothing will be scored" in caplog.text
+    assert load_dataset("folder", "crops").train.ids.tolist() == [-1] * 4
+
+
+def test_dates_and_identities_are_not_mixed(caplog):
+    make_crops("crops", "20240101/1.png", "0002/1.png", "0002/2.png")
+    with pytest.raises(ScwmError, match=r"(?s)2 of 3 images have one.*20240101/1\.png"):
+        get("crops")
+    assert "crops/20240101; if they are, list the images in images.csv" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "identity"),
+    [("1230", 1230), ("20241301", 20241301), ("120240101", 120240101), ("2024-01-01/0002", 2)],
+)
+def test_numbers_that_are_no_dates_are_identities_and_the_log_says_so(name, identity, caplog):
+    caplog.set_level("INFO", "scwm")
+    data = load_dataset("folder", make_crops("crops", f"{name}/1.png", "7/1.png"))
+    assert set(data.train.ids) == {identity, 7} and "dates" not in caplog.text
+    assert "sub-folders taken for identities: 2, such as" in caplog.text
+
+
+def test_a_name_with_an_identity_counts_in_a_folder_of_a_date(caplog):
+    data = load_dataset("folder", make_crops("crops", "20240101/0002_c1.png", "0003_c1.png"))
+    assert data.train.ids.tolist() == [3, 2] and not caplog.text
+
+
 def test_splits_may_have_capital_letters():
     for split in SPLITS:
         make_crops(Path("crops", split.capitalize()), "0002/1.png", "0002/2.png", "7/1.png")

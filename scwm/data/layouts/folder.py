@@ -8,8 +8,8 @@
 - A folder with nothing else than one of these folders.
 
 Folders are read with their sub-folders. Identity and camera come from a file name of Market-1501
-(`<identity>_c<camera>….jpg`) or of MSMT17, or the identity from a sub-folder named by a number. If
-no image has one, all are unlabelled.
+(`<identity>_c<camera>….jpg`) or of MSMT17, or the identity from a sub-folder named by a number that
+is no date. If no image has one, all are unlabelled.
 
 Without query and gallery every image is in train and gallery, and the first image of each identity
 in each camera is a query. Of unlabelled images a few are queries, as examples.
@@ -18,7 +18,8 @@ in each camera is a query. Of unlabelled images a few are queries, as examples.
 import csv
 import io
 import logging
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,10 @@ CSV_NAME = "images.csv"
 COLUMNS = ("path", "identity", "camera", "split")
 SPLITS = ("train", "query", "gallery")
 EXAMPLES = 8  # queries among unlabelled images
+# Year, month and day, in one name or three, and a time that follows without a sign.
+_DATE = re.compile(
+    r"(?<!\d)(19|20)\d\d([-_./ ]?)(0[1-9]|1[0-2])\2(0[1-9]|[12]\d|3[01])(\d{4}|\d{6})?$", re.ASCII
+)
 Item = tuple[Path, int, int]
 """An image, its identity and its camera."""
 
@@ -75,6 +80,7 @@ def _read_folder(folder: Path) -> Split:
     """
     paths = list_images(folder, below=True)
     labels = {path: label for path in paths if (label := _parse(path, folder))}
+    _tell_folders(folder, paths, labels)
     if odd := [path for path in paths if labels and path not in labels]:
         raise ScwmError(
             f"image name without identity; {len(labels):,} of {len(paths):,} images have one",
@@ -101,9 +107,31 @@ def _parse(path: Path, folder: Path) -> tuple[int, int] | None:
         if match := pattern.match(path.name):
             return int(match[1]), int(match[2])
     try:
-        return (read_label(path.parent.name), UNKNOWN) if path.parent != folder else None
+        own = path.parent != folder and not _is_date(path.parent)
+        return (read_label(path.parent.name), UNKNOWN) if own else None
     except ValueError:
         return None
+
+
+def _is_date(folder: Path) -> bool:
+    return bool(_DATE.search(folder.absolute().as_posix()))
+
+
+def _tell_folders(
+    folder: Path, paths: Sequence[Path], labels: Mapping[Path, tuple[int, int]]
+) -> None:
+    """Log which sub-folders are taken for identities, and which for dates."""
+    inner = {path.parent for path in paths if path not in labels} - {folder}
+    dates = {one for one in inner if _is_date(one)}
+    if dates:
+        logger.warning(
+            f"sub-folders named by dates: {len(dates):,} not taken for identities, such as "
+            f"{min(dates)}; if they are, list the images in {CSV_NAME}"
+        )
+    # A name of a file holds a camera as well.
+    named = {path.parent for path, (_, camera) in labels.items() if camera == UNKNOWN}
+    if named:
+        logger.info(f"sub-folders taken for identities: {len(named):,}, such as {min(named)}")
 
 
 def _read_csv(table: Path, name: str) -> Dataset:

@@ -79,12 +79,19 @@ def separate_cameras(dataset: Dataset) -> Dataset:
 
 
 def describe_labels(dataset: Dataset) -> str:
-    """Say how the data set is scored; "" for the standard protocol."""
+    """Say how a data set of `separate_cameras` is scored; "" for the standard protocol."""
     query, gallery = dataset.query, dataset.gallery
     if not (labelled(query.ids) and labelled(gallery.ids)):
         return "query and gallery without identities"
     if (gallery.cameras < 0).all():
         return "one camera or none: only the query's own file is left out"
+    counts = [
+        f"{unknown:,} of {len(split):,} {name}"
+        for name, split in (("query", query), ("gallery", gallery))
+        if (unknown := int((split.cameras < 0).sum()))
+    ]
+    if counts:
+        return f"unknown cameras ({', '.join(counts)} images) count as different from all others"
     return ""
 
 

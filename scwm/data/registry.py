@@ -108,8 +108,8 @@ def load_dataset(name: str, source: str | Path | None = None) -> Dataset:
     else:
         root = _cached(entry, found)
     dataset = _subset(entry, _read(entry, root))
-    wrong = _wrong_counts(entry, dataset)
-    return replace(dataset, note="; ".join(filter(None, [dataset.note, wrong])))
+    notes = dataset.note, describe_labels(dataset), _wrong_counts(entry, dataset)
+    return replace(dataset, note="; ".join(filter(None, notes)))
 
 
 def get_dataset(name: str, source: str | Path | None, out: Path) -> Path:
@@ -263,8 +263,7 @@ def _read(entry: Entry, root: Path) -> Dataset:
         raise ScwmError(f"{error}", f"options of {entry.name}", "correct the registry") from error
     check_labels(dataset)
     dataset = separate_cameras(dataset)
-    notes = entry.note, dataset.note, describe_labels(dataset)
-    return replace(dataset, note="; ".join(filter(None, notes)))
+    return replace(dataset, note="; ".join(filter(None, [entry.note, dataset.note])))
 
 
 def _subset(entry: Entry, dataset: Dataset) -> Dataset:

@@ -73,8 +73,12 @@ def test_unlabelled_crops_end_to_end(scwm, crops, toy_weights, write_config, hom
     assert "identities; not scored" in Path("model.md").read_text()
 
 
-def plain_scores(sides: dict, paths: dict[str, list[str]]) -> tuple[float, float]:
-    """mAP and rank-1 with only the query's own file left out, by colour histograms."""
+def plain_scores(
+    sides: dict, paths: dict[str, list[str]], cameras: dict[str, int] | None = None
+) -> tuple[float, float]:
+    """mAP and rank-1 by colour histograms, with the query's own file left out, and other images of
+    its identity and camera where `cameras` knows that, -1 for an unknown one."""
+    known = cameras or {}
     query, gallery = (
         sides[name].embedding.global_feature.double() for name in ("query", "gallery")
     )
@@ -82,6 +86,13 @@ def plain_scores(sides: dict, paths: dict[str, list[str]]) -> tuple[float, float
     for row, path in enumerate(paths["query"]):
         order = np.argsort(-(gallery @ query[row]).numpy(), kind="stable")
         kept = [place for place in order if paths["gallery"][place] != path]
+        kept = [
+            place
+            for place in kept
+            if known.get(path, -1) < 0
+            or known[paths["gallery"][place]] != known[path]
+            or sides["gallery"].ids[place] != sides["query"].ids[row]
+        ]
         right = [sides["gallery"].ids[place] == sides["query"].ids[row] for place in kept]
         ranks = np.flatnonzero(right) + 1
         precision.append(np.mean(np.arange(1, len(ranks) + 1) / ranks))
@@ -107,3 +118,30 @@ def test_one_camera_or_none_leaves_out_only_the_own_file(
     assert (metrics["mAP"], metrics["rank1"]) == pytest.approx(plain_scores(sides, paths), abs=1e-6)
     assert 0 < metrics["mAP"] < 1
     assert "one camera or none: only the query's own file is left out" in metrics["label_note"]
+
+
+def test_images_of_unknown_cameras_are_counted_and_count_as_different(
+    toy_folder, start, tiny_config, tmp_path
+):
+    """Next to images of known cameras."""
+    cameras: dict[str, int] = {}
+    rows = ["path,identity,camera"]
+    for number, path in enumerate(sorted((toy_folder / "bounding_box_train").iterdir())):
+        cameras[path.name] = (-1, 1, 1, 2)[number % 4]
+        rows.append(f"{path.name},{path.name[:4]},{cameras[path.name]}")
+    crops = shutil.copytree(toy_folder / "bounding_box_train", tmp_path / "crops")
+    (crops / "images.csv").write_text("\n".join(rows))
+    store = build_store(load_dataset("folder", crops), tmp_path / "store", (64, 32))
+    run = start(tiny_config("colour_histogram"), tmp_path / "run")
+    evaluate(run, store)
+    metrics = json.loads((run / "metrics.json").read_text())
+    sides = read_features(run / "features.npz")
+    paths = {name: store.split(name).paths for name in sides}
+    expected = plain_scores(sides, paths, cameras)
+    assert (metrics["mAP"], metrics["rank1"]) == pytest.approx(expected, abs=1e-6)
+    assert expected != plain_scores(sides, paths), "known cameras matter"
+    unknown = {name: sum(cameras[one] < 0 for one in found) for name, found in paths.items()}
+    counts = [f"{unknown[name]} of {len(paths[name])} {name}" for name in ("query", "gallery")]
+    assert 0 < unknown["query"] < len(paths["query"])
+    note = f"unknown cameras ({', '.join(counts)} images) count as different from all others"
+    assert note in metrics["label_note"]

@@ -154,7 +154,7 @@ def extract(options: argparse.Namespace) -> None:
     """`scwm extract`: write features of crops."""
     from scwm.inference.feature_files import save_features
 
-    found, report = _described(options, _open(options), options.images)
+    found, report = _described(options, _open(options, options.images), options.images)
     save_features(found, options.out)
     if options.json:
         print_json(report | {"out": str(options.out)})
@@ -173,8 +173,9 @@ def rank(options: argparse.Namespace) -> None:
     from scwm.inference.pages import rank_page
     from scwm.inference.rank_lists import as_json, rank_crops, write_rank_lists
 
-    model = _open(options)
-    for path in (*options.queries, *options.gallery):
+    paths = [*options.queries, *options.gallery]
+    model = _open(options, paths)
+    for path in paths:
         if options.model is None and is_model(path):
             raise ScwmError("A model is among the crops.", path, "give it before --queries")
     query, gallery = (_described(options, model, p)[0] for p in (options.queries, options.gallery))
@@ -206,7 +207,7 @@ def cluster(options: argparse.Namespace) -> None:
     from scwm.inference.clusters import cluster_crops, write_clusters
     from scwm.inference.pages import cluster_page
 
-    model = _open(options)
+    model = _open(options, options.images)
     given = {key: getattr(options, key) for key in ("eps", "min_samples", "k1", "k2")}
     given = {key: value for key, value in given.items() if value is not None}
     config = changed(model.config, {"pseudo_labels": given}, "cluster")
@@ -237,11 +238,14 @@ def export(options: argparse.Namespace) -> None:
     print(options.out, options.out.with_suffix(".md"), sep="\n")
 
 
-def _open(options: argparse.Namespace) -> "Model":
+def _open(options: argparse.Namespace, paths: list[Path]) -> "Model":
+    """Load the model, if the output does not lie among the crops `paths`."""
     from scwm.core import allocator
     from scwm.core.config import changed
+    from scwm.data.files import check_outside
     from scwm.inference.api import SHIPPED, load_model
 
+    check_outside(options.out, paths)
     allocator.keep_freed_memory()
     if options.model is None:
         logger.info(f"model: {SHIPPED.name}, which comes with the package")

@@ -44,6 +44,7 @@ def parse(options: argparse.Namespace) -> None:
         ScwmError: the options exclude each other.
     """
     from scwm.core import allocator
+    from scwm.data.files import check_outside
 
     if bool(options.files) == bool(options.store):
         raise ScwmError("Give either images or a store.", "IMAGES, --store", "name one of them")
@@ -51,6 +52,8 @@ def parse(options: argparse.Namespace) -> None:
         raise ScwmError("Nothing to write.", "--output, --masks", "name one of them, or both")
     if options.masks and not options.files:
         raise ScwmError("Masks need images.", "--masks", "give IMAGES")
+    for out in filter(None, (options.masks, options.output)):
+        check_outside(out, options.files)
     allocator.keep_freed_memory()
     if options.masks:
         from scwm.inference.masks import write_masks

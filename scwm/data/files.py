@@ -6,7 +6,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
@@ -89,6 +89,22 @@ def list_images(folder: Path, below: bool = False) -> list[Path]:
     for path in images:
         check_name(path)
     return images
+
+
+def check_outside(out: Path, paths: Sequence[Path]) -> None:
+    """Check that an output is none of `paths`, nor in a folder among them.
+
+    It would replace a crop, or the next call would find it among the crops.
+
+    Raises:
+        ScwmError: it is.
+    """
+    target = out.resolve()
+    for path in paths:
+        if target.is_relative_to(path.resolve()):
+            raise ScwmError(
+                f"The output would lie in {path}, which is read.", out, "give a path outside it"
+            )
 
 
 def scan(folder: Path) -> tuple[list[Path], list[Path], list[Path]]:

@@ -34,7 +34,8 @@ def write_masks(run: Path, paths: Sequence[Path], out: Path) -> Path:
         `out`.
 
     Raises:
-        ScwmError: the model or a file is missing, no image can be read, or two share a name.
+        ScwmError: the model or a file is missing, no image can be read, two share a name,
+            or a mask would replace an image.
     """
     files = find_crops(paths)
     root = os.path.commonpath([file.resolve().parent for file in files])
@@ -42,6 +43,8 @@ def write_masks(run: Path, paths: Sequence[Path], out: Path) -> Path:
     if len(set(targets)) < len(targets):
         double = max(targets, key=targets.count)
         raise ScwmError("Two images would get the same mask.", double, "give them one at a time")
+    if replaced := {file.resolve() for file in files} & {one.resolve() for one in targets}:
+        raise ScwmError("A mask would replace a crop.", min(replaced), "give another folder")
     model = load_model(run)
     unreadable: dict[int, ScwmError] = {}
     found = stacked(parsed(model, files, unreadable), len(files))

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -26,6 +27,46 @@ from scwm.models import Network
 def rows(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+# Outputs
+
+
+@pytest.mark.parametrize("place", ["crops/new", "crops", "link/new", "crops/../crops/sub"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "extract {run} {tmp}/crops --out {tmp}/{place}/f.tsv",
+        "extract {run} {query} {tmp}/crops --out {tmp}/{place}/f.npz",
+        "rank --queries {query} --gallery {tmp}/crops --out {tmp}/{place}",
+        "rank {run} --queries {tmp}/crops --gallery {gallery} --out {tmp}/{place}",
+        "cluster {run} {tmp}/crops --out {tmp}/{place}",
+        "parse {run} {tmp}/crops --masks {tmp}/{place}",
+        "parse {run} {tmp}/crops --masks {tmp}/outside --output {tmp}/{place}/stages.png",
+    ],
+)
+def test_an_output_among_the_crops_is_refused_before_any_work(
+    call, toy_folder, tmp_path, capsys, monkeypatch, words, place
+):
+    """The next call would read it as a crop, or warn of it."""
+    crops = tmp_path / "crops"
+    (crops / "sub").mkdir(parents=True)
+    (crops / "a.jpg").write_bytes(next((toy_folder / "query").iterdir()).read_bytes())
+    (tmp_path / "link").symlink_to("crops")
+    monkeypatch.setattr("scwm.inference.features.list_images", lambda *_, **__: pytest.fail("late"))
+    monkeypatch.setattr("scwm.inference.api.load_model", lambda _: pytest.fail("too late"))
+    assert call(words.replace("{place}", place)) == 1
+    told = capsys.readouterr().err
+    assert f"The output would lie in {crops}, which is read." in told and "outside" in told
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["crops", "link"]
+    assert sorted(path.name for path in crops.iterdir()) == ["a.jpg", "sub"]
+
+
+def test_an_output_next_to_the_crops_is_written(call, toy_folder, tmp_path):
+    """Also one whose name begins like the folder's."""
+    shutil.copytree(toy_folder / "query", tmp_path / "crops")
+    assert call("extract {run} {tmp}/crops --out {tmp}/crops.tsv") == 0
+    assert call("rank {run} --queries {query} --gallery {tmp}/crops --out {tmp}") == 0
 
 
 # Features

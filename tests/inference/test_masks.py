@@ -61,3 +61,15 @@ def test_masks_of_one_name_are_refused(call, toy_folder, tmp_path, capsys):
         (tmp_path / f"crops/a.{suffix}").write_bytes(b"")
     assert call("parse {run} {tmp}/crops --masks {tmp}/masks") == 1
     assert "a.png" in capsys.readouterr().err and not (tmp_path / "masks").exists()
+
+
+def test_a_mask_never_replaces_a_crop(call, toy_folder, tmp_path, capsys):
+    """As of `--masks crops` with the files in `crops`, which a shell lists."""
+    (tmp_path / "crops").mkdir()
+    crop = tmp_path / "crops/a.png"
+    Image.open(next((toy_folder / "query").iterdir())).save(crop)
+    before = crop.read_bytes()
+    assert call("parse {run} {tmp}/crops/a.png --masks {tmp}/crops") == 1
+    assert "A mask would replace a crop." in capsys.readouterr().err
+    assert call("parse {run} {tmp}/crops/a.png --output {tmp}/crops/a.png") == 1
+    assert crop.read_bytes() == before

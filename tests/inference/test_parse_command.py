@@ -153,7 +153,7 @@ def test_long_file_names_keep_their_end():
         ("scwm", ["images or a store"]),
         ("scwm {file} --store {store}", ["images or a store"]),
         ("scwm {tmp}/absent.jpg", ["absent.jpg", "no such file"]),
-        ("scwm {tmp}", ["holds no images", ".jpg"]),
+        ("scwm {tmp}/empty", ["holds no images", ".jpg"]),
         ("scwm {tmp}/text.txt", ["cannot decode the image", "text.txt"]),
         ("scwm" + " {file}" * 101, ["101 images", "at most 100"]),
         ("scwm --store {store} --images 0", ["0 images", "1 to 100"]),
@@ -168,6 +168,7 @@ def test_long_file_names_keep_their_end():
 )
 def test_mistakes_are_told(runs, toy_store, toy_folder, tmp_path, capsys, words, messages):
     (tmp_path / "text.txt").write_text("no image")
+    (tmp_path / "empty").mkdir()
     file = next(toy_folder.glob("query/*.jpg"))
     words = words.format(file=file, store=toy_store.folder, tmp=tmp_path)
     out = tmp_path / "new/picture.png"

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 import yaml
 from documented_commands import PAGES, ROOT, shell_lines
+from workflow_copy import plain_environment
 
 from scwm.cli.main import main
 from scwm.core.config import load_benchmark, overrides_of, plain, resolve_config
@@ -63,10 +64,9 @@ def snakemake(words: list[str], folder: Path) -> None:
     whole_paper = "config/paper.yaml" in words and "--config" not in words  # test_workflow.py
     if whole_paper or any(name in word for name in MADE_UP for word in words):
         return
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("SCWM_")}
     words = [*words, "--dry-run", "--quiet", "rules", "--directory", str(folder)]
     called = [sys.executable, "-m", "snakemake", *words]
-    done = subprocess.run(called, cwd=ROOT, env=environment, capture_output=True, text=True)
+    done = subprocess.run(called, cwd=ROOT, env=plain_environment(), capture_output=True, text=True)
     assert done.returncode == 0 and "train" in done.stdout, done.stderr
 
 

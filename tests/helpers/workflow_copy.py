@@ -49,13 +49,18 @@ def main():
 """
 
 
+def plain_environment() -> dict[str, str]:
+    """The environment without a data set or a device, but with the cache of the tests."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("SCWM_")}
+    return kept | {"SCWM_CACHE": os.environ["SCWM_CACHE"]}
+
+
 def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the workflow of the project at `folder`, with no data set in the environment."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("SCWM_")}
     return subprocess.run(
         [sys.executable, "-m", "snakemake", *arguments],
         cwd=folder,
-        env=environment,
+        env=plain_environment(),
         capture_output=True,
         text=True,
         check=False,

@@ -1,7 +1,6 @@
 """The worked examples of docs/contributing.md, in a copy of the project: found by name, planned by
 the workflow, passing the contract tests; and what an addition leaves as it is."""
 
-import os
 import re
 import shutil
 import subprocess
@@ -18,6 +17,7 @@ import torch
 from PIL import Image
 from test_contracts import batch, crops  # noqa: F401, fixtures
 from torch import Tensor
+from workflow_copy import plain_environment
 
 from scwm.core.plugins import KINDS, SPACE_CORRECTIONS, Kind
 from scwm.method.weighting import Samples
@@ -36,11 +36,10 @@ NAMES = sorted({Path(path).stem for path in EXAMPLES})
 
 def python(folder: Path, *arguments: str) -> str:
     """What a Python module prints, run in the project at `folder`."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("SCWM_")}
     done = subprocess.run(
         [sys.executable, "-m", *arguments],
         cwd=folder,
-        env=environment | {"PYTHONPATH": str(folder)},
+        env=plain_environment() | {"PYTHONPATH": str(folder)},
         capture_output=True,
         text=True,
         check=False,

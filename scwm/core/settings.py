@@ -121,6 +121,10 @@ class PseudoLabelSettings(Section):
     """DBSCAN's radius, or the largest mean distance of average linkage: a Jaccard distance."""
     min_samples: Annotated[int, within(1, 1000)] = 4
     """Images within the radius that make a core, or in the smallest cluster."""
+    eps_gap: Annotated[float, within(0, 0.5), AS_WRITTEN] = 0.0
+    """Clusterings at eps - eps_gap and eps + eps_gap find unreliable clusters (SpCL); 0: none."""
+    unclustered: Literal["left_out", "own_class"] = "left_out"
+    """What an epoch does with an image without a cluster; `own_class`: a class of one image."""
 
 
 class ParsingSettings(Section):
@@ -143,6 +147,8 @@ class MemorySettings(Section):
     """Share of the old prototype that an update keeps."""
     temperature: Annotated[float, within(1e-4, 100), AS_WRITTEN] = 0.05
     """Of the contrastive loss."""
+    global_entries: Literal["clusters", "images"] = "clusters"
+    """A prototype for each cluster and epoch, or a slot for each image that is kept (SpCL)."""
     global_strategy: Strategy = "hard_mining"
     """A file of scwm/method/strategies: which samples move a prototype."""
     part_strategy: Strategy = "noise_suppression"

@@ -1,6 +1,7 @@
 """Batches of P identities x K instances each (Hermans et al., arXiv 1703.07737)."""
 
 from collections.abc import Iterator
+from itertools import islice
 
 import numpy as np
 
@@ -35,16 +36,7 @@ def identity_batches(
     Raises:
         ScwmError: no row has a label.
     """
-    labels = np.asarray(labels)
-    rows = np.flatnonzero(labels >= 0)
-    if not len(rows):
-        raise ScwmError(
-            "no cluster to draw batches from: every image is unclustered",
-            "pseudo labels",
-            "raise pseudo_labels.eps or lower pseudo_labels.min_samples",
-        )
-    rows = rows[np.argsort(labels[rows], kind="stable")]
-    members = np.split(rows, np.flatnonzero(np.diff(labels[rows])) + 1)
+    members = _members(np.asarray(labels))
     identities = min(identities, len(members))
 
     waiting = generator.permutation(len(members))
@@ -56,6 +48,54 @@ def identity_batches(
             waiting = again[~np.isin(again, fresh)]
             chosen = np.concatenate([chosen, fresh])
         yield np.concatenate([_draw(members[one], instances, generator, cameras) for one in chosen])
+
+
+def filled_batches(
+    labels: np.ndarray,
+    identities: int,
+    instances: int,
+    iterations: int,
+    generator: np.random.Generator,
+    cameras: np.ndarray | None = None,
+) -> Iterator[np.ndarray]:
+    """Draw batches of P·K rows, in which an identity of one row appears once (SpCL).
+
+    All identities follow each other in a random order, each with K rows or its only one. Batches
+    are cut from this sequence, and the rest at its end is dropped. A sequence shorter than a batch
+    is a batch. Arguments and errors are those of `identity_batches`.
+
+    Yields:
+        (P·K,) int64 row indices.
+    """
+    members = _members(np.asarray(labels))
+    counts = [instances if len(rows) > 1 else 1 for rows in members]
+    size = min(identities * instances, sum(counts))
+    whole = sum(counts) // size * size
+
+    def batches() -> Iterator[np.ndarray]:
+        while True:
+            order = generator.permutation(len(members))
+            drawn = [_draw(members[one], counts[one], generator, cameras) for one in order]
+            yield from np.concatenate(drawn)[:whole].reshape(-1, size)
+
+    return islice(batches(), iterations)
+
+
+def _members(labels: np.ndarray) -> list[np.ndarray]:
+    """Return the rows of each identity.
+
+    Raises:
+        ScwmError: no row has a label.
+    """
+    rows = np.flatnonzero(labels >= 0)
+    if not len(rows):
+        raise ScwmError(
+            "no cluster to draw batches from: every image is unclustered",
+            "pseudo labels",
+            "raise pseudo_labels.eps or lower pseudo_labels.min_samples",
+        )
+    rows = rows[np.argsort(labels[rows], kind="stable")]
+    return np.split(rows, np.flatnonzero(np.diff(labels[rows])) + 1)
 
 
 def _draw(

@@ -22,7 +22,7 @@ class StepMonitor:
     Args:
         objective: of the epoch, its memories asked for their weights before each update.
         means: mean feature of each true identity, (T,D) of the whole body, then of each part.
-        labels: (N,) pseudo identities, -1 = unclustered.
+        labels: (N,) classes of the training images, -1 = left out.
         split: the training images, perhaps with true identities and masks. Without identities no
             weights are recorded.
     """
@@ -58,7 +58,7 @@ class StepMonitor:
             return
         truth = self.truth[rows]
         cosines = [(f * mean[truth]).sum(1) for f, mean in zip(features, self.means, strict=True)]
-        weights = self.objective.update_weights(output, self.labels[rows])
+        weights = self.objective.update_weights(output, rows)
         self.steps.append((rows, weights, 1 - torch.stack(cosines)))
 
     def read(self) -> dict[str, float | None]:

@@ -10,11 +10,17 @@ from scwm.core.settings import Config
 from scwm.data.labels import labelled
 from scwm.method.parsing import cascaded_clustering
 from scwm.method.pseudo_labels import pseudo_labels
+from scwm.method.pseudo_labels.numbers import own_classes
+from scwm.method.pseudo_labels.reliability import Reliability
 from scwm.models.embedding import Embedding
 
 
 def label_images(
-    config: Config, embedding: Embedding, ids: np.ndarray, feature: str | None = None
+    config: Config,
+    embedding: Embedding,
+    ids: np.ndarray,
+    feature: str | None = None,
+    reliability: Reliability | None = None,
 ) -> Tensor:
     """Cluster images into pseudo identities, (N,) on the embedding's device, -1 = unclustered.
 
@@ -26,6 +32,7 @@ def label_images(
         ids: (N,) true identities, which only the control ``pseudo_labels.source: truth`` reads.
         feature: name of the clustered feature; default: the config's. A model without parts has
             only the global feature.
+        reliability: the criterion of earlier epochs; None: the config's, at its start.
 
     Raises:
         ScwmError: fewer than two clusters, or the control's identities are unknown.
@@ -44,11 +51,14 @@ def label_images(
         chosen = features.get(feature or settings.feature, features["global"])
         shown = chosen.ne(0).any(1).cpu()
         found = np.full(len(ids), -1)
+        if reliability is None and settings.eps_gap:
+            reliability = Reliability(settings.eps_gap)
         if shown.sum() > 1:
             found[shown.numpy()] = pseudo_labels(
                 chosen if shown.all() else chosen[shown.to(chosen.device)],
                 *(settings.eps, settings.min_samples, settings.k1, settings.k2),
                 settings.clustering,
+                reliability=reliability,
             )
     labels = torch.as_tensor(found).to(embedding.global_feature.device)
     if int(labels.max()) < 1:
@@ -58,6 +68,11 @@ def label_images(
             "lower eps if all images are in one cluster, raise it if all are unclustered",
         )
     return labels
+
+
+def trained_classes(config: Config, labels: Tensor) -> Tensor:
+    """Classes (N,) that an epoch trains on, -1 = left out, from pseudo identities (N,)."""
+    return _own_classes(labels) if config.pseudo_labels.unclustered == "own_class" else labels
 
 
 def parse_images(config: Config, embedding: Embedding, labels: Tensor, epoch: int) -> Tensor:
@@ -70,12 +85,16 @@ def parse_images(config: Config, embedding: Embedding, labels: Tensor, epoch: in
         epoch: determines the seed of the clustering.
     """
     assert embedding.pixels is not None
-    settings, alone = config.parsing, labels < 0
+    settings = config.parsing
     return cascaded_clustering(
         embedding.pixels,
-        labels.masked_scatter(alone, labels.max() + alone.cumsum(0)[alone]),
+        _own_classes(labels),
         config.model.parts,
         settings.foreground_correction,
         settings.space_correction,
         derived_seed(config.seed, "clustering", epoch),
     )
+
+
+def _own_classes(labels: Tensor) -> Tensor:
+    return torch.as_tensor(own_classes(labels.cpu().numpy())).to(labels.device)

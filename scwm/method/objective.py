@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from scwm.core.plugins import STRATEGIES
 from scwm.core.settings import Config
+from scwm.method.instance_memory import InstanceMemory
 from scwm.method.losses import diversity_loss, parsing_loss, separation_loss
 from scwm.method.memory import WeightedMemory, cluster_means
 from scwm.models import Output
@@ -23,35 +24,46 @@ class Objective(nn.Module):
 
     Args:
         config: of the run; its sections `memory` and `losses` are read.
-        whole: (M,D) prototypes of the global memory.
+        labels: (N,) classes of the training images, -1 = left out.
+        whole: (M,D) prototypes of the global memory, or its (N,D) slots of the images.
         parts: (M,K,C) prototypes of the parts' memory, or None.
     """
 
-    def __init__(self, config: Config, whole: Tensor, parts: Tensor | None = None) -> None:
+    def __init__(
+        self, config: Config, labels: Tensor, whole: Tensor, parts: Tensor | None = None
+    ) -> None:
         super().__init__()
-        self.weights, self.settings = config.losses, config.memory
-        self.whole = self._memory(whole, config.memory.global_strategy, config.memory.global_tau)
-        part = config.memory.part_strategy, config.memory.part_tau
-        self.parts = None if parts is None else self._memory(parts, *part)
+        self.weights, self.labels = config.losses, labels
+        settings = self.settings = config.memory
+        shared = settings.momentum, settings.temperature
+        own = *shared, settings.global_strategy, settings.global_tau
+        self.by_image = settings.global_entries == "images"
+        self.whole = (
+            InstanceMemory(whole, labels, *own) if self.by_image else WeightedMemory(whole, *own)
+        )
+        part = *shared, settings.part_strategy, settings.part_tau
+        self.parts = None if parts is None else WeightedMemory(parts, *part)
 
     @classmethod
     def of(cls, config: Config, embedding: Embedding, labels: Tensor) -> "Objective":
         """At the start of an epoch; arguments as for `start_prototypes`."""
-        return cls(config, *start_prototypes(config, embedding, labels))
+        return cls(config, labels, *start_prototypes(config, embedding, labels))
 
-    def _memory(self, means: Tensor, strategy: str, tau: float) -> WeightedMemory:
-        settings = self.settings
-        return WeightedMemory(means, settings.momentum, settings.temperature, strategy, tau)
+    @property
+    def slots(self) -> Tensor | None:
+        """The features (N,D) that a global memory of images holds; None of another memory."""
+        return self.whole.centroids if self.by_image else None
 
-    def losses(self, output: Output, cells: Tensor | None, labels: Tensor) -> Tensor:
+    def losses(self, output: Output, cells: Tensor | None, rows: Tensor) -> Tensor:
         """The sum and its five terms without their weights, (6,) in the order of LOSSES.
 
         Args:
             output: the network's, of B images.
             cells: (B,h,w) part labels, None without parsing.
-            labels: (B,) pseudo identities.
+            rows: (B,) of the training images.
         """
-        whole = self.whole(output.global_feature, labels)
+        labels = self.labels[rows]
+        whole = self.whole(output.global_feature, rows if self.by_image else labels)
         part = parsing = diversity = separation = torch.zeros_like(whole)
         features, seen, masks = output.part_features, output.visibility, output.masks
         if self.parts and features is not None and seen is not None:
@@ -69,19 +81,20 @@ class Objective(nn.Module):
         )
         return torch.stack([total, whole, part, parsing, diversity, separation])
 
-    def update_weights(self, output: Output, labels: Tensor) -> Tensor:
+    def update_weights(self, output: Output, rows: Tensor) -> Tensor:
         """The weights (1+K,B) by which `update` would move the global memory and each part's."""
-        weights = [memory.weights(*sample) for memory, *sample in self._moves(output, labels)]
-        return torch.cat([w.view(len(labels), -1).T for w in weights])
+        weights = [memory.weights(*sample) for memory, *sample in self._moves(output, rows)]
+        return torch.cat([w.view(len(rows), -1).T for w in weights])
 
-    def update(self, output: Output, labels: Tensor) -> None:
-        """Move all memories by the batch."""
-        for memory, *sample in self._moves(output, labels):
+    def update(self, output: Output, rows: Tensor) -> None:
+        """Move all memories by the batch of the training images `rows` (B,)."""
+        for memory, *sample in self._moves(output, rows):
             memory.update(*sample)
 
-    def _moves(self, output: Output, labels: Tensor) -> list[tuple[Any, ...]]:
+    def _moves(self, output: Output, rows: Tensor) -> list[tuple[Any, ...]]:
         """Each memory with its features, labels and visibility of the batch."""
-        moves: list[tuple[Any, ...]] = [(self.whole, output.global_feature.detach(), labels)]
+        labels, whole = self.labels[rows], output.global_feature.detach()
+        moves: list[tuple[Any, ...]] = [(self.whole, whole, rows if self.by_image else labels)]
         if self.parts and output.part_features is not None and output.visibility is not None:
             moves.append((self.parts, output.part_features.detach(), labels, output.visibility))
         return moves
@@ -92,7 +105,8 @@ def start_prototypes(
 ) -> tuple[Tensor, Tensor | None]:
     """Compute the prototypes of the global memory and of the parts' memory for an epoch.
 
-    They are the mean features of the clusters.
+    They are the mean features of the clusters. A global memory of images starts from their
+    features.
 
     Args:
         config: config of the run.
@@ -100,9 +114,11 @@ def start_prototypes(
         labels: (N,) pseudo identities, -1 = unclustered.
 
     Returns:
-        (M,D), and (M,K,C) or None.
+        (M,D) or (N,D), and (M,K,C) or None.
     """
-    whole = cluster_means(embedding.global_feature, labels)
+    whole = embedding.global_feature
+    if config.memory.global_entries == "clusters":
+        whole = cluster_means(whole, labels)
     features, seen = embedding.part_features, embedding.visibility
     if features is None or seen is None:
         return whole, None

@@ -11,7 +11,7 @@ from torch import Tensor
 from scwm.core.errors import ScwmError
 from scwm.core.seeding import numpy_generator, torch_generator
 from scwm.core.settings import Config
-from scwm.data.sampler import identity_batches
+from scwm.data.sampler import filled_batches, identity_batches
 from scwm.evaluation.monitor import StepMonitor
 from scwm.method.objective import LOSSES, Objective
 
@@ -22,7 +22,7 @@ class Epoch:
     Args:
         config: of the run.
         number: from 0.
-        labels: (N,) pseudo identities, -1 = unclustered.
+        labels: (N,) classes of the training images, -1 = left out.
         objective, monitor: of these labels.
         row: the epoch's row of the history so far.
 
@@ -51,7 +51,9 @@ class Epoch:
     def batches(self, cameras: np.ndarray) -> Iterator[np.ndarray]:
         """Rows (B,) of the training images of each step."""
         settings = self.config.training
-        return identity_batches(
+        alone = self.config.pseudo_labels.unclustered == "own_class"
+        draw = filled_batches if alone else identity_batches
+        return draw(
             self.known,
             settings.identities,
             settings.instances,

@@ -31,9 +31,10 @@ from scwm.data.store import StoreSplit
 from scwm.evaluation.label_quality import label_scores
 from scwm.evaluation.monitor import StepMonitor, identity_means
 from scwm.evaluation.parsing_quality import training_scores
-from scwm.method.labelling import label_images, parse_images
+from scwm.method.labelling import label_images, parse_images, trained_classes
 from scwm.method.objective import Objective, start_prototypes
 from scwm.method.parsing.discriminant import LinearDiscriminant
+from scwm.method.pseudo_labels.reliability import Reliability
 from scwm.models import Network, Output, PartHead
 from scwm.models.batch_norm import calibrating, group_size, normalise_in_groups, own_rows
 from scwm.models.embedding import Embedding, ImageBatches, collect, embed
@@ -93,6 +94,9 @@ class Trainer:
         self.augment = Augment(config.augment.flip, config.augment.pad, config.augment.erase)
         self.parsed = network.parts > 0 and config.model.part_source == "parsed"
         self.cells: Tensor | None = None
+        self.slots: Tensor | None = None
+        gap = config.pseudo_labels.eps_gap
+        self.reliability = Reliability(gap) if gap else None
         self.history: list[dict[str, Any]] = []
 
     @property
@@ -156,6 +160,8 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "history": self.history,
             "cells": self.cells,
+            "slots": self.slots,
+            "limit": self.reliability and self.reliability.limit,
         }
 
     def restore(self, state: dict[str, Any] | None) -> None:
@@ -166,8 +172,13 @@ class Trainer:
         self.network.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.history, cells = state["history"], state["cells"]
-        self.cells = None if cells is None else cells.to(self.device)
+        self.history = state["history"]
+        self.cells, self.slots = (
+            None if state[name] is None else state[name].to(self.device)
+            for name in ("cells", "slots")
+        )
+        if self.reliability:
+            self.reliability.limit = state["limit"]
 
     @torch.no_grad()
     def start_neck(self, sample: int = 1024) -> None:
@@ -191,21 +202,31 @@ class Trainer:
         labels would separate the processes.
         """
         start = time.perf_counter()
-        evaluation = self.config.evaluation.batch
-        every = self.config.parsing.every
-        starts = number == 0 and self.network.parts > 0
-        again = self.parsed and number > 0 and every > 0 and number % every == 0
-        network = self.model if number else self.network
-        embedding = embed(network, self.images, evaluation, self.precision, starts or again)
+        embedding = self.embedding(number)
         labels, self.cells, prototypes, means, row = distributed.from_main(
             lambda: self.label(embedding, number, start), self.device
         )
-        objective = Objective(self.config, *prototypes)
+        objective = Objective(self.config, labels, *prototypes)
         monitor = StepMonitor(objective, means, labels, self.split)
         return Epoch(self.config, number, labels, objective, monitor, row)
 
+    def embedding(self, number: int) -> Embedding:
+        """Features of the training images at the start of an epoch, with what else it needs.
+
+        A global memory of images holds the global features of the last epoch. They are not computed
+        again.
+        """
+        if self.slots is not None and not self.network.parts:
+            return Embedding(self.slots)
+        every = self.config.parsing.every
+        starts = number == 0 and self.network.parts > 0
+        again = self.parsed and number > 0 and every > 0 and number % every == 0
+        network, batch = self.model if number else self.network, self.config.evaluation.batch
+        found = embed(network, self.images, batch, self.precision, starts or again)
+        return found if self.slots is None else replace(found, global_feature=self.slots)
+
     def label(self, embedding: Embedding, number: int, start: float) -> tuple[Any, ...]:
-        """Compute pseudo identities and part labels of an epoch, and means of their features.
+        """Compute classes and part labels of an epoch, and means of their features.
 
         Returns also the means of the true identities and the first cells of the epoch's row.
 
@@ -217,20 +238,22 @@ class Trainer:
         if number == 0 and embedding.pixels is not None:
             embedding = self.start_parts(embedding)
         clock = [start, time.perf_counter()]
-        labels = label_images(self.config, embedding, self.split.ids)
+        ids = self.split.ids
+        labels = label_images(self.config, embedding, ids, reliability=self.reliability)
         clock.append(time.perf_counter())
-        row: dict[str, Any] = label_scores(labels.cpu().numpy(), self.split.ids)
+        row: dict[str, Any] = label_scores(labels.cpu().numpy(), ids)
         if number > 0 and embedding.pixels is not None:
             self.cells = parse_images(self.config, embedding, labels, number)
         masks, predicted = self.split.masks, embedding.part_labels
         if masks is not None and self.cells is not None and predicted is not None:
             row |= training_scores(masks, self.cells, predicted)
-        prototypes = start_prototypes(self.config, embedding, labels)
-        means = identity_means(embedding, self.split.ids)
+        classes = trained_classes(self.config, labels)
+        prototypes = start_prototypes(self.config, embedding, classes)
+        means = identity_means(embedding, ids)
         clock.append(time.perf_counter())
         spans = zip(("features", "pseudo_labels", "parsing"), pairwise(clock), strict=True)
         row |= {f"seconds_{name}": stop - start for name, (start, stop) in spans}
-        return labels, self.cells, prototypes, means, row
+        return classes, self.cells, prototypes, means, row
 
     @torch.no_grad()
     def start_parts(self, embedding: Embedding) -> Embedding:
@@ -282,15 +305,16 @@ class Trainer:
             images, cells = self.augment.apply(images, cells, draws[own])
             output = self.forward(images)
             cells = None if cells is None else distributed.gather(cells)
-            losses = objective.losses(output, cells, epoch.labels[index])
+            losses = objective.losses(output, cells, index)
             self.optimizer.zero_grad()
             with tensor_float32(self.device, self.precision == "tf32"):
                 losses[0].backward()
             self.optimizer.step()
             self.average.update(self.network)
             epoch.monitor.add(output, index)
-            objective.update(output, epoch.labels[index])
+            objective.update(output, index)
             epoch.losses.append(losses.detach())
+        self.slots = objective.slots
 
     def forward(self, images: Tensor) -> Output:
         """Compute the network's output of the whole batch, from this process's images (B,3,H,W).

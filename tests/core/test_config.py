@@ -41,6 +41,14 @@ DIFFERENCES: dict[str, dict[str, Any]] = {
     "global_only": {"model.parts": 0},
     "cluster_contrast": {"model.parts": 0, "memory.global_strategy": "sequential"},
     "cluster_contrast_hard": {"model.parts": 0, "memory.global_strategy": "hardest"},
+    "spcl": {
+        "model.parts": 0,
+        "pseudo_labels.eps_gap": 0.02,
+        "pseudo_labels.unclustered": "own_class",
+        "memory.global_entries": "images",
+        "memory.global_strategy": "sequential",
+        "memory.momentum": 0.2,
+    },
     "oracle": {"pseudo_labels.source": "truth"},
     "pretrained": {"kind": "untrained", "model.parts": 0},
     "random_features": {"kind": "random_features", "model.parts": 0, "model.weights": "none"},
@@ -197,7 +205,7 @@ def test_hash_and_file_are_those_of_the_values_as_written(tmp_path):
     """A whole number of a setting that may be a fraction stays one: recorded hashes hold."""
     config = resolve_config("scwm", "toy", 0, {"losses": {"part": 2}})
     assert type(plain(config)["losses"]["part"]) is int and config.losses.part == 2.0
-    assert config_hash(config) == "da144b37bac65e58"
+    assert config_hash(config) == "2dc1b46645304dc0"
     write_yaml(config, tmp_path / "config.yaml")
     assert "part: 2\n" in (tmp_path / "config.yaml").read_text()
 

@@ -231,7 +231,7 @@ def test_monitor_equals_the_steps_scored_one_by_one(tiny_config, toy_store):
         seen.append(output.visibility)
         cosines.append(part_similarity(output.part_features, output.visibility))
         monitor.add(output, rows)
-        objective.update(output, labels[rows])
+        objective.update(output, rows)
     found = monitor.read()
     joined = {name: np.concatenate(values) for name, values in flat.items()}
     expected = weight_scores(joined["weight"].astype(float), joined["group"], joined["wrong"],

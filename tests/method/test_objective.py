@@ -52,20 +52,21 @@ def test_each_part_is_weighted_by_its_own_difficulty(tiny_config, embedding, lab
     by the weights that are recorded."""
     config = tiny_config("scwm", memory={"part_strategy": "noise_suppression"})
     kept = labels >= 0
-    whole, parts = embedding.global_feature[kept], embedding.part_features[kept]
+    rows, whole = torch.nonzero(kept)[:, 0], embedding.global_feature[kept]
+    parts = embedding.part_features[kept]
     objective = Objective.of(config, embedding, labels)
     seen = torch.ones(len(whole), PARTS)
-    weights = objective.update_weights(Output(whole, parts, seen), labels[kept])
+    weights = objective.update_weights(Output(whole, parts, seen), rows)
     assert weights.shape == (1 + PARTS, len(whole))
     occluded = parts.clone()
     occluded[0, 2] = -objective.parts.centroids[labels[kept][0], 2]
-    changed = objective.update_weights(Output(whole, occluded, seen), labels[kept])
+    changed = objective.update_weights(Output(whole, occluded, seen), rows)
     assert changed[1 + 2, 0] < 0.01 * weights[1 + 2, 0]
     others = [0, 1, 2, 4]  # the global memory and the other parts
     assert torch.equal(changed[others], weights[others])
     output = Output(whole, parts, seen)
     before = objective.parts.centroids.clone()
-    objective.update(output, labels[kept])
+    objective.update(output, rows)
     for k in range(PARTS):
         for cluster in range(3):
             own = labels[kept] == cluster
@@ -80,12 +81,13 @@ def test_loss_is_the_weighted_sum_of_its_terms(tiny_config, embedding, labels):
     weights = {"part": 2.0, "parsing": 3.0, "diversity": 5.0, "separation": 7.0}
     objective = Objective.of(tiny_config("scwm", losses=weights), embedding, labels)
     draws, kept = torch.Generator().manual_seed(1), labels >= 0
-    whole, parts = embedding.global_feature[kept], embedding.part_features[kept]
+    rows, whole = torch.nonzero(kept)[:, 0], embedding.global_feature[kept]
+    parts = embedding.part_features[kept]
     seen, own = embedding.visibility[kept], labels[kept]
     logits = torch.randn(len(own), PARTS + 1, 6, 3, generator=draws)
     cells = torch.randint(PARTS + 1, (len(own), 6, 3), generator=draws)
     output = Output(whole, parts, seen, logits.softmax(1), logits)
-    total, *terms = objective.losses(output, cells, own)
+    total, *terms = objective.losses(output, cells, rows)
     of_parts = []
     for k in range(PARTS):
         products = parts[:, k] @ objective.parts.centroids[:, k].T / objective.parts.temperature
@@ -107,10 +109,11 @@ def test_loss_is_the_weighted_sum_of_its_terms(tiny_config, embedding, labels):
 def test_a_part_that_no_image_shows_does_not_move(tiny_config, embedding, labels):
     objective = Objective.of(tiny_config("scwm"), embedding, labels)
     kept = labels >= 0
-    seen = torch.ones(int(kept.sum()), PARTS)
+    rows = torch.nonzero(kept)[:, 0]
+    seen = torch.ones(len(rows), PARTS)
     seen[:, 2] = 0
     before = objective.parts.centroids.clone()
     output = Output(embedding.global_feature[kept], embedding.part_features[kept], seen)
-    objective.update(output, labels[kept])
+    objective.update(output, rows)
     moved = (objective.parts.centroids != before).any(2).any(0)
     assert moved.tolist() == [True, True, False, True]

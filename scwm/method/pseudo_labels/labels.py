@@ -10,6 +10,7 @@ from scwm.core.errors import ScwmError
 from scwm.core.plugins import CLUSTERINGS
 from scwm.method.pseudo_labels.jaccard import jaccard_distance
 from scwm.method.pseudo_labels.neighbours import Array
+from scwm.method.pseudo_labels.reliability import Reliability
 
 
 def pseudo_labels(
@@ -20,6 +21,7 @@ def pseudo_labels(
     k2: int = 6,
     clustering: str = "dbscan",
     *,
+    reliability: Reliability | None = None,
     neighbours: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> np.ndarray:
     """Cluster images on the k-reciprocal Jaccard distance.
@@ -31,6 +33,8 @@ def pseudo_labels(
         k1: number of neighbours of the k-reciprocal sets.
         k2: number of neighbours of the query expansion.
         clustering: name of a module of scwm/method/pseudo_labels/clusterings.
+        reliability: criterion by which unreliable clusters are split; None: none. Its limit is set
+            where it has none.
         neighbours: result of `nearest_neighbours(features, k1)`; None: computed here.
 
     Returns:
@@ -39,12 +43,17 @@ def pseudo_labels(
     Raises:
         ScwmError: a feature or a number is not usable, or the clustering is unknown.
     """
-    if not 0 < eps < 1:
-        raise ScwmError("the distance eps must lie between 0 and 1", f"eps = {eps}")
+    gap = 0.0 if reliability is None else reliability.gap
+    if not 0 < eps - gap <= eps + gap < 1:
+        given = f"eps = {eps}" + (f" ± {gap}" if gap else "")
+        raise ScwmError("the distance eps must lie between 0 and 1", given)
     if min_samples < 1:
         raise ScwmError("min_samples must be at least 1", f"min_samples = {min_samples}")
     module = CLUSTERINGS.load(clustering)
-    most = getattr(module, "LARGEST_DISTANCE", eps)
+    most = getattr(module, "LARGEST_DISTANCE", eps + gap)
     near = jaccard_distance(features, k1, k2, neighbours=neighbours, max_distance=most)
     labels: np.ndarray = module.cluster(near, eps, min_samples)
-    return labels
+    if reliability is None:
+        return labels
+    tight, loose = (module.cluster(near, radius, min_samples) for radius in (eps - gap, eps + gap))
+    return reliability.split(labels, tight, loose)

@@ -20,3 +20,10 @@ def number_clusters(owner: np.ndarray, smallest: int) -> np.ndarray:
     number[kept[np.argsort(first[kept])]] = np.arange(len(kept))
     labels: np.ndarray = number[cluster]
     return labels
+
+
+def own_classes(labels: np.ndarray) -> np.ndarray:
+    """Number each unclustered image (-1) as a class of its own, after the clusters."""
+    alone = labels < 0
+    classes: np.ndarray = np.where(alone, labels.max() + alone.cumsum(), labels)
+    return classes

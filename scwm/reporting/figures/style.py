@@ -29,7 +29,7 @@ FAMILIES = {
     "#0072B2": ("no_foreground", "no_space", "no_corrections"),
     "#D55E00": ("uniform_memory", "hard_memory", "weighted_global_only", "weighted_part_only"),
     "#009E73": ("no_separation", "no_diversity"),
-    "#CC79A7": ("stripes", "global_only", "cluster_contrast", "cluster_contrast_hard"),
+    "#CC79A7": ("stripes", "global_only", "cluster_contrast", "cluster_contrast_hard", "spcl"),
     "#8A8A8A": CONTROLS,
 }
 SPARE_COLOURS = ("#56B4E9", "#E69F00", "#7A5C00")

@@ -61,7 +61,7 @@ def label_images(
                 reliability=reliability,
             )
     labels = torch.as_tensor(found).to(embedding.global_feature.device)
-    if int(labels.max()) < 1:
+    if int(trained_classes(config, labels).max()) < 1:
         raise ScwmError(
             f"{int(labels.max()) + 1} cluster(s) in {len(labels)} images: nothing to learn.",
             "pseudo_labels.eps, pseudo_labels.min_samples",

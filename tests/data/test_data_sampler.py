@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from scwm.core.errors import ScwmError
-from scwm.data.sampler import identity_batches
+from scwm.data.sampler import filled_batches, identity_batches
 
 LABELS = np.array([-1] * 7 + [3] * 5 + [0] * 2 + [9] * 8 + [4] * 4 + [5] * 4)
 
@@ -56,3 +56,46 @@ def test_cameras_take_turns():
     for batch in identity_batches(labels, 1, 6, 50, generator, cameras):
         assert len(set(batch)) == 6
         assert sorted(cameras[batch[:3]]) == [1, 2, 4] and sorted(cameras[batch[3:]]) == [1, 2, 4]
+
+
+SINGLES = np.concatenate([LABELS, np.arange(20, 31)])  # 5 identities, and 11 of one image
+
+
+def filled(identities, instances, iterations, labels=SINGLES, seed=0):
+    return list(
+        filled_batches(labels, identities, instances, iterations, np.random.default_rng(seed))
+    )
+
+
+def test_an_identity_of_one_image_appears_once():
+    """A pass holds 5 x 4 and 11 rows: 3 batches of 8, of which each image of its own is in one."""
+    drawn = filled(2, 4, 30)
+    assert all(rows.dtype == np.int64 and rows.shape == (8,) for rows in drawn)
+    for first in range(0, 30, 3):
+        names, counts = np.unique(
+            SINGLES[np.concatenate(drawn[first : first + 3])], return_counts=True
+        )
+        assert names.min() >= 0 and (counts[names >= 20] == 1).all()
+        assert (counts <= 4).all() and np.count_nonzero(counts == 4) >= 3
+    assert set(np.concatenate(drawn)) == set(np.flatnonzero(SINGLES >= 0))
+
+
+def test_rows_of_an_identity_follow_each_other_and_differ():
+    for rows in filled(4, 4, 40):
+        names = SINGLES[rows]
+        assert len(set(names)) == np.count_nonzero(np.diff(names)) + 1
+        for name in set(names[names != 0]):  # identity 0 has two images
+            own = rows[names == name]
+            assert len(set(own)) == len(own)
+
+
+def test_all_images_make_a_batch_where_they_are_few():
+    assert {len(rows) for rows in filled(16, 4, 5)} == {5 * 4 + 11}
+    assert {len(rows) for rows in filled(2, 4, 3, labels=np.arange(5))} == {5}
+
+
+def test_seed_decides_filled_batches():
+    assert all(map(np.array_equal, filled(3, 4, 9), filled(3, 4, 9)))
+    assert not all(map(np.array_equal, filled(3, 4, 9), filled(3, 4, 9, seed=1)))
+    with pytest.raises(ScwmError, match="no cluster"):
+        filled(2, 2, 1, labels=np.full(5, -1))

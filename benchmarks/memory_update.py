@@ -51,7 +51,7 @@ def ours(data: Data) -> dict[str, np.ndarray]:
     """All memories after the batches' updates."""
     objective, batches = data
     for output, labels in batches:
-        objective.update(output, labels)
+        objective.update(output, labels)  # image i is the only one of cluster i
     return _prototypes(objective)
 
 

@@ -73,6 +73,14 @@ def test_loss_of_an_image_unlike_its_class_does_not_exceed_that_of_the_code():
     assert 13 < float(memory(x, rows)) < -math.log(EPSILON) < 20 < float(plain)
 
 
+def test_loss_of_an_image_unlike_all_classes_is_that_of_the_code():
+    """The 1e-6 in the denominator exceeds the sum over all classes."""
+    slots = F.normalize(unit(1, 16, seed=1) + 0.1 * unit(10, 16, seed=3), dim=1)
+    memory, x = InstanceMemory(slots, CLASSES), -slots[[0, 5]]
+    check_loss(memory, slots, x, [0, 5], CLASSES)
+    assert float(memory(x, [0, 5])) > 2 * math.log(5)
+
+
 def test_images_without_a_class_are_in_no_prototype():
     classes = torch.tensor([0, -1, 0, 1, -1, 1, -1, 0, 2, 2])
     slots, x, rows = unit(10, 16, seed=1), unit(3, 16, seed=2), [0, 3, 8]

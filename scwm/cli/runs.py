@@ -134,11 +134,13 @@ def config(options: argparse.Namespace) -> None:
         write_yaml,
     )
 
+    remedy = 'as in \'{"training": {"epochs": 5}}\''
     try:
         overrides = json.loads(options.overrides)
     except (ValueError, RecursionError) as error:
-        remedy = 'as in \'{"training": {"epochs": 5}}\''
         raise ScwmError(f"Not valid JSON: {error}", "--overrides", remedy) from error
+    if not isinstance(overrides, dict):
+        raise ScwmError("Not a mapping of settings.", "--overrides", remedy)
     if options.benchmark:
         benchmark = plain(load_benchmark(options.benchmark))
         overrides = merge(overrides_of(benchmark, options.dataset), overrides)

@@ -33,8 +33,9 @@ def default_device() -> torch.device:
     if wanted == "cuda" and not there:
         raise ScwmError(
             "A GPU is asked for, and torch finds none.",
-            "SCWM_DEVICE, or `gpu` in the benchmark's config",
-            "check `nvidia-smi` and that torch is a CUDA build, or set `gpu: false`",
+            "--device, SCWM_DEVICE, or `gpu` in the benchmark's config",
+            "check `nvidia-smi` and that torch is a CUDA build, or choose the CPU: "
+            "`--device cpu`, or `gpu: false` in the config",
         )
     return torch.device("cuda" if there and wanted != "cpu" else "cpu")
 

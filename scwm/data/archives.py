@@ -17,8 +17,10 @@ _BLOCK = 1 << 20
 
 
 def is_archive(path: Path) -> bool:
-    """Whether `unpack` reads archives of this name."""
-    return path.name.lower().endswith(ARCHIVES) and not path.is_dir()
+    """Whether the name is one of an archive that `unpack` reads, or the file is such an archive."""
+    if path.is_dir() or path.name.lower().endswith(ARCHIVES):
+        return not path.is_dir()
+    return path.is_file() and (zipfile.is_zipfile(path) or tarfile.is_tarfile(path))
 
 
 def unpack(archive: Path, folder: Path, limit: int = 64 << 30) -> Path:

@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -95,8 +96,9 @@ def fetch(
                     break
     if not verifiable:
         part.unlink(missing_ok=True)
+    lines = [f"{one} ({n} times)" if n > 1 else one for one, n in Counter(failures).items()]
     raise ScwmError(
-        f"could not download {target.name}:\n  " + "\n  ".join(failures or ["no source given"]),
+        f"could not download {target.name}:\n  " + "\n  ".join(lines or ["no source given"]),
         target,
         remedy,
     )

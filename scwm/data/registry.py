@@ -30,7 +30,7 @@ from scwm.data.types import Dataset
 
 RAW = Path("data", "raw")
 SOURCE_FILE = MARKS[0]  # in a folder that `get_dataset` made
-_URL = re.compile(r"(https?|file)://")
+_URL = re.compile(r"[a-z][a-z\d+.-]+://", re.IGNORECASE)
 
 
 def resolve_source(name: str, source: str | Path | None = None, raw: Path | None = None) -> Source:

@@ -38,11 +38,15 @@ def write_masks(run: Path, paths: Sequence[Path], out: Path) -> Path:
             or a mask would replace an image.
     """
     files = find_crops(paths)
-    root = os.path.commonpath([file.resolve().parent for file in files])
-    targets = [out / file.resolve().relative_to(root).with_suffix(".png") for file in files]
+    named = [Path(os.path.abspath(file)) for file in files]  # a link has a mask of its own
+    root = os.path.commonpath([file.parent for file in named])
+    targets = [out / file.relative_to(root).with_suffix(".png") for file in named]
     if len(set(targets)) < len(targets):
         double = max(targets, key=targets.count)
-        raise ScwmError("Two images would get the same mask.", double, "give them one at a time")
+        both = [file for file, target in zip(files, targets, strict=True) if target == double]
+        raise ScwmError(
+            f"{both[0]} and {both[1]} would get the same mask.", double, "rename one of them"
+        )
     if replaced := {file.resolve() for file in files} & {one.resolve() for one in targets}:
         raise ScwmError("A mask would replace a crop.", min(replaced), "give another folder")
     model = load_model(run)

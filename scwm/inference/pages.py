@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import ImageOps
 
 from scwm.core.measures import measures
 from scwm.core.progress import progress
@@ -117,7 +116,9 @@ def _sheet(clusters: Clusters, key: int, quota: int) -> Section:
 
 def _crop(file: Path, alt: str, caption: str = "", kind: str = "") -> dict[str, Any]:
     """Embed a crop as a small JPEG in a data URI, with its text and its size in pixels."""
-    small = ImageOps.contain(read_image(file), (WIDTH, HEIGHT))
+    whole = read_image(file)
+    scale = min(WIDTH / whole.width, HEIGHT / whole.height)
+    small = whole.resize([max(1, round(side * scale)) for side in whole.size])
     content = io.BytesIO()
     small.save(content, "JPEG", quality=QUALITY)
     source = f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode()}"

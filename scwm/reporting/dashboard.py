@@ -57,10 +57,17 @@ def _read(run: Path) -> pd.DataFrame:
     file = run / "history.csv"
     if not file.exists():
         raise ScwmError("The run has no history.csv.", run, "train the run first")
-    history = pd.read_csv(file)
+    try:
+        history = pd.read_csv(file)
+    except ValueError as error:  # also of an empty file
+        raise ScwmError(f"The history is damaged: {error}", file, "train the run again") from error
     if history.empty:
         raise ScwmError("The run has no epochs: it is a control, not trained.", run)
-    return history.dropna(axis="columns", how="all")
+    history = history.dropna(axis="columns", how="all")
+    if words := list(history.select_dtypes(exclude="number")):
+        what = f"The history is damaged: not every {words[0]} is a number."
+        raise ScwmError(what, file, "train the run again")
+    return history
 
 
 def _listed(history: pd.DataFrame) -> pd.DataFrame:

@@ -217,7 +217,7 @@ def test_folder_csv(tmp_path):
         ("path,identity,camera\na.jpg,1,1,1\n", r"(?s)more values than columns.*line 2"),
         ("path,identity,camera,splits\na.jpg,1,1,train\n", "columns are .*splits"),
         ("path;identity,camera\na.jpg,1,1\n", "columns are path;identity"),
-        ("path,identity,camera\nabsent.jpg,1,1\n", "no image absent.jpg"),
+        ("path,identity,camera\nabsent.jpg,1,1\n", "no image 'absent.jpg'"),
         ("path,identity,camera,split\na.jpg,1,1,test\n", "split 'test'"),
         ("path,identity,camera\n", "names no image"),
     ],

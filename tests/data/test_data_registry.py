@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -254,3 +255,17 @@ def test_download_that_fails_says_how_to_supply_the_data_set():
     with pytest.raises(ScwmError, match=r"(?s)could not download.*Ask us. us.org.*SCWM_TOY"):
         get_dataset("toy", None, Path("out"))
     assert not Path("out").exists()
+
+
+@pytest.mark.parametrize("kind", ["zip", "gztar"])
+def test_an_archive_is_known_by_its_content(kind):
+    made = shutil.make_archive("made", kind, make_tree(Path("tree")))
+    source = Path(made).rename("no_suffix")
+    assert len(load_dataset("toy", source).train) == 1
+
+
+@pytest.mark.parametrize("source", ["HTTP://127.0.0.1:9/a.zip", "s3://bucket/a.zip"])
+def test_every_address_is_a_download(source, monkeypatch):
+    monkeypatch.setattr(download.time, "sleep", lambda seconds: None)
+    with pytest.raises(ScwmError, match=r"(?s)could not download a\.zip.*a\.zip: "):
+        get_dataset("toy", source, Path("out"))

@@ -31,6 +31,7 @@ from bad_files import (
     zipped,
 )
 
+from scwm.core.yaml_files import CONFIG_DIR
 from scwm.data import archives, download, store
 
 CONFIG = "config --method scwm --dataset d --out x"
@@ -75,6 +76,10 @@ CASES = {
     "negative seed": Case(f"{CONFIG} --seed -1", ["seed is -1", "from 0"]),
     "overrides not JSON": Case(f"{CONFIG} --overrides {{", ["--overrides", "JSON", "as in"]),
     "overrides no mapping": Case(f"{CONFIG} --overrides 5", ["mapping", "overrides"]),
+    "overrides list": Case(
+        f"{CONFIG} --overrides [] --benchmark", ["mapping", "--overrides"],
+        more=[str(CONFIG_DIR / "config.yaml")],
+    ),
     "overrides flat": Case(
         f"{CONFIG} --overrides", ["'training.epochs' is not a single key"],
         more=['{"training.epochs": 5}'],
@@ -241,7 +246,7 @@ CASES = {
         CROPS, ["images.csv, line 2", "identity 'one' is not a whole"], csv_rows("a.png,one,1")
     ),
     "CSV fraction": Case(CROPS, ["line 3", "whole"], csv_rows("a.png,1,1", "a.png,1,1.5")),
-    "CSV image": Case(CROPS, ["no image b.png", "line 2"], csv_rows("b.png,1,1")),
+    "CSV image": Case(CROPS, ["no image 'b.png'", "line 2"], csv_rows("b.png,1,1")),
     "CSV split": Case(
         CROPS, ["split 'test'", "line 2", "train, query"],
         csv_rows("a.png,1,1,test", columns="path,identity,camera,split"),

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import scwm
 from scwm.core.config import changed
@@ -135,6 +136,16 @@ def test_unreadable_crops_are_named_and_passed_over(call, toy_folder, tmp_path, 
 
 
 # Rank lists
+
+
+def test_crops_of_extreme_shape_are_shown(call, toy_folder, tmp_path):
+    """Eight pixels wide and 5,000 high, and the other way round."""
+    (tmp_path / "crops").mkdir()
+    whole = Image.open(next((toy_folder / "query").iterdir()))
+    for name, size in (("thin", (8, 5000)), ("flat", (5000, 8))):
+        whole.resize(size).save(tmp_path / f"crops/{name}.png")
+    assert call("rank {run} --queries {query} --gallery {tmp}/crops --out {tmp}/ranks") == 0
+    assert "thin.png" in (tmp_path / "ranks/ranks.html").read_text()
 
 
 def test_ranks_are_the_protocols(call, model, toy_folder, tmp_path):

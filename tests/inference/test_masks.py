@@ -55,12 +55,24 @@ def test_crop_with_a_name_as_long_as_a_disk_holds_has_a_mask(call, toy_folder, t
     assert {path.stem for path in (tmp_path / "masks").iterdir()} == set(names)
 
 
+def test_a_link_to_a_crop_has_a_mask_of_its_own(call, toy_folder, tmp_path):
+    (tmp_path / "crops").mkdir()
+    crop = tmp_path / "crops/a.jpg"
+    crop.write_bytes(next((toy_folder / "query").iterdir()).read_bytes())
+    (tmp_path / "crops/link.jpg").symlink_to(crop)
+    assert call("parse {run} {tmp}/crops --masks {tmp}/masks") == 0
+    one, other = (tmp_path / f"masks/{name}.png" for name in ("a", "link"))
+    assert one.read_bytes() == other.read_bytes()
+
+
 def test_masks_of_one_name_are_refused(call, toy_folder, tmp_path, capsys):
     (tmp_path / "crops").mkdir()
     for suffix in ("jpg", "png"):
         (tmp_path / f"crops/a.{suffix}").write_bytes(b"")
     assert call("parse {run} {tmp}/crops --masks {tmp}/masks") == 1
-    assert "a.png" in capsys.readouterr().err and not (tmp_path / "masks").exists()
+    told = capsys.readouterr().err
+    assert "a.jpg" in told and "a.png" in told and "rename" in told
+    assert not (tmp_path / "masks").exists()
 
 
 def test_a_mask_never_replaces_a_crop(call, toy_folder, tmp_path, capsys):

@@ -195,7 +195,7 @@ def _read_row(row: dict[str, str], folder: Path, where: str) -> Item:
     for path in (folder / named, folder / named.replace("\\", "/")):  # also as on Windows
         if is_file(path):
             return path, labels[0], labels[1]
-    raise ScwmError(f"no image {named}", where, "paths are relative to the CSV")
+    raise ScwmError(f"no image {named!r}", where, "paths are relative to the CSV")
 
 
 def _split(items: Sequence[Item]) -> Split:

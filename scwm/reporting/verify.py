@@ -100,8 +100,7 @@ class Findings:
             raise ScwmError(
                 "Not confirmed:\n" + "\n".join(f"  {line}" for line in [*wrong, *self.problems]),
                 results,
-                "make what differs again from its run (`scwm evaluate`, `scwm table`), and ask "
-                "who changed it",
+                "make it again from its run (`scwm evaluate`, `scwm table`)",
             )
         return f"{len(self.checks)} values match"
 

@@ -28,7 +28,7 @@ demo: $(DEMO_STAMP)  ## install, run the embedded benchmark, list its results
 	snakemake --cores all
 	@echo
 	@cat results/summary.md
-	@echo "tables  results/tables/{claims,main,ablation}.md (also .csv, .html, .json)"
+	@echo "tables  results/tables/{claims,main,ablation}.md (also .csv, .html, .tex)"
 	@echo "plots   results/plots/*.png (also .svg)"
 	@echo "report  results/report.html: open it in a browser"
 

@@ -50,6 +50,7 @@ def _check() -> None:
         raise ScwmError(
             f"{broken} of {len(found.files)} frozen files are altered or missing.",
             path,
-            f"see `git diff {found.commit[:10]}`; put them back, or run `scwm freeze --again`",
+            f"see `git diff {found.commit[:10]}`. Recorded results keep the freeze of their "
+            "commit; `scwm freeze --again` begins another one, with other people",
         )
     print(f"unchanged since the freeze at commit {found.commit}: {len(found.files)} files")

@@ -20,7 +20,7 @@ def whereabouts(name: str) -> str:
         return "not here"
     if source.path:
         return source.path
-    return "rendered by the suite" if source.preset else "to be downloaded"
+    return "to be rendered" if source.preset else "to be downloaded"
 
 
 def verify_dataset(name: str, root: Path) -> str:

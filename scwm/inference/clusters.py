@@ -26,7 +26,7 @@ class Clusters:
     Attributes:
         files: N image files.
         labels: (N,) from 0, -1 = unclustered.
-        message: changes of the settings; "" for none.
+        message: the settings, and what to change where people are mixed.
     """
 
     files: Sequence[Path]
@@ -54,12 +54,10 @@ def cluster_crops(found: CropFeatures, config: Config) -> Clusters:
     most = min(count, max(LEAST, count // SHARE))
     wanted = settings.k1, settings.k2
     used = min(settings.k1, most), min(settings.k2, max(1, most // 3))
-    message = ""
+    message = f"eps = {settings.eps:g}, k1 = {used[0]}, k2 = {used[1]}"
     if used != wanted:
-        message = (
-            f"{count} crops are few for k1 = {wanted[0]}, k2 = {wanted[1]}: "
-            f"k1 = {used[0]}, k2 = {used[1]} are used"
-        )
+        message += f" ({count} crops are few for k1 = {wanted[0]}, k2 = {wanted[1]})"
+    message += "; where people are mixed, lower --eps, or give --k1 the crops of one person"
     chosen = settings.eps, settings.min_samples, *used, settings.clustering
     labels = pseudo_labels(found.features, *chosen)
     return Clusters(found.files, labels, message)

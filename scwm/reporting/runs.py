@@ -204,7 +204,10 @@ def freeze_note(runs: Runs) -> str:
     when = "" if others else " before the runs"
     note = f"Settings and claims were frozen at commit {commit}{when}."
     if broken:
-        note = f"Changed after the freeze at commit {commit}: {', '.join(broken)}."
+        named = [name for name in broken if not name.startswith("scwm/")]
+        if code := len(broken) - len(named):
+            named.append(f"{code} files of scwm (listed by scwm freeze --check)")
+        note = f"Changed after the freeze at commit {commit}: {', '.join(named)}."
     if others:
         note += f" Not trained under the freeze: {others} of {len(runs.found)} runs."
     return note

@@ -47,7 +47,9 @@ def summarise(runs: Runs, dataset: str, outcomes: Sequence[Outcome]) -> list[tup
     for verdict, words in VERDICTS.items():
         findings = [_finding(one) for one in required if one.verdict == verdict]
         if findings:
-            found.append((f"{words}, {len(findings)} of {len(required)} claims:", findings))
+            found.append(
+                (f"{words}, {len(findings)} of {len(required)} required claims:", findings)
+            )
     decided = [one for one in required if one.verdict in VERDICTS]
     if few := sum(len(one.effects) < ENOUGH_SEEDS for one in decided):
         caution = f"of the {len(decided)} verdicts above, {few} rest on fewer than {ENOUGH_SEEDS}"
@@ -64,9 +66,13 @@ def _open(required: Sequence[Outcome]) -> list[str]:
         groups = grouped((one.claim.name, one) for one in own)
         where = [f"{len(claims)} on {_part(group)}" for group, claims in groups.items()]
         reached = sum(one.reached for one in own)
-        text = f"{words}, {len(own)} of {len(required)} claims: "
+        text = f"{words}, {len(own)} of {len(required)} required claims: "
         if own:
-            found = "" if verdict == "not run" else f" Effects as large as asked: {reached}."
+            found = (
+                ""
+                if verdict == "not run"
+                else f" Effects as large as asked: {reached} of {len(own)}."
+            )
             sentences.append(f"{text}{_listed(where)}.{found}")
     return sentences
 

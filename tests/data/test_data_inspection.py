@@ -22,7 +22,7 @@ def test_whereabouts_follow_the_variable(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SCWM_MSMT17", raising=False)
     assert whereabouts("msmt17") == "not here"
-    assert whereabouts("mannequins") == "rendered by the suite"
+    assert whereabouts("mannequins") == "to be rendered"
     monkeypatch.setenv("SCWM_MSMT17", str(tmp_path))
     assert whereabouts("msmt17") == str(tmp_path)
 

@@ -68,6 +68,10 @@ def test_the_note_follows_the_freeze_the_runs_and_the_files(config: Path, root: 
         "Changed after the freeze at commit 0123456789: config/claims/space_map.yaml, "
         "config/methods/scwm.yaml."
     )
+    content = json.loads((config / "frozen.json").read_text())
+    files = content["files"] | {"scwm/training/trainer.py": "another", "scwm/gone.py": "gone"}
+    write_json(Freeze(COMMIT, files).content(), config / "frozen.json")
+    assert "scwm.yaml, 2 files of scwm (listed by scwm freeze --check)." in note()
     freeze_now(config)
     assert note().endswith("4 of 4 runs.")  # they were trained under another freeze
 

@@ -43,23 +43,24 @@ def test_summary_names_levels_and_verdicts(tmp_path):
             [],
         ),
         (
-            "Held, 1 of 4 claims:",
+            "Held, 1 of 4 required claims:",
             ["Statement 0 (+10.1, 95 % interval +9.9 to +10.3, asked +2.0)"],
         ),
         (
-            "Refuted, 1 of 4 claims:",
+            "Refuted, 1 of 4 required claims:",
             ["Statement 1 (−10.1, 95 % interval −10.3 to −9.9, asked +2.0)"],
         ),
         (
-            "Undecided, 1 of 4 claims: 1 on the whole method. Effects as large as asked: 0.",
+            "Undecided, 1 of 4 required claims: 1 on the whole method. "
+            "Effects as large as asked: 0 of 1.",
             [],
         ),
-        ("Not run, 1 of 4 claims: 1 on the whole method.", []),
+        ("Not run, 1 of 4 required claims: 1 on the whole method.", []),
     ]
     lines = to_markdown({"people": summary, "<b>": []}).splitlines()
     assert lines[:3] == ["## people", "", summary[0][0]]
     assert lines[-5:] == [
-        *("Not run, 1 of 4 claims: 1 on the whole method.", ""),
+        *("Not run, 1 of 4 required claims: 1 on the whole method.", ""),
         *("## &lt;b&gt;", "", "The full method has no run."),
     ]
 
@@ -74,8 +75,8 @@ def test_undecided_claims_take_one_sentence_that_counts_them_by_part(tmp_path):
     summary = summarise(runs_of({"scwm": [0.8, 0.9, 0.85]}, tmp_path), "people", found)
     assert summary[1:] == [
         (
-            "Undecided, 5 of 5 claims: 2 on parsing, 1 on memory, 1 on losses and 1 on the whole "
-            "method. Effects as large as asked: 1.",
+            "Undecided, 5 of 5 required claims: 2 on parsing, 1 on memory, 1 on losses and 1 on "
+            "the whole method. Effects as large as asked: 1 of 5.",
             [],
         )
     ]
@@ -96,11 +97,11 @@ def test_summary_and_claims_table_give_the_same_verdict(tmp_path, tendency, seed
 
     text = to_markdown({"people": summarise(runs, "people", found)})
     words = {
-        **{"held": "Held, 1 of 2 claims:", "refuted": "Refuted, 1 of 2 claims:"},
+        **{"held": "Held, 1 of 2 required claims:", "refuted": "Refuted, 1 of 2 required claims:"},
         **{"undecided": "Undecided, 1 of 2", "one seed": "Undecided with one seed, 1 of 2"},
     }
     assert {name for name, word in words.items() if word in text} == {verdict}
-    assert "Not run, 1 of 2 claims" in text
+    assert "Not run, 1 of 2 required claims" in text
     decided = verdict in ("held", "refuted")
     assert ("1 rest on fewer than 3 seeds." in text) == (decided and seeds < 3)
     assert text.count("Caution: ") == (seeds < 3) * (1 + decided)
@@ -110,7 +111,7 @@ def test_an_effect_of_zero_is_not_as_large_as_asked(tmp_path):
     (found,) = outcomes_of([0.1, 0.0, -0.1])
     none_asked = replace(found, claim=replace(found.claim, at_least=0.0))
     summary = summarise(runs_of({"scwm": [0.8] * 3}, tmp_path), "people", decide([none_asked]))
-    assert summary[-1][0].endswith("Effects as large as asked: 0.")
+    assert summary[-1][0].endswith("Effects as large as asked: 0 of 1.")
 
 
 @pytest.mark.parametrize(("seeds", "warns"), [(1, True), (2, True), (3, False)])

@@ -130,13 +130,25 @@ def changed(config: Config, changes: Mapping[str, Any], where: object = None) ->
 
 
 def _consistent(values: Mapping[str, Any], where: object) -> Config:
-    """Check all values, and those of batch normalisation against each other."""
+    """Check all values, and those that exclude each other."""
     config = checked(Config, values, where)
     if config.model.batch_norm == "frozen" and BACKBONES.member(config.model.backbone):
         raise ScwmError(
             f"model.batch_norm is frozen, which {config.model.backbone} cannot be.",
             where,
             "give model.batch_norm: batch",
+        )
+    if config.refinement.neighbours and not config.model.parts:
+        raise ScwmError(
+            "refinement.neighbours is above 0, but no parts refine the labels.",
+            where,
+            "give model.parts above 0, or refinement.neighbours: 0",
+        )
+    if config.refinement.neighbours and config.memory.global_entries == "images":
+        raise ScwmError(
+            "refinement.neighbours is above 0, so the memory of images would never move.",
+            where,
+            "give memory.global_entries: clusters, or refinement.neighbours: 0",
         )
     batch = config.training.identities * config.training.instances
     group = config.training.virtual_batch or batch

@@ -159,6 +159,17 @@ class MemorySettings(Section):
     """The same for the parts."""
 
 
+class RefinementSettings(Section):
+    """Learned classifiers instead of the memories, with labels that the parts refine (PPLR)."""
+
+    neighbours: Annotated[int, within(0, 1000)] = 0
+    """Nearest images by which a part and the global feature agree; 0: memories, no refinement."""
+    own_share: Share = 0.5
+    """Of the pseudo identity in a global feature's label; the parts' predictions have the rest."""
+    equal_epochs: Annotated[int, within(0, 10**6)] = 5
+    """First epochs, in which all labels of parts are smoothed by 0.1, not by their agreement."""
+
+
 class LossSettings(Section):
     """Weights of the losses; the global loss has weight 1."""
 
@@ -236,6 +247,7 @@ class Settings(Section):
     pseudo_labels: PseudoLabelSettings = PseudoLabelSettings()
     parsing: ParsingSettings = ParsingSettings()
     memory: MemorySettings = MemorySettings()
+    refinement: RefinementSettings = RefinementSettings()
     losses: LossSettings = LossSettings()
     training: TrainingSettings = TrainingSettings()
     augment: AugmentSettings = AugmentSettings()

@@ -13,6 +13,7 @@ from scwm.core.settings import Config
 from scwm.method.instance_memory import InstanceMemory
 from scwm.method.losses import diversity_loss, parsing_loss, separation_loss
 from scwm.method.memory import WeightedMemory, cluster_means
+from scwm.method.refinement import Refinement
 from scwm.models import Output
 from scwm.models.embedding import Embedding
 
@@ -27,13 +28,20 @@ class Objective(nn.Module):
         labels: (N,) classes of the training images, -1 = left out.
         whole: (M,D) prototypes of the global memory, or its (N,D) slots of the images.
         parts: (M,K,C) prototypes of the parts' memory, or None.
+        refinement: classifiers that the losses compare features with instead of the memories, which
+            then stay at the start of the epoch.
     """
 
     def __init__(
-        self, config: Config, labels: Tensor, whole: Tensor, parts: Tensor | None = None
+        self,
+        config: Config,
+        labels: Tensor,
+        whole: Tensor,
+        parts: Tensor | None = None,
+        refinement: Refinement | None = None,
     ) -> None:
         super().__init__()
-        self.weights, self.labels = config.losses, labels
+        self.weights, self.labels, self.refinement = config.losses, labels, refinement
         settings = self.settings = config.memory
         shared = settings.momentum, settings.temperature
         own = *shared, settings.global_strategy, settings.global_tau
@@ -62,12 +70,10 @@ class Objective(nn.Module):
             cells: (B,h,w) part labels, None without parsing.
             rows: (B,) of the training images.
         """
-        labels = self.labels[rows]
-        whole = self.whole(output.global_feature, rows if self.by_image else labels)
-        part = parsing = diversity = separation = torch.zeros_like(whole)
+        whole, part = self._of_features(output, rows)
+        parsing = diversity = separation = torch.zeros_like(whole)
         features, seen, masks = output.part_features, output.visibility, output.masks
         if self.parts and features is not None and seen is not None:
-            part = self.parts(features, labels, seen)
             separation = separation_loss(features, seen, self.weights.separation_margin)
             if output.logits is not None and masks is not None and cells is not None:
                 parsing = parsing_loss(output.logits, cells)
@@ -81,13 +87,30 @@ class Objective(nn.Module):
         )
         return torch.stack([total, whole, part, parsing, diversity, separation])
 
+    def _of_features(self, output: Output, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """The losses of the global and of the part features."""
+        labels = self.labels[rows]
+        if self.refinement is not None:
+            return self.refinement(output, labels, rows)  # type: ignore[no-any-return]
+        whole = self.whole(output.global_feature, rows if self.by_image else labels)
+        part = torch.zeros_like(whole)
+        features, seen = output.part_features, output.visibility
+        if self.parts and features is not None and seen is not None:
+            part = self.parts(features, labels, seen)
+        return whole, part
+
     def update_weights(self, output: Output, rows: Tensor) -> Tensor:
         """The weights (1+K,B) by which `update` would move the global memory and each part's."""
         weights = [memory.weights(*sample) for memory, *sample in self._moves(output, rows)]
         return torch.cat([w.view(len(rows), -1).T for w in weights])
 
     def update(self, output: Output, rows: Tensor) -> None:
-        """Move all memories by the batch of the training images `rows` (B,)."""
+        """Move all memories by the batch of the training images `rows` (B,).
+
+        With a refinement they stay: the optimiser moves its classifiers.
+        """
+        if self.refinement is not None:
+            return
         for memory, *sample in self._moves(output, rows):
             memory.update(*sample)
 

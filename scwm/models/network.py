@@ -27,6 +27,8 @@ class Output(NamedTuple):
         masks: (B,K+1,h,w), softmax over background and parts; index 0 is background.
         logits: (B,K+1,h,w) of the masks, or None for stripes.
         pixels: (B,C,h,w), the pixel features F.
+        lengths: (B,1+K) of the global and part features before normalisation, in the training of
+            the classifiers that need them (`Config.refinement`).
     """
 
     global_feature: Tensor
@@ -35,6 +37,7 @@ class Output(NamedTuple):
     masks: Tensor | None = None
     logits: Tensor | None = None
     pixels: Tensor | None = None
+    lengths: Tensor | None = None
 
 
 class GeM(nn.Module):
@@ -162,7 +165,7 @@ class Network(nn.Module):
     def __init__(self, config: Config, weights: dict[str, Tensor] | None = None) -> None:
         super().__init__()
         model = config.model
-        self.parts = model.parts
+        self.parts, self.classified = model.parts, config.refinement.neighbours > 0
         self.backbone = build_backbone(model.backbone)
         if weights is not None:
             load_weights(self.backbone, weights)
@@ -184,10 +187,15 @@ class Network(nn.Module):
         maps = self.backbone(images)
         with torch.autocast(images.device.type, enabled=False):
             maps = [stage.float() for stage in maps]
-            feature = F.normalize(self.neck(self.pool(maps[-1])), dim=1)
+            neck = self.neck(self.pool(maps[-1]))
+            feature = F.normalize(neck, dim=1)
             if not self.parts:
                 return Output(feature)
-            return self.part_branch(feature, self.pixel_features(maps, images.float()))
+            output = self.part_branch(feature, self.pixel_features(maps, images.float()))
+            if output.lengths is None:
+                return output
+            whole = torch.linalg.vector_norm(neck, dim=1, keepdim=True)
+            return output._replace(lengths=torch.cat([whole, output.lengths], 1))
 
     def check_finite(self, what: str) -> None:
         """Raise an error if a weight is infinite or not a number.
@@ -211,6 +219,8 @@ class Network(nn.Module):
         """
         masks, logits = self.head(pixels)
         pooled = pool_parts(pixels, masks[:, 1:].detach())
-        necks = [neck(pooled[:, k]) for k, neck in enumerate(self.part_necks)]
-        parts = F.normalize(torch.stack(necks, 1), dim=2)
-        return Output(feature, parts, visibility(masks), masks, logits, pixels)
+        necks = torch.stack([neck(pooled[:, k]) for k, neck in enumerate(self.part_necks)], 1)
+        classified = self.training and self.classified
+        lengths = torch.linalg.vector_norm(necks, dim=2) if classified else None
+        parts = F.normalize(necks, dim=2)
+        return Output(feature, parts, visibility(masks), masks, logits, pixels, lengths)

@@ -35,6 +35,7 @@ from scwm.method.labelling import label_images, parse_images, trained_classes
 from scwm.method.objective import Objective, start_prototypes
 from scwm.method.parsing.discriminant import LinearDiscriminant
 from scwm.method.pseudo_labels.reliability import Reliability
+from scwm.method.refinement import Refinement, agreement_scores
 from scwm.models import Network, Output, PartHead
 from scwm.models.batch_norm import calibrating, group_size, normalise_in_groups, own_rows
 from scwm.models.embedding import Embedding, ImageBatches, collect, embed
@@ -88,6 +89,11 @@ class Trainer:
         # All batches have the same shape, for which cuDNN chooses the fastest kernels once.
         torch.backends.cudnn.benchmark = not settings.deterministic
         parameters = [p for p in network.parameters() if p.requires_grad]
+        self.refinement: Refinement | None = None
+        if config.refinement.neighbours:
+            made = Refinement(config, len(self.images), network.neck.num_features)
+            self.refinement = place(made, self.device)
+            parameters += made.parameters()
         rate, decay = settings.learning_rate, settings.weight_decay
         self.optimizer = torch.optim.Adam(parameters, rate, weight_decay=decay, fused=True)
         self.average = RunningAverage(network, settings.average)
@@ -162,6 +168,7 @@ class Trainer:
             "cells": self.cells,
             "slots": self.slots,
             "limit": self.reliability and self.reliability.limit,
+            "refinement": self.refinement and self.refinement.state_dict(),
         }
 
     def restore(self, state: dict[str, Any] | None) -> None:
@@ -179,6 +186,8 @@ class Trainer:
         )
         if self.reliability:
             self.reliability.limit = state["limit"]
+        if self.refinement:
+            self.refinement.load_state_dict(state["refinement"])
 
     @torch.no_grad()
     def start_neck(self, sample: int = 1024) -> None:
@@ -203,10 +212,12 @@ class Trainer:
         """
         start = time.perf_counter()
         embedding = self.embedding(number)
-        labels, self.cells, prototypes, means, row = distributed.from_main(
+        labels, self.cells, (whole, parts), agreement, means, row = distributed.from_main(
             lambda: self.label(embedding, number, start), self.device
         )
-        objective = Objective(self.config, labels, *prototypes)
+        if self.refinement is not None:
+            self.refinement.start(number, whole, parts, agreement)
+        objective = Objective(self.config, labels, whole, parts, self.refinement)
         monitor = StepMonitor(objective, means, labels, self.split)
         return Epoch(self.config, number, labels, objective, monitor, row)
 
@@ -228,7 +239,8 @@ class Trainer:
     def label(self, embedding: Embedding, number: int, start: float) -> tuple[Any, ...]:
         """Compute classes and part labels of an epoch, and means of their features.
 
-        Returns also the means of the true identities and the first cells of the epoch's row.
+        Returns also the agreement of the parts, the means of the true identities, and the first
+        cells of the epoch's row.
 
         Args:
             embedding: features of the training images, with pixel features to find part labels.
@@ -249,11 +261,14 @@ class Trainer:
             row |= training_scores(masks, self.cells, predicted)
         classes = trained_classes(self.config, labels)
         prototypes = start_prototypes(self.config, embedding, classes)
+        features, agreement = embedding.part_features, None
+        if features is not None and (count := self.config.refinement.neighbours):
+            agreement = agreement_scores(embedding.global_feature, features, count)
         means = identity_means(embedding, ids)
         clock.append(time.perf_counter())
         spans = zip(("features", "pseudo_labels", "parsing"), pairwise(clock), strict=True)
         row |= {f"seconds_{name}": stop - start for name, (start, stop) in spans}
-        return classes, self.cells, prototypes, means, row
+        return classes, self.cells, prototypes, agreement, means, row
 
     @torch.no_grad()
     def start_parts(self, embedding: Embedding) -> Embedding:

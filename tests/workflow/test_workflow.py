@@ -220,11 +220,11 @@ def test_a_config_file_of_two_lines_changes_the_default_only_there(tmp_path: Pat
 def test_the_whole_benchmark_contains_the_demo(tmp_path: Path) -> None:
     """It has every method, ten seeds and the demo's settings, so that no run is trained twice.
 
-    The methods of Cluster Contrast and SpCL are younger than the freeze of its claims.
+    The methods of Cluster Contrast, SpCL and PPLR are younger than the freeze of its claims.
     """
     whole = load_benchmark(ROOT / "config/benchmark.yaml")
     demo = load_benchmark(ROOT / "config/config.yaml")
-    younger = {"cluster_contrast", "cluster_contrast_hard", "spcl"}
+    younger = {"cluster_contrast", "cluster_contrast_hard", "spcl", "pplr", "pplr_parsed"}
     assert {*whole.methods} == {*method_names()} - younger and {*demo.methods} < {*whole.methods}
     assert whole.seeds == list(range(10)) and demo.seeds == [0]
     names = ("datasets", "results", "settings", "dataset_settings")

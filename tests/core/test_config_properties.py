@@ -129,6 +129,8 @@ def test_config_of_any_allowed_values_survives_its_file(data):
                 key: data.draw(allowed(section, key)) for key in section.model_fields
             }
     overrides["training"]["virtual_batch"] = 0
+    if not overrides["model"]["parts"] or overrides["memory"]["global_entries"] == "images":
+        overrides["refinement"]["neighbours"] = 0
     config = resolve_config("scwm", "toy", 0, overrides)
     assert plain(config) == overrides | {key: getattr(config, key) for key in NAMES}
     with tempfile.TemporaryDirectory() as folder:

@@ -75,6 +75,16 @@ def test_processes_follow_one(steps_of, toy_store, toy_weights, tmp_path, monkey
         compare(folder, tmp_path / "1", count)
 
 
+def test_processes_move_the_classifiers_as_one(steps_of, toy_store, toy_weights, tmp_path):
+    """Fewer identities than there are clusters, so that shares are equal."""
+    config = steps_of("frozen", method="pplr", identities=4, iterations=3)
+    run = config, toy_store.split("train"), toy_weights
+    train_recorded(*run, tmp_path / "1", True)
+    assert in_processes(2, train_recorded, *run, tmp_path / "2", True) == [0, 0]
+    assert "refinement.parts" in read(tmp_path / "2/records0.pt")["epochs"][0]
+    compare(tmp_path / "2", tmp_path / "1", 2)
+
+
 @pytest.mark.parametrize("kind", ["groups", "whole batch"])
 def test_first_gradient_of_float32_is_that_of_one_process(
     steps_of, toy_store, tmp_path, monkeypatch, kind

@@ -62,7 +62,7 @@ def test_contract_of_every_method(finished, tiny_config, method):
     metrics = json.loads(text)
     assert text == json.dumps(metrics, indent=2, sort_keys=True) + "\n"
     assert (metrics["dataset"], metrics["method"], metrics["seed"]) == ("toy", method, 0)
-    assert metrics["default_feature"] == ("both" if parts else "global")
+    assert metrics["default_feature"] == (settings.evaluation.feature if parts else "global")
     assert set(metrics["features"]) == ({"global", "parts", "both"} if parts else {"global"})
     for scores in metrics["features"].values():
         assert set(scores) == SCORES and all(0 <= value <= 1 for value in scores.values())

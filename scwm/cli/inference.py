@@ -217,7 +217,9 @@ def cluster(options: argparse.Namespace) -> None:
     text = cluster_page(clusters, "Identities of crops", _named(options, model))
     page = write_text(text, options.out / "clusters.html")
     loose = int((clusters.labels < 0).sum())
-    logger.info(f"clustered with {clusters.message}")
+    if clusters.message:
+        logger.warning(clusters.message)
+    logger.info(f"clustered with {clusters.settings}")
     if options.json:
         of = dict(zip(map(str, clusters.files), clusters.labels.tolist(), strict=True))
         print_json({"identities": clusters.count, "unclustered": loose, "identity": of})

@@ -26,11 +26,13 @@ class Clusters:
     Attributes:
         files: N image files.
         labels: (N,) from 0, -1 = unclustered.
-        message: the settings, and what to change where people are mixed.
+        settings: the settings, in words, and what to change where people are mixed.
+        message: why these are not the settings asked for; "" if they are.
     """
 
     files: Sequence[Path]
     labels: np.ndarray
+    settings: str = ""
     message: str = ""
 
     @property
@@ -54,13 +56,16 @@ def cluster_crops(found: CropFeatures, config: Config) -> Clusters:
     most = min(count, max(LEAST, count // SHARE))
     wanted = settings.k1, settings.k2
     used = min(settings.k1, most), min(settings.k2, max(1, most // 3))
-    message = f"eps = {settings.eps:g}, k1 = {used[0]}, k2 = {used[1]}"
+    message = ""
     if used != wanted:
-        message += f" ({count} crops are few for k1 = {wanted[0]}, k2 = {wanted[1]})"
-    message += "; where people are mixed, lower --eps, or give --k1 the crops of one person"
+        message = f"{count} crops are few for k1 = {wanted[0]}, k2 = {wanted[1]}"
+    words = (
+        f"eps = {settings.eps:g}, k1 = {used[0]}, k2 = {used[1]}; where people are mixed, lower "
+        "--eps, or give --k1 the crops of one person"
+    )
     chosen = settings.eps, settings.min_samples, *used, settings.clustering
     labels = pseudo_labels(found.features, *chosen)
-    return Clusters(found.files, labels, message)
+    return Clusters(found.files, labels, words, message)
 
 
 def write_clusters(clusters: Clusters, path: Path) -> None:

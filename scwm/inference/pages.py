@@ -92,7 +92,10 @@ def cluster_page(clusters: Clusters, title: str, model: str) -> str:
     loose = int((labels < 0).sum())
     notes = [f"Model: {model}."]
     notes += [f"{len(labels):,} crops: {len(order):,} identities, {loose:,} crops unclustered."]
-    notes.append(f"Clustered with {clusters.message}.")
+    if clusters.message:
+        notes.append(f"{clusters.message}.")
+    if clusters.settings:
+        notes.append(f"Clustered with {clusters.settings}.")
     keys = [*order, *([UNCLUSTERED] if loose else [])]
     shown, quota = keys[: CROPS // FIRST], max(FIRST, CROPS // len(keys))
     if len(shown) < len(keys):

@@ -351,9 +351,10 @@ def test_neighbours_shrink_with_the_folder(model):
     crops = CropFeatures([Path(f"{i}.jpg") for i in range(25)], features.astype(np.float32), "both")
     clusters = cluster_crops(crops, settings(model, k1=30, k2=6, min_samples=2))
     assert clusters.labels.tolist() == np.arange(5).repeat(5).tolist() and clusters.count == 5
-    assert "k1 = 10, k2 = 3 (25 crops are few for k1 = 30, k2 = 6)" in clusters.message
-    own = cluster_crops(crops, settings(model, k1=5, k2=2, min_samples=2)).message
-    assert "k1 = 5, k2 = 2;" in own and "few" not in own
+    assert "25 crops are few for k1 = 30, k2 = 6" in clusters.message
+    assert "k1 = 10, k2 = 3;" in clusters.settings
+    own = cluster_crops(crops, settings(model, k1=5, k2=2, min_samples=2))
+    assert "k1 = 5, k2 = 2;" in own.settings and not own.message
     with pytest.raises(ScwmError, match="One crop"):
         cluster_crops(CropFeatures([Path("a")], features[:1], "both"), model.config)
 

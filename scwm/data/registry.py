@@ -45,7 +45,7 @@ def resolve_source(name: str, source: str | Path | None = None, raw: Path | None
         raw: the folder where the suite keeps the data set.
 
     Raises:
-        ScwmError: there is no source, the path does not exist, or the data set would be downloaded
+        ScwmError: no source is known, the path does not exist, or the data set would be downloaded
             and its terms are not accepted.
     """
     entry = lookup(name)
@@ -99,7 +99,7 @@ def load_dataset(name: str, source: str | Path | None = None) -> Dataset:
         The data set; its `note` lists differences from the standard protocol or counts.
 
     Raises:
-        ScwmError: the name is unknown, there is no source, or its files are malformed.
+        ScwmError: the name is unknown, no source is known, or its files are malformed.
     """
     entry = lookup(name)
     found = resolve_source(name, source)
@@ -128,7 +128,7 @@ def get_dataset(name: str, source: str | Path | None, out: Path) -> Path:
         `out/manifest.csv`.
 
     Raises:
-        ScwmError: there is no source, it cannot be fetched or unpacked, or it differs from the
+        ScwmError: no source is known, it cannot be fetched or unpacked, or it differs from the
             registry's data set; a split is empty, or no query of a known identity has a match.
     """
     entry = lookup(name)

@@ -59,7 +59,7 @@ DIFFERENCES: dict[str, dict[str, Any]] = {
         "losses.separation": 0,
         "evaluation.feature": "global",
     },
-    "pplr_parsed": {
+    "pplr_parsed": {  # of pplr without its stripes
         "model.parts": 3,
         "pseudo_labels.feature": "global",
         "memory.global_strategy": "uniform",

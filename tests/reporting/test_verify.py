@@ -148,17 +148,21 @@ def test_changed_features_are_named(results: Path, capsys: pytest.CaptureFixture
     assert "seed1" not in err and "/ 1:" not in err
 
 
+def change_cell(table: Path, method: str, column: str) -> None:
+    """Write 0.5 into one cell of a table in CSV."""
+    head, *rows = (line.split(",") for line in table.read_text().splitlines())
+    row = next(row for row in rows if row[2] == method)
+    row[head.index(column)] = "0.5"
+    table.write_text("\n".join(",".join(line) for line in (head, *rows)) + "\n")
+
+
 @pytest.mark.parametrize(
     ("column", "place"), [("mAP_mean", "mAP"), ("part_miou_mean", "part_miou"), ("ari_std", "ari")]
 )
 def test_a_changed_cell_of_the_table_is_named(
     results: Path, capsys: pytest.CaptureFixture[str], column: str, place: str
 ) -> None:
-    path = results / "tables" / "main.csv"
-    head, *rows = (line.split(",") for line in path.read_text().splitlines())
-    row = next(row for row in rows if row[2] == "scwm")
-    row[head.index(column)] = "0.5"
-    path.write_text("\n".join(",".join(line) for line in (head, *rows)) + "\n")
+    change_cell(results / "tables/main.csv", "scwm", column)
     status, _, err = outcome(capsys, results)
     assert status == 1 and err.count("recomputed") == 1
     assert f"mannequins / scwm / main.csv, 2 seeds: {column} is 0.500000" in err
@@ -170,11 +174,7 @@ def test_a_changed_cell_of_the_table_is_named(
 def test_a_changed_cell_of_the_table_of_other_data_sets_is_named(
     results: Path, capsys: pytest.CaptureFixture[str], column: str
 ) -> None:
-    path = results / "tables/transfer.csv"
-    head, *rows = (line.split(",") for line in path.read_text().splitlines())
-    row = next(row for row in rows if row[2] == "global_only")
-    row[head.index(column)] = "0.5"
-    path.write_text("\n".join(",".join(line) for line in (head, *rows)) + "\n")
+    change_cell(results / "tables/transfer.csv", "global_only", column)
     status, _, err = outcome(capsys, results)
     assert status == 1 and err.count("recomputed") == 1
     assert f"mannequins to personx / global_only / transfer.csv, 2 seeds: {column} is 0.5" in err

@@ -150,6 +150,15 @@ def _consistent(values: Mapping[str, Any], where: object) -> Config:
             where,
             "give memory.global_entries: clusters, or refinement.neighbours: 0",
         )
+    if config.support.degree and (
+        config.memory.global_entries == "images" or config.refinement.neighbours
+    ):
+        raise ScwmError(
+            "support.degree is above 0, but the global memory has no prototypes that move.",
+            where,
+            "give memory.global_entries: clusters and refinement.neighbours: 0, or "
+            "support.degree: 0",
+        )
     batch = config.training.identities * config.training.instances
     group = config.training.virtual_batch or batch
     if 1 in (group, batch % group):

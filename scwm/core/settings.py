@@ -170,6 +170,15 @@ class RefinementSettings(Section):
     """First epochs, in which all labels of parts are smoothed by 0.1, not by their agreement."""
 
 
+class SupportSettings(Section):
+    """Support samples between the clusters of the global memory (ISE)."""
+
+    degree: Annotated[float, within(0, 4), AS_WRITTEN] = 0.0
+    """λ0: four times the share of the way to the nearest other prototype, at the end; 0: none."""
+    preserving: Weight = 0.1
+    """Weight of the label-preserving loss."""
+
+
 class LossSettings(Section):
     """Weights of the losses; the global loss has weight 1."""
 
@@ -248,6 +257,7 @@ class Settings(Section):
     parsing: ParsingSettings = ParsingSettings()
     memory: MemorySettings = MemorySettings()
     refinement: RefinementSettings = RefinementSettings()
+    support: SupportSettings = SupportSettings()
     losses: LossSettings = LossSettings()
     training: TrainingSettings = TrainingSettings()
     augment: AugmentSettings = AugmentSettings()

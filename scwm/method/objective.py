@@ -14,6 +14,11 @@ from scwm.method.instance_memory import InstanceMemory
 from scwm.method.losses import diversity_loss, parsing_loss, separation_loss
 from scwm.method.memory import WeightedMemory, cluster_means
 from scwm.method.refinement import Refinement
+from scwm.method.support_samples import (
+    interpolation_degree,
+    label_preserving_loss,
+    support_samples,
+)
 from scwm.models import Output
 from scwm.models.embedding import Embedding
 
@@ -30,6 +35,7 @@ class Objective(nn.Module):
         parts: (M,K,C) prototypes of the parts' memory, or None.
         refinement: classifiers that the losses compare features with instead of the memories, which
             then stay at the start of the epoch.
+        number: of the epoch, from 0.
     """
 
     def __init__(
@@ -39,9 +45,12 @@ class Objective(nn.Module):
         whole: Tensor,
         parts: Tensor | None = None,
         refinement: Refinement | None = None,
+        number: int = 0,
     ) -> None:
         super().__init__()
         self.weights, self.labels, self.refinement = config.losses, labels, refinement
+        self.support, training = config.support, config.training
+        self.step, self.steps = number * training.iterations, training.epochs * training.iterations
         settings = self.settings = config.memory
         shared = settings.momentum, settings.temperature
         own = *shared, settings.global_strategy, settings.global_tau
@@ -92,17 +101,34 @@ class Objective(nn.Module):
         labels = self.labels[rows]
         if self.refinement is not None:
             return self.refinement(output, labels, rows)  # type: ignore[no-any-return]
-        whole = self.whole(output.global_feature, rows if self.by_image else labels)
+        whole = self._loss_global(output.global_feature, rows if self.by_image else labels)
         part = torch.zeros_like(whole)
         features, seen = output.part_features, output.visibility
         if self.parts and features is not None and seen is not None:
             part = self.parts(features, labels, seen)
         return whole, part
 
+    def _loss_global(self, features: Tensor, labels: Tensor) -> Tensor:
+        samples, clusters = self._extended(features, labels)
+        loss: Tensor = self.whole(samples, clusters)
+        if not self.support.degree:
+            return loss
+        supports, count = samples[len(features) :], len(self.whole.centroids)
+        preserved = label_preserving_loss(features, supports, labels, count)
+        return loss + self.support.preserving * preserved
+
+    def _extended(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The samples of the global memory: features and labels, then those of support samples."""
+        if not self.support.degree:
+            return features, labels
+        share = interpolation_degree(self.support.degree, self.step / self.steps)
+        supports = support_samples(features, labels, self.whole.centroids, share)
+        return torch.cat([features, supports]), labels.repeat(2)
+
     def update_weights(self, output: Output, rows: Tensor) -> Tensor:
         """The weights (1+K,B) by which `update` would move the global memory and each part's."""
         weights = [memory.weights(*sample) for memory, *sample in self._moves(output, rows)]
-        return torch.cat([w.view(len(rows), -1).T for w in weights])
+        return torch.cat([w[: len(rows)].view(len(rows), -1).T for w in weights])
 
     def update(self, output: Output, rows: Tensor) -> None:
         """Move all memories by the batch of the training images `rows` (B,).
@@ -113,11 +139,14 @@ class Objective(nn.Module):
             return
         for memory, *sample in self._moves(output, rows):
             memory.update(*sample)
+        self.step += 1
 
     def _moves(self, output: Output, rows: Tensor) -> list[tuple[Any, ...]]:
         """Each memory with its features, labels and visibility of the batch."""
         labels, whole = self.labels[rows], output.global_feature.detach()
-        moves: list[tuple[Any, ...]] = [(self.whole, whole, rows if self.by_image else labels)]
+        moves: list[tuple[Any, ...]] = [
+            (self.whole, *self._extended(whole, rows if self.by_image else labels))
+        ]
         if self.parts and output.part_features is not None and output.visibility is not None:
             moves.append((self.parts, output.part_features.detach(), labels, output.visibility))
         return moves

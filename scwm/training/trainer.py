@@ -217,7 +217,7 @@ class Trainer:
         )
         if self.refinement is not None:
             self.refinement.start(number, whole, parts, agreement)
-        objective = Objective(self.config, labels, whole, parts, self.refinement)
+        objective = Objective(self.config, labels, whole, parts, self.refinement, number)
         monitor = StepMonitor(objective, means, labels, self.split)
         return Epoch(self.config, number, labels, objective, monitor, row)
 

@@ -29,10 +29,12 @@ FAMILIES = {
     "#0072B2": ("no_foreground", "no_space", "no_corrections"),
     "#D55E00": ("uniform_memory", "hard_memory", "weighted_global_only", "weighted_part_only"),
     "#009E73": ("no_separation", "no_diversity"),
-    "#CC79A7": ("stripes", "global_only", "cluster_contrast", "cluster_contrast_hard", "spcl"),
+    "#CC79A7": ("stripes", "global_only", "bands"),
+    "#56B4E9": ("cluster_contrast", "cluster_contrast_hard", "spcl", "pplr"),
+    "#E69F00": ("ise", "ise_parsed", "spcl_parsed", "pplr_parsed"),
     "#8A8A8A": CONTROLS,
 }
-SPARE_COLOURS = ("#56B4E9", "#E69F00", "#7A5C00")
+SPARE_COLOURS = ("#7A5C00", "#5B3A8C")
 PARTS = ("#E69F00", "#0072B2", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442", "#5B3A8C")
 RIGHT, WRONG, MISSING = "#008A64", "#C62828", "#A4400C"
 DPI = 150

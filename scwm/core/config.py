@@ -159,6 +159,12 @@ def _consistent(values: Mapping[str, Any], where: object) -> Config:
             "give memory.global_entries: clusters and refinement.neighbours: 0, or "
             "support.degree: 0",
         )
+    if config.refinement.cameras and not config.refinement.neighbours:
+        raise ScwmError(
+            "refinement.cameras is above 0, but no refinement computes its loss.",
+            where,
+            "give refinement.neighbours above 0, or refinement.cameras: 0",
+        )
     batch = config.training.identities * config.training.instances
     group = config.training.virtual_batch or batch
     if 1 in (group, batch % group):
@@ -168,6 +174,13 @@ def _consistent(values: Mapping[str, Any], where: object) -> Config:
             "batch normalisation needs two; give a divisor of the batch above 1, or 0",
         )
     return config
+
+
+def uses_cameras(values: Mapping[str, Any]) -> bool:
+    """Whether a training reads camera labels, by its config, which may lack later settings."""
+    sampler = values.get("training", {}).get("sampler")
+    weight = values.get("refinement", {}).get("cameras", 0)
+    return bool(sampler == "identities_and_cameras" or weight > 0)
 
 
 def read_benchmark(values: Mapping[str, Any], where: object) -> Benchmark:

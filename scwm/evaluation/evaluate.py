@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scwm.core.config import complete
+from scwm.core.config import complete, plain, uses_cameras
 from scwm.core.device import default_device, place, resolve_precision
 from scwm.core.errors import ScwmError
 from scwm.core.files import read_csv, whole_file, write_json
@@ -171,7 +171,7 @@ def describe_protocol(config: Config, note: str) -> str:
     """Describe differences of data, use of labels and precision from the standard protocol."""
     training, scores = config.training, config.evaluation.precision
     notes = [note]
-    if training.sampler == "identities_and_cameras":
+    if uses_cameras(plain(config)):
         notes.append("camera labels used in training")
     if config.kind == "trained" and training.precision != "float32":
         notes.append(f"trained in {training.precision}")

@@ -1,4 +1,4 @@
-"""Part-based pseudo label refinement (PPLR; Cho et al., CVPR 2022), without camera labels.
+"""Part-based pseudo label refinement (PPLR; Cho et al., CVPR 2022).
 
 Learned classifiers of the global and of each part's feature replace the memories. The parts'
 predictions refine the labels of the global feature, and the agreement of a part with the global
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from scwm.core.errors import ScwmError
 from scwm.core.settings import Config
+from scwm.method.camera_proxies import Proxies, inter_camera_losses
 from scwm.method.pseudo_labels import nearest_neighbours
 from scwm.models import Output
 
@@ -45,9 +46,17 @@ class Refinement(nn.Module):
         self.whole = nn.Parameter(torch.zeros(rows, width))
         self.parts = nn.Parameter(torch.zeros(model.parts, rows, model.part_channels))
         self.agreement, self.classes, self.by_agreement = torch.empty(0), 0, False
+        self.proxies: Proxies | None = None
 
     @torch.no_grad()
-    def start(self, epoch: int, whole: Tensor, parts: Tensor, agreement: Tensor) -> None:
+    def start(
+        self,
+        epoch: int,
+        whole: Tensor,
+        parts: Tensor,
+        agreement: Tensor,
+        proxies: Proxies | None = None,
+    ) -> None:
         """Start the classifiers of an epoch.
 
         Args:
@@ -55,11 +64,12 @@ class Refinement(nn.Module):
             whole: (M,D) prototypes of the global feature.
             parts: (M,K,C) prototypes of the parts.
             agreement: (N,K) of the training images, by `agreement_scores`.
+            proxies: camera-aware proxies; None: no camera is read.
 
         Raises:
             ScwmError: there are more classes than rows.
         """
-        self.classes, self.agreement = len(whole), agreement
+        self.classes, self.agreement, self.proxies = len(whole), agreement, proxies
         self.by_agreement = epoch >= self.settings.equal_epochs
         if self.classes > len(self.whole):
             raise ScwmError(
@@ -88,9 +98,15 @@ class Refinement(nn.Module):
         targets = refined_labels(labels, of_parts, agreement, self.settings.own_share)
         loss = F.cross_entropy(logits, targets) + soft_triplet_loss(whole, labels)
         if self.by_agreement:
-            return loss, agreement_loss(of_parts, labels, agreement)
-        each = labels.repeat_interleave(of_parts.shape[1])
-        return loss, F.cross_entropy(of_parts.flatten(0, 1), each, label_smoothing=SMOOTHING)
+            part = agreement_loss(of_parts, labels, agreement)
+        else:
+            each = labels.repeat_interleave(of_parts.shape[1])
+            part = F.cross_entropy(of_parts.flatten(0, 1), each, label_smoothing=SMOOTHING)
+        if self.proxies is None:
+            return loss, part
+        added = inter_camera_losses(self.proxies, output, labels, rows)
+        weight = self.settings.cameras
+        return loss + weight * added[0], part + weight * added[1]
 
 
 def agreement_scores(whole: Tensor, parts: Tensor, count: int) -> Tensor:

@@ -31,6 +31,7 @@ from scwm.data.store import StoreSplit
 from scwm.evaluation.label_quality import label_scores
 from scwm.evaluation.monitor import StepMonitor, identity_means
 from scwm.evaluation.parsing_quality import training_scores
+from scwm.method.camera_proxies import camera_proxies
 from scwm.method.labelling import label_images, parse_images, trained_classes
 from scwm.method.objective import Objective, start_prototypes
 from scwm.method.parsing.discriminant import LinearDiscriminant
@@ -66,7 +67,8 @@ class Trainer:
 
     Identities of `split`, if they are known, are read for two purposes only: scores in the history,
     and as the labels of the control ``pseudo_labels.source: truth``. Masks are never trained on;
-    cameras only by the option ``training.sampler: identities_and_cameras``, which the tables name.
+    cameras only by ``training.sampler: identities_and_cameras`` and `refinement.cameras`, which the
+    tables name.
 
     Args:
         run: folder whose history.csv grows with every epoch; None: only `history` does.
@@ -212,11 +214,11 @@ class Trainer:
         """
         start = time.perf_counter()
         embedding = self.embedding(number)
-        labels, self.cells, (whole, parts), agreement, means, row = distributed.from_main(
+        labels, self.cells, (whole, parts), measures, means, row = distributed.from_main(
             lambda: self.label(embedding, number, start), self.device
         )
         if self.refinement is not None:
-            self.refinement.start(number, whole, parts, agreement)
+            self.refinement.start(number, whole, parts, *measures)
         objective = Objective(self.config, labels, whole, parts, self.refinement, number)
         monitor = StepMonitor(objective, means, labels, self.split)
         return Epoch(self.config, number, labels, objective, monitor, row)
@@ -239,8 +241,8 @@ class Trainer:
     def label(self, embedding: Embedding, number: int, start: float) -> tuple[Any, ...]:
         """Compute classes and part labels of an epoch, and means of their features.
 
-        Returns also the agreement of the parts, the means of the true identities, and the first
-        cells of the epoch's row.
+        Returns also the agreement of the parts and the cameras' proxies, the means of the true
+        identities, and the first cells of the epoch's row.
 
         Args:
             embedding: features of the training images, with pixel features to find part labels.
@@ -261,14 +263,16 @@ class Trainer:
             row |= training_scores(masks, self.cells, predicted)
         classes = trained_classes(self.config, labels)
         prototypes = start_prototypes(self.config, embedding, classes)
-        features, agreement = embedding.part_features, None
+        features, agreement, proxies = embedding.part_features, None, None
         if features is not None and (count := self.config.refinement.neighbours):
             agreement = agreement_scores(embedding.global_feature, features, count)
+            if self.config.refinement.cameras:
+                proxies = camera_proxies(embedding, classes, self.split.cameras)
         means = identity_means(embedding, ids)
         clock.append(time.perf_counter())
         spans = zip(("features", "pseudo_labels", "parsing"), pairwise(clock), strict=True)
         row |= {f"seconds_{name}": stop - start for name, (start, stop) in spans}
-        return classes, self.cells, prototypes, agreement, means, row
+        return classes, self.cells, prototypes, (agreement, proxies), means, row
 
     @torch.no_grad()
     def start_parts(self, embedding: Embedding) -> Embedding:

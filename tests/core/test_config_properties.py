@@ -133,6 +133,8 @@ def test_config_of_any_allowed_values_survives_its_file(data):
         overrides["refinement"]["neighbours"] = 0
     if overrides["memory"]["global_entries"] == "images" or overrides["refinement"]["neighbours"]:
         overrides["support"]["degree"] = 0.0
+    if not overrides["refinement"]["neighbours"]:
+        overrides["refinement"]["cameras"] = 0.0
     config = resolve_config("scwm", "toy", 0, overrides)
     assert plain(config) == overrides | {key: getattr(config, key) for key in NAMES}
     with tempfile.TemporaryDirectory() as folder:

@@ -2,9 +2,11 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from made_up_runs import NAMES, write_runs
 
 from scwm.core.errors import ScwmError
@@ -32,6 +34,26 @@ def test_ours_stands_beside_the_published(tmp_path: Path) -> None:
     mean = np.mean([json.loads(path.read_text())["mAP"] for path in files])
     assert float(ours.loc["scwm", "mAP"]) == pytest.approx(100 * mean, abs=0.05)
     assert set(table[table.dataset == "mannequins"].group) == {"ours"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, "no"),
+        ({"training": {"sampler": "identities"}, "refinement": {"cameras": 0}}, "no"),
+        ({"training": {"sampler": "identities_and_cameras"}}, "yes"),
+        ({"refinement": {"cameras": 0.5}}, "yes"),
+    ],
+)
+def test_ours_says_whether_training_used_cameras(
+    settings: dict[str, Any], expected: str, tmp_path: Path
+) -> None:
+    root = write_runs(tmp_path)
+    for path in root.glob("*/scwm/seed*/config.yaml"):
+        path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | settings))
+    table = published_frame(load_runs(root, *NAMES))
+    found = table[table.group == "ours"].set_index("method").cameras
+    assert set(found["scwm"]) == {expected} and set(found["pretrained"]) == {"no"}
 
 
 @pytest.mark.parametrize(

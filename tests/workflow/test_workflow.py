@@ -225,7 +225,7 @@ def test_the_whole_benchmark_contains_the_demo(tmp_path: Path) -> None:
     whole = load_benchmark(ROOT / "config/benchmark.yaml")
     demo = load_benchmark(ROOT / "config/config.yaml")
     younger = {"cluster_contrast", "cluster_contrast_hard", "spcl", "pplr", "ise"}
-    younger |= {"spcl_parsed", "pplr_parsed", "ise_parsed"}
+    younger |= {"spcl_parsed", "pplr_parsed", "pplr_cameras", "ise_parsed"}
     assert {*whole.methods} == {*method_names()} - younger and {*demo.methods} < {*whole.methods}
     assert whole.seeds == list(range(10)) and demo.seeds == [0]
     names = ("datasets", "results", "settings", "dataset_settings")

@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from scwm.core.config import uses_cameras
 from scwm.core.errors import ScwmError
 from scwm.core.measures import measures
 from scwm.core.yaml_files import CONFIG_DIR
@@ -112,7 +113,6 @@ def _facts(runs: Runs, row: Any) -> dict[str, str]:
     """Describe our runs in the columns of the published rows."""
     config = runs.of(row["dataset"], row["method"])[0].config
     model = config.get("model", {})
-    cameras = config.get("training", {}).get("sampler") == "identities_and_cameras"
     return {
         "dataset": row["dataset"],
         "group": "ours",
@@ -120,7 +120,7 @@ def _facts(runs: Runs, row: Any) -> dict[str, str]:
         "venue": "",
         "year": "",
         "backbone": NAMES.get(model.get("backbone", ""), ""),
-        "cameras": "yes" if cameras else "no",
+        "cameras": "yes" if uses_cameras(config) else "no",
         "source": f"this benchmark, {row['seeds']} seed" + "s" * (row["seeds"] > 1),
     }
 

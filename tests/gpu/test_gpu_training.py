@@ -28,12 +28,12 @@ WAITS_OF_RANKING = 8  # of a chunk
 
 @pytest.fixture(scope="module")
 def trainer(tiny_config, toy_store, toy_weights):
-    """``trainer(virtual_batch, resident)``: of `scwm`, which has done its first epoch, in which
+    """``trainer(virtual_batch, resident, method)``: one that has done its first epoch, in which
     libraries choose and load; and its next epoch, whose steps may be taken several times."""
 
     @cache
-    def make(virtual_batch: int, resident: bool = True):
-        config = tiny_config("scwm", training={"virtual_batch": virtual_batch})
+    def make(virtual_batch: int, resident: bool = True, method: str = "scwm"):
+        config = tiny_config(method, training={"virtual_batch": virtual_batch})
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("SCWM_DEVICE", "cuda")
             patch.setattr(embedding, "fits", lambda *_: resident)
@@ -127,6 +127,10 @@ def test_images_that_do_not_fit_give_the_same_model(start, tiny_config, tmp_path
 @pytest.mark.parametrize("group", [0, 4])
 def test_no_step_waits_for_the_gpu(trainer, group, resident):
     strictly(*trainer(group, resident))
+
+
+def test_no_step_with_cameras_waits_for_the_gpu(trainer):
+    strictly(*trainer(4, method="pplr_cameras"))
 
 
 def test_a_step_launches_a_budget_of_kernels(trainer, pretended):

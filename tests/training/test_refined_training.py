@@ -1,12 +1,17 @@
 """A training whose losses compare features with classifiers, as PPLR's."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
 from processes import numbers_of
 from torch import Tensor
+from trained_runs import model_of, same
 
+from scwm.core.files import read_json
 from scwm.data.augment import Augment
+from scwm.method.camera_proxies import camera_proxies
 from scwm.method.memory import cluster_means
 from scwm.method.refinement import agreement_scores
 from scwm.models.embedding import embed
@@ -75,3 +80,34 @@ def test_parsed_parts_refine_labels_too(start, tiny_config, tmp_path):
     assert len(rows) == 2
     names = ("loss_global", "loss_part", "loss_parsing", "loss_diversity")
     assert all(row[name] > 0 for row in rows for name in names)
+
+
+# With cameras
+
+
+def test_an_epoch_starts_from_the_proxies_of_its_clusters(tiny_config, toy_store, toy_weights):
+    config, split = tiny_config("pplr_cameras"), toy_store.split("train")
+    made = Trainer(config, build_network(config, toy_weights), split)
+    made.start_neck()
+    made.run_steps(made.start_epoch(0))
+    labels = made.start_epoch(1).labels
+    found = embed(made.network, made.images, 128, made.precision)
+    expected = camera_proxies(found, labels, split.cameras)
+    assert expected[2][:, 1].unique().tolist() == [1, 2], "proxies of both cameras"
+    assert all(map(torch.equal, made.refinement.proxies, expected))
+
+
+def test_only_the_method_with_cameras_reads_them(start, finished, tiny_config, toy_store, tmp_path):
+    split = toy_store.split("train")
+    unread = start(tiny_config("pplr"), tmp_path / "unread", replace(split, cameras=None))
+    assert same(model_of(unread), model_of(finished("pplr")))
+    other = replace(split, cameras=split.cameras[::-1] + (split.ids == split.ids[0]))
+    read = start(tiny_config("pplr_cameras"), tmp_path / "read", other)
+    assert not same(model_of(read), model_of(finished("pplr_cameras")))
+
+
+@pytest.mark.parametrize(
+    ("method", "note"), [("pplr", ""), ("pplr_cameras", "camera labels used in training")]
+)
+def test_results_say_that_training_used_cameras(finished, method, note):
+    assert read_json(finished(method) / "metrics.json")["label_note"] == note

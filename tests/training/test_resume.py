@@ -55,7 +55,7 @@ def test_resumed_run_is_the_uninterrupted_one(
 
 
 @pytest.mark.parametrize("step", [1, 2, 3])
-@pytest.mark.parametrize("method", ["scwm", "global_only", "spcl", "pplr", "ise"])
+@pytest.mark.parametrize("method", ["scwm", "global_only", "spcl", "pplr", "pplr_cameras", "ise"])
 def test_training_stopped_between_two_steps_is_the_uninterrupted_one(
     finished, start, tiny_config, toy_store, tmp_path, monkeypatch, method, step
 ):

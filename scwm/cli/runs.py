@@ -172,7 +172,7 @@ def _train(options: argparse.Namespace) -> None:
     from scwm.models import read_state
     from scwm.training.checkpoint import TRAINER, Checkpoints, state_name, training_key
     from scwm.training.events import EventFiles
-    from scwm.training.history import training_seconds, training_speed
+    from scwm.training.history import training_cpu_seconds, training_seconds, training_speed
     from scwm.training.trainer import train
 
     allocator.keep_freed_memory()
@@ -211,6 +211,7 @@ def _train(options: argparse.Namespace) -> None:
         return
     spent = time.perf_counter() - start
     record["seconds_train"] = max(spent, training_seconds(history))  # includes earlier processes
+    record["cpu_seconds"] = training_cpu_seconds(history)
     record["images_per_second"] = training_speed(config, history)
     record["peak_memory_mib"] = provenance.peak_memory_mib()
     record["peak_gpu_memory_mib"] = provenance.peak_gpu_memory_mib()

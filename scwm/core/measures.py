@@ -156,6 +156,10 @@ _REGISTRY = (
         Measure("seconds_training", "Optimiser steps", "s", "lower"),
     ),
     *_at(
+        ("provenance:{}", "history:{}"),
+        Measure("cpu_seconds", "CPU time", "s", "lower", 0),
+    ),
+    *_at(
         ("study:parsing.*.{}",),
         Measure("foreground_share", "Foreground", better=""),
         Measure("cut_foreground_iou", "Foreground IoU, cut or shifted boxes"),

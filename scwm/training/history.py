@@ -19,7 +19,7 @@ HISTORY = (
     *("global_wrong_ratio", "global_hidden_ratio", "global_hard_rank"),
     *("part_wrong_ratio", "part_hidden_ratio", "part_hard_rank"),
     *("learning_rate", "seconds_features", "seconds_pseudo_labels", "seconds_parsing"),
-    "seconds_training",
+    *("seconds_training", "cpu_seconds"),
 )
 
 
@@ -58,6 +58,12 @@ def training_speed(config: Config, history: Path) -> float | None:
     seconds = sum(float(row["seconds_training"]) for row in rows)
     steps = sum(int(row["iterations"]) for row in rows)
     return steps * batch / seconds if rows else None
+
+
+def training_cpu_seconds(history: Path) -> float | None:
+    """CPU seconds of all epochs, of all threads of the first process; None of an untrained run."""
+    rows = read_csv(history)
+    return sum(float(row["cpu_seconds"]) for row in rows) if rows else None
 
 
 def training_seconds(history: Path) -> float:

@@ -145,9 +145,11 @@ class Trainer:
                 checkpoints.stop_if_asked(number)
                 for group in self.optimizer.param_groups:
                     group["lr"] = learning_rate(settings, number)
+                began = time.process_time()
                 epoch = self.start_epoch(number)
                 self.run_steps(epoch, checkpoints)
-                self.history.append(epoch.finish(self.parsed) | {"learning_rate": group["lr"]})
+                row = epoch.finish(self.parsed) | {"learning_rate": group["lr"]}
+                self.history.append(row | {"cpu_seconds": time.process_time() - began})
                 checkpoints.save(self.state())
                 if self.folder is not None and distributed.is_main():
                     write_history(self.history, self.folder / "history.csv")

@@ -8,6 +8,7 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from trained_runs import history_of
 
 from scwm.core.sources import code_hash, sources
 from scwm.data.entries import store_sources
@@ -70,6 +71,10 @@ def test_run_is_complete(trained, method):
     assert record["seconds"] == pytest.approx(
         record["seconds_train"] + record["seconds_evaluate"], abs=1e-4
     )
+    epochs = [float(row["cpu_seconds"]) for row in history_of(run)]
+    assert all(seconds > 0 for seconds in epochs)
+    trained_here = method == "scwm"
+    assert record["cpu_seconds"] == (pytest.approx(sum(epochs)) if trained_here else None)
     assert (record["weights_hash"] == "none") == (method == "random_features")
     store = json.loads((trained / "data/stores/toy/store.json").read_text())
     assert record["data_hash"] == store["content_hash"]

@@ -15,9 +15,7 @@ def history_of(run: Path) -> list[dict[str, str]]:
 
 
 def untimed(run: Path) -> list[dict[str, str]]:
-    return [
-        {k: v for k, v in row.items() if not k.startswith("seconds")} for row in history_of(run)
-    ]
+    return [{k: v for k, v in row.items() if "seconds" not in k} for row in history_of(run)]
 
 
 def model_of(run: Path) -> dict[str, Tensor]:

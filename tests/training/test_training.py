@@ -32,7 +32,7 @@ COLUMNS = [
     *("effective_parts", "part_similarity", "wrong_share"),
     *("global_wrong_ratio", "global_hidden_ratio", "global_hard_rank", *WEIGHTS),
     *("learning_rate", "seconds_features", "seconds_pseudo_labels", "seconds_parsing"),
-    "seconds_training",
+    *("seconds_training", "cpu_seconds"),
 ]
 
 

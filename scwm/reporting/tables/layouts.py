@@ -15,7 +15,8 @@ MEMORIES = (
 PARSING = ("foreground_iou", "part_miou")
 RERANKED = ("mAP_reranked", "rank1_reranked")
 COST = (
-    *("seconds_train", "seconds_evaluate", "images_per_second", "peak_memory_mib", "parameters"),
+    *("seconds_train", "cpu_seconds", "seconds_evaluate", "images_per_second"),
+    *("peak_memory_mib", "parameters"),
 )
 FEATURES = (
     *("mAP_global", "mAP_parts", "mAP_both"),
@@ -106,7 +107,8 @@ LAYOUTS = {
         _all,
         (),
         measures(*COST),
-        "Numbers depend on the machine and its other jobs. Training: all stages of all epochs. "
+        "Numbers depend on the machine and its other jobs. Training: all stages of all epochs; "
+        "CPU time: the same, over all threads. "
         "Images/s: of optimiser steps. Parameters: of the tested network.",
     ),
     "controls": Layout(

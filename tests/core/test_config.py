@@ -67,6 +67,7 @@ DIFFERENCES: dict[str, dict[str, Any]] = {
         "model.part_source": "stripes",
         "model.parts": 3,
         "pseudo_labels.feature": "global",
+        "pseudo_labels.eps": 0.5,
         "memory.global_strategy": "uniform",
         "memory.part_strategy": "uniform",
         "refinement.neighbours": 20,
@@ -77,6 +78,7 @@ DIFFERENCES: dict[str, dict[str, Any]] = {
         "model.part_source": "stripes",
         "model.parts": 3,
         "pseudo_labels.feature": "global",
+        "pseudo_labels.eps": 0.5,
         "memory.global_strategy": "uniform",
         "memory.part_strategy": "uniform",
         "refinement.neighbours": 20,
@@ -87,6 +89,7 @@ DIFFERENCES: dict[str, dict[str, Any]] = {
     "pplr_parsed": {  # of pplr without its stripes
         "model.parts": 3,
         "pseudo_labels.feature": "global",
+        "pseudo_labels.eps": 0.5,
         "memory.global_strategy": "uniform",
         "memory.part_strategy": "uniform",
         "refinement.neighbours": 20,

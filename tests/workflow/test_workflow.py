@@ -24,7 +24,10 @@ from scwm.core.config import (
 from scwm.reporting.catalogue import PLOTS, TABLES, asked
 from scwm.reporting.tables.claims import load_claims
 
-CONFIGS = ("config", "benchmark", "ci", "market1501_small", "market1501_cpu", "paper")
+CONFIGS = (
+    *("config", "benchmark", "baselines", "ci"),
+    *("market1501_small", "market1501_cpu", "paper"),
+)
 
 
 def read_config(name: str) -> dict:

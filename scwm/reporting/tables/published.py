@@ -24,7 +24,10 @@ FACTS = {
     "cameras": "Cameras",
 }
 COLUMNS = ("dataset", *FACTS, *(score.key for score in SCORES), "source")
-OURS = ("scwm", "global_only", "stripes", "oracle", "pretrained")
+OURS = (
+    *("scwm", "global_only", "stripes", "cluster_contrast", "cluster_contrast_hard"),
+    *("spcl", "pplr", "pplr_cameras", "ise", "oracle", "pretrained"),
+)
 NAMES = {"resnet50": "ResNet-50", "resnet18": "ResNet-18", "mobilenet_v2": "MobileNetV2"}
 CAPTION = (
     "Published figures in percent as their sources give them, one run or the best of several, most "

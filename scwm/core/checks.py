@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from scwm.core.errors import ScwmError, suggest
 from scwm.core.plugins import NAME
-from scwm.core.settings import Section
+from scwm.core.settings import METHOD, Section
 
 Model = TypeVar("Model", bound=Section)
 Spec = dict[str, Any]
@@ -50,6 +50,8 @@ def allowed(spec: Spec, schema: Spec) -> str:
         return f"{kind}, each {allowed(spec['items'], schema)}"
     if spec.get("pattern") == f"^{NAME}$":
         return "a name of a-z, 0-9 and _"
+    if spec.get("pattern") == f"^{METHOD}$":
+        return "a name of a-z, 0-9 and _, perhaps with @SECTION.KEY=VALUE"
     form = f" of the form `{spec['pattern']}`" if "pattern" in spec else ""
     ends = [
         f" {word} {_number(spec[key])}"

@@ -289,8 +289,8 @@ class Benchmark(Section):
 
     datasets: Names
     """Files of config/datasets."""
-    methods: Names
-    """Files of config/methods, controls among them."""
+    methods: Annotated[list[Annotated[str, Field(pattern=f"^{METHOD}$")]], *Unique]
+    """Files of config/methods, controls among them; `NAME@SECTION.KEY=VALUE` changes a setting."""
     seeds: Annotated[list[Seed], *Unique]
     """Each method runs once with each."""
     sweep: dict[

@@ -30,7 +30,7 @@ from scwm.reporting.inputs import PICTURES, READ_OF_RUNS
 
 ROOT = Path(__file__).parents[1]
 SAME = ("commit", "dirty", "frozen", "data_hash", "weights_hash", "versions", "hardware")
-KEPT = (*READ_OF_RUNS, "study.json", "transfer/*.json")  # of a run, if they exist
+KEPT = (*READ_OF_RUNS, "queries.npz", "study.json", "transfer/*.json")  # of a run, if they exist
 COLOURS = 128  # of a kept picture: a third of the bytes, and no difference to the eye
 
 

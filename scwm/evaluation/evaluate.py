@@ -26,7 +26,7 @@ from scwm.evaluation import (
 )
 from scwm.evaluation.controls import colour_histogram, random_features
 from scwm.evaluation.examples import mask_examples, rank_examples
-from scwm.evaluation.sides import Side, write_features
+from scwm.evaluation.sides import Side, write_features, write_query_scores
 from scwm.models import Network
 from scwm.models.embedding import Embedding, ImageBatches, embed
 from scwm.models.weights import reason
@@ -68,14 +68,18 @@ def load_network(path: Path) -> tuple[Network, Config]:
 
 
 def evaluate(run: Path, store: ImageStore, rerank: bool = False) -> None:
-    """Score the model in `run` and write its metrics.json, features.npz and visuals.npz.
+    """Score the model in `run` and write metrics.json and three files of arrays.
+
+    features.npz holds the features, queries.npz the scores of each query, and visuals.npz examples
+    for figures.
 
     With `rerank` metrics.json also holds the scores of the re-ranked gallery.
     """
     network, config, sides = embed_sides(run, store)
     query, gallery = (store.split(name) for name in sides)
     embeddings = [side.embedding for side in sides.values()]
-    ranking = describe_ranking(config, store, rank_queries(sides))
+    scores = rank_queries(sides)
+    ranking = describe_ranking(config, store, scores)
     learned = config.kind in ("trained", "untrained")
     metrics = {
         "dataset": config.dataset,
@@ -89,6 +93,7 @@ def evaluate(run: Path, store: ImageStore, rerank: bool = False) -> None:
         (metrics["reranked"],) = rank_features(sides, ranking["default_feature"], True).values()
     write_json(metrics, run / "metrics.json")
     write_features(sides, run / "features.npz")
+    write_query_scores(scores[ranking["default_feature"]], run / "queries.npz")
     features = [embedding.features()[ranking["default_feature"]] for embedding in embeddings]
     visuals: dict[str, Any] = rank_examples(query, gallery, *features)
     visuals |= mask_examples(gallery, embeddings[1])

@@ -1,4 +1,4 @@
-"""Query and gallery of one run, and their file features.npz."""
+"""Query and gallery of one run, and their files features.npz and queries.npz."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -57,3 +57,28 @@ def read_features(path: Path) -> dict[str, Side]:
         raise ScwmError("The stored features of a run are missing.", path, remedy) from error
     except Exception as error:
         raise ScwmError(f"Not the features of a run: {error}", path, remedy) from error
+
+
+def write_query_scores(scores: Mapping[str, np.ndarray], path: Path) -> None:
+    """Store the ranking measures of each query, (Q,) each, compressed: a few bytes a query."""
+    arrays: dict[str, Any] = {name: values.astype(np.float32) for name, values in scores.items()}
+    with whole_file(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
+def read_query_scores(path: Path) -> dict[str, np.ndarray]:
+    """Read the ranking measures of each query of a run's queries.npz, (Q,) float64, NaN unscored.
+
+    Raises:
+        ScwmError: the file does not exist, or `scwm evaluate` did not write it.
+    """
+    remedy = "evaluate the run again with `scwm evaluate`"
+    try:
+        with np.load(path) as stored:
+            return {name: stored[name].astype(np.float64) for name in stored}
+    except FileNotFoundError as error:
+        raise ScwmError(
+            "The stored scores of a run's queries are missing.", path, remedy
+        ) from error
+    except Exception as error:
+        raise ScwmError(f"Not the scores of queries: {error}", path, remedy) from error

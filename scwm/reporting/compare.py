@@ -15,8 +15,7 @@ import numpy as np
 from scwm.core.errors import ScwmError
 from scwm.core.measures import MEASURES, Measure
 from scwm.core.yaml_files import read_yaml
-from scwm.evaluation import query_scores
-from scwm.evaluation.sides import Side, read_features
+from scwm.evaluation.sides import read_query_scores
 from scwm.reporting.measures import read_measure
 from scwm.reporting.paired import seeds_needed, t_interval
 from scwm.reporting.runs import Run, read_run
@@ -143,20 +142,12 @@ def _difference(
 
 def _over_queries(first: Run, second: Run) -> tuple[dict[str, tuple[float, float]], str]:
     """Compute intervals of the rank metrics' differences over common queries, and their basis."""
+    if first.provenance["data_hash"] != second.provenance["data_hash"]:
+        return {}, "one run each, no intervals: their queries or galleries differ"
     try:
-        sides = [read_features(run.folder / "features.npz") for run in (first, second)]
+        scores = [read_query_scores(run.folder / "queries.npz") for run in (first, second)]
     except ScwmError as error:
         return {}, f"one run each, no intervals: {error.what} ({error.where})"
-    if any(
-        not np.array_equal(getattr(sides[0][name], of), getattr(sides[1][name], of))
-        for name in ("query", "gallery")
-        for of in ("ids", "cameras")
-    ):
-        return {}, "one run each, no intervals: their queries or galleries differ"
-    scores = [
-        _query_scores(side, run.metrics["default_feature"])
-        for side, run in zip(sides, (first, second), strict=True)
-    ]
     effects = {name: scores[1][name] - scores[0][name] for name in scores[0]}
     known = {name: values[~np.isnan(values)].tolist() for name, values in effects.items()}
     intervals = {name: t_interval(values) for name, values in known.items() if len(values) > 1}
@@ -164,12 +155,6 @@ def _over_queries(first: Run, second: Run) -> tuple[dict[str, tuple[float, float
         f"one run each, {len(known['mAP']):,} queries with a match, paired: Student's 95 % "
         "interval; it holds only for these two models, not of other seeds"
     )
-
-
-def _query_scores(sides: dict[str, Side], feature: str) -> dict[str, np.ndarray]:
-    query, gallery = sides["query"], sides["gallery"]
-    found, searched = (side.embedding.features()[feature] for side in (query, gallery))
-    return query_scores(found, query.ids, query.cameras, searched, gallery.ids, gallery.cameras)
 
 
 def cells(comparison: Comparison) -> Iterator[tuple[str, ...]]:

@@ -64,7 +64,7 @@ def test_run_is_complete(trained, method):
     run = trained / "results/runs/mannequins" / method / "seed0"
     names = {path.name for path in run.iterdir()}
     outputs = "config.yaml model.pt history.csv train.json metrics.json provenance.json"
-    assert names == {*outputs.split(), "features.npz", "visuals.npz"}
+    assert names == {*outputs.split(), "features.npz", "queries.npz", "visuals.npz"}
     record = json.loads((run / "provenance.json").read_text())
     wanted = "commit dirty config_hash data_hash weights_hash versions hardware seed seconds"
     assert set(wanted.split()) <= set(record) and record["peak_memory_mib"] > 0

@@ -10,6 +10,8 @@ import pandas as pd
 import yaml
 
 from scwm.core.config import config_hash, merge, parse_assignments, split_variant
+from scwm.evaluation.evaluate import rank_queries
+from scwm.evaluation.sides import read_features, write_query_scores
 from scwm.reporting.runs import CONTROLS, run_folder
 
 DATASETS = ("mannequins", "market1501")
@@ -184,6 +186,8 @@ def write_run(root: Path, dataset: str, method: str, seed: int, epochs: int = 6)
         visuals["mask_truth"] = _bodies(rng, 8, 64, 32)
     np.savez_compressed(folder / "visuals.npz", **visuals)
     np.savez(folder / "features.npz", **_features(rng, parsed))
+    scores = rank_queries(read_features(folder / "features.npz"))
+    write_query_scores(scores["both" if parsed else "global"], folder / "queries.npz")
     return folder
 
 

@@ -19,7 +19,7 @@ FILES = {
     "data get": ["manifest.csv"],
     "data store": ["images.npy", "index.csv", "store.json"],
     "train": ["model.pt", "history.csv", "train.json"],
-    "evaluate": ["metrics.json", "visuals.npz", "features.npz", "provenance.json"],
+    "evaluate": ["metrics.json", "visuals.npz", "features.npz", "queries.npz", "provenance.json"],
     "study": ["study.json"],
 }
 

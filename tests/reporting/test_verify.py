@@ -15,6 +15,7 @@ from scwm.evaluation.evaluate import rank_features
 from scwm.evaluation.sides import read_features
 
 METHODS, SEEDS = ("scwm", "global_only", "scwm@model.parts=3"), (0, 1)
+ROOT = Path(__file__).parents[2]
 RUN = "runs/mannequins/scwm/seed0"
 
 
@@ -227,18 +228,40 @@ def test_re_ranked_scores_on_another_data_set_are_checked_or_said_to_be_unverifi
     assert "personx: reranked: mAP is 0.600000, recomputed 0.500000" in err
 
 
+@pytest.mark.parametrize("file", ["queries.npz", "features.npz"])
 @pytest.mark.parametrize("content", [None, b"", b"no archive"])
-def test_missing_and_broken_features_are_named(
-    results: Path, capsys: pytest.CaptureFixture[str], content: bytes | None
+def test_missing_and_broken_scores_are_named(
+    results: Path, capsys: pytest.CaptureFixture[str], file: str, content: bytes | None
 ) -> None:
-    path = results / RUN / "features.npz"
+    path = results / RUN / file
     path.unlink()
     if content is not None:
         path.write_bytes(content)
+    elif file == "features.npz":  # as of recorded runs
+        status, out, err = outcome(capsys, results)
+        assert (status, err) == (0, "") and "scores of single test features (runs: 1)" in out
+        return
     status, out, err = outcome(capsys, results)
     assert status == 1 and str(path) in err and "scwm evaluate" in err
     # The others are checked all the same.
     assert ["mannequins", "global_only"] in [line.split()[:2] for line in out.splitlines()]
+
+
+def test_scores_of_queries_that_differ_are_named(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = results / RUN / "queries.npz"
+    arrays = dict(np.load(path))
+    arrays["mAP"][3] += 0.1
+    np.savez_compressed(path, **arrays)
+    status, _, err = outcome(capsys, results)
+    assert status == 1 and err.count("recomputed") == 1
+    assert "mannequins / scwm / 0: mAP is" in err
+
+
+def test_recorded_results_match(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = outcome(capsys, ROOT / "results/recorded")
+    assert (status, err) == (0, "") and int(out.split()[-3]) > 1000
 
 
 def test_results_without_runs_are_refused(

@@ -81,6 +81,7 @@ rule evaluate:
         metrics=f"{RUN}/metrics.json",
         visuals=f"{RUN}/visuals.npz",
         features=f"{RUN}/features.npz",
+        queries=f"{RUN}/queries.npz",
         provenance=f"{RUN}/provenance.json",
     log:
         f"{config['results']}/logs/evaluate/{{dataset}}-{{method}}-{{seed}}.log",

@@ -3,9 +3,9 @@
     python tools/fill_docs.py [--root FOLDER]
 
 A table in a document stands between two lines; the first says where it comes from, under which
-heading it is found there and, where not all are wanted, which columns:
+heading it is found there and, where not all are wanted, of which group and columns:
 
-    <!-- table results/tables/main.md, mannequins: Method, mAP, Rank-1 -->
+    <!-- table results/tables/main.md, mannequins [methods]: Method, mAP, Rank-1 -->
     <!-- /table -->
 
 `--root` is the folder that holds `results`. Tables whose file is not there stay as they are.
@@ -18,14 +18,15 @@ from pathlib import Path
 
 DOCUMENTS = ("README.md", "docs/*.md")
 PLACE = re.compile(
-    r"(?P<begin><!-- table (?P<path>[^,]+), (?P<heading>[^:\n]+?)(?:: (?P<columns>[^\n]+))? -->\n)"
+    r"(?P<begin><!-- table (?P<path>[^,]+), (?P<heading>[^:\n]+?)(?: \[(?P<group>\w+)\])?"
+    r"(?:: (?P<columns>[^\n]+))? -->\n)"
     r".*?(?P<end><!-- /table -->)",
     re.DOTALL,
 )
 
 
-def find_table(text: str, heading: str, columns: list[str]) -> str:
-    """The first Markdown table below a heading, all columns or those named, in their order."""
+def find_table(text: str, heading: str, group: str | None, columns: list[str]) -> str:
+    """The first Markdown table below a heading, all of it or the rows and columns named."""
     below = re.search(rf"^#+ {re.escape(heading)}(?: [^\n]*)?$(.*)", text, re.M | re.S)
     lines = re.search(r"(?:^\|.*\n?)+", below[1], re.M) if below else None
     if lines is None:
@@ -34,6 +35,13 @@ def find_table(text: str, heading: str, columns: list[str]) -> str:
         [cell.strip() for cell in re.split(r"(?<!\\)\|", line.strip()[1:-1])]
         for line in lines[0].splitlines()
     ]
+    if group:
+        names = [row[0].strip("*") if row[0].startswith("*") else "" for row in rows]
+        if group not in names:
+            raise SystemExit(f"No group {group} below '{heading}'.")
+        start = names.index(group) + 1
+        stop = next((i for i in range(start, len(rows)) if names[i]), len(rows))
+        rows = rows[:2] + rows[start:stop]
     unknown = [name for name in columns if name not in rows[0]]
     if unknown:
         raise SystemExit(f"No column {unknown[0]} below '{heading}': {', '.join(rows[0])}.")
@@ -52,7 +60,9 @@ def fill(document: str, root: Path) -> str:
         columns = [name.strip() for name in (place["columns"] or "").split(",") if name]
         return (
             place["begin"]
-            + find_table(file.read_text(encoding="utf-8"), place["heading"], columns)
+            + find_table(
+                file.read_text(encoding="utf-8"), place["heading"], place["group"], columns
+            )
             + place["end"]
         )
 

@@ -24,7 +24,7 @@ each, and the cameras (N,) of the training images."""
 def camera_proxies(embedding: Embedding, labels: Tensor, cameras: np.ndarray) -> Proxies:
     """Compute the proxies of an epoch.
 
-    An image of an unknown camera belongs to no proxy.
+    An image of an unknown camera has no proxy.
 
     Args:
         embedding: features of the N training images, with parts.

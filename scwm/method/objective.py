@@ -108,27 +108,32 @@ class Objective(nn.Module):
             part = self.parts(features, labels, seen)
         return whole, part
 
-    def _loss_global(self, features: Tensor, labels: Tensor) -> Tensor:
-        samples, clusters = self._extended(features, labels)
-        loss: Tensor = self.whole(samples, clusters)
+    def _loss_global(self, features: Tensor, entries: Tensor) -> Tensor:
+        """The global memory's loss of features (B,D) and their entries (B,): classes, or images."""
+        samples, both = self._extended(features, entries)
+        loss: Tensor = self.whole(samples, both)
         if not self.support.degree:
             return loss
         supports, count = samples[len(features) :], len(self.whole.centroids)
-        preserved = label_preserving_loss(features, supports, labels, count)
+        preserved = label_preserving_loss(features, supports, entries, count)
         return loss + self.support.preserving * preserved
 
-    def _extended(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """The samples of the global memory: features and labels, then those of support samples."""
+    def _extended(self, features: Tensor, entries: Tensor) -> tuple[Tensor, Tensor]:
+        """The global memory's samples and their entries, those of support samples last."""
         if not self.support.degree:
-            return features, labels
+            return features, entries
         share = interpolation_degree(self.support.degree, self.step / self.steps)
-        supports = support_samples(features, labels, self.whole.centroids, share)
-        return torch.cat([features, supports]), labels.repeat(2)
+        supports = support_samples(features, entries, self.whole.centroids, share)
+        return torch.cat([features, supports]), entries.repeat(2)
 
     def update_weights(self, output: Output, rows: Tensor) -> Tensor:
-        """The weights (1+K,B) by which `update` would move the global memory and each part's."""
+        """The weights (1+K,B) by which `update` would move the global memory and each part's.
+
+        The weight of a support sample is its image's.
+        """
         weights = [memory.weights(*sample) for memory, *sample in self._moves(output, rows)]
-        return torch.cat([w[: len(rows)].view(len(rows), -1).T for w in weights])
+        own = [torch.stack(w.split(len(rows))).sum(0).view(len(rows), -1).T for w in weights]
+        return torch.cat(own)
 
     def update(self, output: Output, rows: Tensor) -> None:
         """Move all memories by the batch of the training images `rows` (B,).

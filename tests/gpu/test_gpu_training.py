@@ -129,8 +129,9 @@ def test_no_step_waits_for_the_gpu(trainer, group, resident):
     strictly(*trainer(group, resident))
 
 
-def test_no_step_with_cameras_waits_for_the_gpu(trainer):
-    strictly(*trainer(4, method="pplr_cameras"))
+@pytest.mark.parametrize("method", ["pplr_cameras", "ise"])
+def test_no_step_of_a_published_method_waits_for_the_gpu(trainer, method):
+    strictly(*trainer(4, method=method))
 
 
 def test_a_step_launches_a_budget_of_kernels(trainer, pretended):

@@ -75,7 +75,10 @@ def read_query_scores(path: Path) -> dict[str, np.ndarray]:
     remedy = "evaluate the run again with `scwm evaluate`"
     try:
         with np.load(path) as stored:
-            return {name: stored[name].astype(np.float64) for name in stored}
+            scores = {name: stored[name].astype(np.float64) for name in stored}
+        if "mAP" not in scores or len({values.shape for values in scores.values()}) > 1:
+            raise ValueError("not one value of each measure for each query")
+        return scores
     except FileNotFoundError as error:
         raise ScwmError(
             "The stored scores of a run's queries are missing.", path, remedy

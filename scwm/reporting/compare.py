@@ -142,12 +142,13 @@ def _difference(
 
 def _over_queries(first: Run, second: Run) -> tuple[dict[str, tuple[float, float]], str]:
     """Compute intervals of the rank metrics' differences over common queries, and their basis."""
-    if first.provenance["data_hash"] != second.provenance["data_hash"]:
-        return {}, "one run each, no intervals: their queries or galleries differ"
     try:
         scores = [read_query_scores(run.folder / "queries.npz") for run in (first, second)]
     except ScwmError as error:
         return {}, f"one run each, no intervals: {error.what} ({error.where})"
+    data = {run.provenance.get("data_hash") for run in (first, second)}
+    if len(data) > 1 or len({len(own["mAP"]) for own in scores}) > 1:
+        return {}, "one run each, no intervals: their queries or galleries differ"
     effects = {name: scores[1][name] - scores[0][name] for name in scores[0]}
     known = {name: values[~np.isnan(values)].tolist() for name, values in effects.items()}
     intervals = {name: t_interval(values) for name, values in known.items() if len(values) > 1}

@@ -179,7 +179,7 @@ def _of_run(run: Run, measures: Sequence[str], left_out: Counter[str]) -> Iterat
         if reranked:
             (again,) = rank_features(sides, run.metrics["default_feature"], True).values()
             stored, ranking = stored | {"reranked": reranked}, ranking | {"reranked": again}
-    elif stored:
+    elif stored or reranked:
         left_out["scores of single test features" + ", re-ranked" * bool(reranked)] += 1
         stored = {}
     for feature in sorted({*stored, *ranking}):

@@ -269,3 +269,15 @@ def test_results_without_runs_are_refused(
 ) -> None:
     status, out, err = outcome(capsys, tmp_path)
     assert (status, out) == (1, "") and "no evaluated run" in err
+
+
+@pytest.mark.parametrize(
+    "arrays", [{"rank1": np.ones(3)}, {"mAP": np.ones(3), "rank1": np.ones(2)}]
+)
+def test_scores_of_queries_that_do_not_fit_are_named(
+    results: Path, capsys: pytest.CaptureFixture[str], arrays: dict[str, np.ndarray]
+) -> None:
+    np.savez_compressed(results / RUN / "queries.npz", **arrays)
+    status, out, err = outcome(capsys, results)
+    assert status == 1 and "Not the scores of queries" in err
+    assert ["mannequins", "global_only"] in [line.split()[:2] for line in out.splitlines()]

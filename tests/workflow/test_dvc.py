@@ -105,7 +105,8 @@ def test_runs_of_a_commit_add_up(results: Path, tmp_path: Path) -> None:
     copy, made = (f / "tables/main.csv" for f in (out, results))
     assert copy.read_bytes() == made.read_bytes()
     kept = {path.suffix for path in (out / "runs").rglob("*") if path.is_file()}
-    assert kept == {".json", ".csv", ".yaml"}
+    assert kept == {".json", ".csv", ".yaml", ".npz"}
+    assert {path.name for path in (out / "runs").rglob("*.npz")} == {"queries.npz"}
 
     for path in (results / "runs").rglob("provenance.json"):
         path.write_text(path.read_text().replace("0123456789abcdef", "fedcba9876543210"))

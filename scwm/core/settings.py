@@ -169,7 +169,7 @@ class RefinementSettings(Section):
     equal_epochs: Annotated[int, within(0, 10**6)] = 5
     """First epochs, in which all labels of parts are smoothed by 0.1, not by their agreement."""
     cameras: Weight = 0.0
-    """Of the inter-camera loss, which uses camera labels; 0: none, and no camera is read."""
+    """Weight of the inter-camera loss, which uses camera labels; 0: no camera is read."""
 
 
 class SupportSettings(Section):

@@ -66,7 +66,8 @@ def with_variants(methods: Sequence[str], sweep: Mapping[str, Sequence[Any]]) ->
     """
     values = sweep.items() if REFERENCE in methods else ()
     variants = (f"{REFERENCE}@{key}={one}" for key, own in values for one in own)
-    return [*methods, *(name.replace("/", "+") for name in variants)]  # names of folders
+    names = (name.replace("/", "+") for name in variants)  # of folders
+    return list(dict.fromkeys([*methods, *names]))
 
 
 def transfer_pairs(datasets: Iterable[str], transfer: Sequence[str]) -> dict[str, tuple[str, str]]:
@@ -83,8 +84,9 @@ def asked(names: Iterable[str], datasets: Iterable[str], transfer: Sequence[str]
 def methods_of(name: str, methods: Iterable[str]) -> list[str]:
     """List the methods of a table or figure.
 
-    `sweeps` needs the reference and its variants; all others need the methods without variants.
+    `sweeps` needs the reference and its variants; all others need the methods without these
+    variants. Another method with one setting changed is a method.
     """
     if name == "sweeps":
         return [method for method in methods if method.partition("@")[0] == REFERENCE]
-    return [method for method in methods if "@" not in method]
+    return [method for method in methods if not method.startswith(f"{REFERENCE}@")]

@@ -54,6 +54,23 @@ class Table:
     gaps: tuple[str, ...]
 
 
+def notes_of(notes: Iterable[tuple[str, str | None]]) -> tuple[str, ...]:
+    """Join the notes of runs; one that not all methods share names its methods.
+
+    Args:
+        notes: method and note of each run; a note may have several parts, separated by "; ".
+    """
+    pairs = [(method, note or "") for method, note in notes]
+    methods = dict.fromkeys(method for method, _ in pairs)
+    parts: dict[str, dict[str, None]] = {}
+    for method, note in pairs:
+        for part in filter(None, note.split("; ")):
+            parts.setdefault(part, {})[method] = None
+    shared = ["; ".join(part for part, own in parts.items() if len(own) == len(methods))]
+    own = [f"{', '.join(own)}: {part}" for part, own in parts.items() if len(own) < len(methods)]
+    return tuple(filter(None, [*shared, *own]))
+
+
 def _markdown_cell(cell: Cell) -> str:
     text = escape(cell.text, quote=False).replace("|", "\\|").replace("\n", " ")
     forms = {"best": f"**{text}**", "second": f"<ins>{text}</ins>", "name": f"`{text}`"}

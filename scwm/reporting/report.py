@@ -16,7 +16,7 @@ from scwm.reporting.catalogue import CAPTIONS, REFERENCE
 from scwm.reporting.claim_groups import for_readers
 from scwm.reporting.dashboard import FRAME, draw_panels
 from scwm.reporting.figures.curves import PSEUDO_LABELS, TRAINING
-from scwm.reporting.markup import UNKNOWN, Table, render
+from scwm.reporting.markup import UNKNOWN, Table, notes_of, render
 from scwm.reporting.runs import Run, Runs, freeze_note
 from scwm.reporting.summary import summarise, to_markdown
 from scwm.reporting.tables.claims import evaluate_claims, load_claims
@@ -124,7 +124,7 @@ def _setting(runs: Sequence[Run]) -> dict[str, Any]:
     name = REFERENCE if REFERENCE in configs else next(iter(configs))
     base = configs[name]
     return {
-        "notes": [*dict.fromkeys(filter(None, (run.metrics.get("label_note") for run in runs)))],
+        "notes": notes_of((run.method, run.metrics.get("label_note")) for run in runs),
         "name": name,
         "base": base,
         "methods": [*described.items()],

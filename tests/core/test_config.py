@@ -139,6 +139,7 @@ def test_a_variant_is_its_method_with_one_setting_changed():
         ("scmw@model.parts=4", "Did you mean 'scwm'"),
         ("scwm@method=oracle", "Unknown method"),
         ("scwm@model.parts=../4", "Unknown method"),
+        ("spcl@seed.x=3", "spcl@seed.x=3 changes no setting"),
     ],
 )
 def test_a_variant_that_cannot_be_is_refused(name, message):

@@ -24,7 +24,8 @@ from made_up_runs import (
 from scwm import reporting
 from scwm.core.errors import ScwmError
 from scwm.core.measures import MEASURES, Measure
-from scwm.reporting.markup import UNKNOWN
+from scwm.reporting.catalogue import methods_of
+from scwm.reporting.markup import UNKNOWN, notes_of
 from scwm.reporting.measures import read_measure
 from scwm.reporting.runs import load_runs, run_folder, transferred
 from scwm.reporting.tables.latex import PACKAGES, escaped
@@ -316,3 +317,24 @@ def test_latex_compiles(root: Path, swept: Path, tmp_path: Path) -> None:
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:]
+
+
+def test_a_note_that_not_all_methods_share_names_them():
+    pairs = [("a", "development data; camera labels used"), ("b", "development data"), ("c", None)]
+    assert notes_of(pairs[:2]) == ("development data", "a: camera labels used")
+    assert notes_of(pairs) == ("a, b: development data", "a: camera labels used")
+    assert notes_of([("a", "x; y"), ("b", "x; y")]) == ("x; y",)
+    assert notes_of([]) == () == notes_of([("a", None)])
+
+
+def test_another_method_with_one_setting_changed_is_a_method(tmp_path):
+    """Of the reference such a method belongs to the sweep."""
+    names = ["scwm", "scwm@model.parts=3", "stripes@memory.momentum=0.2", "pretrained"]
+    write_runs(tmp_path, ["mannequins"], names, [0])
+    table = summarise("main", load_runs(tmp_path, ["mannequins"], methods_of("main", names), [0]))
+    found = dict(zip(table.method, table.group, strict=True))
+    assert found == {
+        "scwm": "methods",
+        "stripes@memory.momentum=0.2": "methods",
+        "pretrained": "controls",
+    }

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.fill_docs import DOCUMENTS, fill, find_table
+from tools.fill_docs import DOCUMENTS, PLACE, fill, find_table
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(path for pattern in DOCUMENTS for path in ROOT.glob(pattern))
@@ -24,6 +24,9 @@ TABLE = """
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_tables_of_a_page_are_the_recorded_ones(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
+    for place in PLACE.finditer(text):
+        if place["path"].startswith("results/recorded/"):
+            assert (ROOT / place["path"]).is_file(), place["path"]
     assert fill(text, ROOT) == text, "run `python tools/fill_docs.py`"
 
 

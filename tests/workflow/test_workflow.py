@@ -58,6 +58,18 @@ def test_reading_the_workflow_needs_pyyaml_and_pydantic_only() -> None:
     assert len(imports) > 8 and done.stdout.strip() == "[]"
 
 
+def test_baselines_train_methods_with_one_setting_changed(tmp_path: Path) -> None:
+    done = snakemake(
+        ROOT,
+        *("--dry-run", "--quiet", "rules", "--directory", str(tmp_path)),
+        *("--configfile", str(ROOT / "config/baselines.yaml")),
+    )
+    config = read_config("baselines")
+    counts = job_counts(done.stdout + done.stderr)
+    assert counts["evaluate"] == len(config["methods"]) * len(config["seeds"])
+    assert sum("@" in method for method in config["methods"]) > 5
+
+
 def test_paper_graph_is_whole_and_names_missing_data(tmp_path: Path) -> None:
     done = snakemake(
         ROOT,
@@ -70,7 +82,7 @@ def test_paper_graph_is_whole_and_names_missing_data(tmp_path: Path) -> None:
     variants = sum(map(len, config["sweep"].values()))
     runs = len(config["datasets"]) * (len(config["methods"]) + variants) * len(config["seeds"])
     counts = job_counts(done.stdout + done.stderr)
-    assert counts["resolve_config"] == counts["train"] == counts["evaluate"] == runs == 252
+    assert counts["resolve_config"] == counts["train"] == counts["evaluate"] == runs == 288
     assert counts == documented_jobs("paper")
 
     for dataset in config["datasets"]:

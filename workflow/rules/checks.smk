@@ -33,12 +33,11 @@ def check_config(config):
 def check_methods(dataset):
     """What a model cannot know of the methods' settings on a data set."""
     for method in all_methods():
-        own = settings_of(dataset, method)
-        names = {"method": REFERENCE, "description": settings_of(dataset, REFERENCE).description}
-        if "@" in method and own.model_copy(update=names) == settings_of(dataset, REFERENCE):
-            raise WorkflowError(
-                f"Sweep: {method} is {REFERENCE} itself on {dataset}; leave the value out."
-            )
+        base = split_variant(method)[0]
+        own, plain_one = settings_of(dataset, method), settings_of(dataset, base)
+        names = {"method": base, "description": plain_one.description}
+        if base != method and own.model_copy(update=names) == plain_one:
+            raise WorkflowError(f"{method} is {base} itself on {dataset}; leave the value out.")
 
 
 def data_at_hand(dataset):

@@ -19,6 +19,7 @@ from scwm.core.config import (
     plain,
     read_benchmark,
     resolve_config,
+    split_variant,
 )
 from scwm.core.errors import ScwmError
 from scwm.core.freeze import read_freeze

@@ -12,6 +12,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
+from scwm.core.config import split_variant
 from scwm.core.files import whole_file
 from scwm.reporting.runs import CONTROLS, Gap, with_ending
 
@@ -30,11 +31,12 @@ FAMILIES = {
     "#D55E00": ("uniform_memory", "hard_memory", "weighted_global_only", "weighted_part_only"),
     "#009E73": ("no_separation", "no_diversity"),
     "#CC79A7": ("stripes", "global_only", "bands"),
-    "#56B4E9": ("cluster_contrast", "cluster_contrast_hard", "spcl", "pplr"),
-    "#E69F00": ("ise", "ise_parsed", "spcl_parsed", "pplr_parsed"),
+    "#56B4E9": ("cluster_contrast", "cluster_contrast_hard", "spcl", "spcl_parsed"),
+    "#E69F00": ("ise", "ise_parsed"),
+    "#5B3A8C": ("pplr", "pplr_parsed", "pplr_cameras"),
     "#8A8A8A": CONTROLS,
 }
-SPARE_COLOURS = ("#7A5C00", "#5B3A8C")
+SPARE_COLOURS = ("#7A5C00", "#A0A000")
 PARTS = ("#E69F00", "#0072B2", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442", "#5B3A8C")
 RIGHT, WRONG, MISSING = "#008A64", "#C62828", "#A4400C"
 DPI = 150
@@ -50,6 +52,10 @@ def method_looks(methods: Sequence[str]) -> dict[str, dict[str, Any]]:
     pairs: dict[str, tuple[str, LineStyle]] = {}
     for colour, family in FAMILIES.items():
         pairs |= {m: (colour, line) for m, line in zip(family, LINES, strict=False)}
+    for method in methods:  # with one setting changed, it has the look of its base
+        base = split_variant(method)[0]
+        if base in pairs and base not in methods:
+            pairs.setdefault(method, pairs[base])
     unknown = [method for method in methods if method not in pairs]
     spare = cycle((colour, line) for line in LINES for colour in SPARE_COLOURS)
     pairs |= dict(zip(unknown, spare, strict=False))

@@ -7,7 +7,7 @@ import pandas as pd
 
 from scwm.core.errors import ScwmError
 from scwm.reporting.catalogue import TITLES
-from scwm.reporting.markup import UNKNOWN, Block, Cell, Table
+from scwm.reporting.markup import UNKNOWN, Block, Cell, Table, notes_of
 from scwm.reporting.runs import Runs
 from scwm.reporting.tables.claims import Outcome
 
@@ -125,9 +125,9 @@ def claim_table(outcomes: list[Outcome], runs: Runs) -> Table:
             own = [o for o in outcomes if o.dataset == dataset and o.claim.kind == kind]
             if own:
                 groups[kind] = [_cells(outcome) for outcome in own]
-        notes = dict.fromkeys(run.metrics.get("label_note") or "" for run in runs.of(dataset))
+        notes = notes_of((run.method, run.metrics.get("label_note")) for run in runs.of(dataset))
         if groups:
-            blocks.append(Block(dataset, tuple(filter(None, notes)), HEADER, groups))
+            blocks.append(Block(dataset, notes, HEADER, groups))
     gaps = tuple(map(str, runs.gaps))
     return Table("claims", TITLES["claims"], CAPTION, tuple(blocks), gaps)
 

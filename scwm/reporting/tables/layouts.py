@@ -108,7 +108,7 @@ LAYOUTS = {
         (),
         measures(*COST),
         "Numbers depend on the machine and its other jobs. Training: all stages of all epochs; "
-        "CPU time: the same, over all threads. "
+        "CPU time: of the epochs, all threads of the first process. "
         "Images/s: of optimiser steps. Parameters: of the tested network.",
     ),
     "controls": Layout(

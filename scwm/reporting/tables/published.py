@@ -10,7 +10,7 @@ from scwm.core.errors import ScwmError
 from scwm.core.measures import measures
 from scwm.core.yaml_files import CONFIG_DIR
 from scwm.reporting.catalogue import TITLES
-from scwm.reporting.markup import UNKNOWN, Block, Cell, Table
+from scwm.reporting.markup import UNKNOWN, Block, Cell, Table, notes_of
 from scwm.reporting.runs import Runs
 from scwm.reporting.tables.tables import summarise, summary_cell
 
@@ -89,9 +89,10 @@ def published_table(runs: Runs) -> Table:
             cells += [Cell(facts[fact] or UNKNOWN, "text") for fact in [*FACTS][1:]]
             cells += [Cell(summary_cell(score, row)) for score in SCORES]
             groups.setdefault("ours", []).append([*cells, Cell(facts["source"], "text")])
-        notes = dict.fromkeys(run.metrics.get("label_note") or "" for run in runs.of(dataset))
+        shown = (run for run in runs.of(dataset) if run.method in OURS)
+        notes = notes_of((run.method, run.metrics.get("label_note")) for run in shown)
         if "published" in groups:
-            blocks.append(Block(dataset, tuple(filter(None, notes)), header, groups))
+            blocks.append(Block(dataset, notes, header, groups))
     gaps = tuple(str(gap) for gap in runs.gaps if gap.method in OURS)
     return Table("published", TITLES["published"], CAPTION, tuple(blocks), gaps)
 

@@ -13,7 +13,7 @@ from scwm.core.files import write_text
 from scwm.core.measures import Measure
 from scwm.reporting.catalogue import REFERENCE, TITLES
 from scwm.reporting.claim_groups import for_readers
-from scwm.reporting.markup import UNKNOWN, Block, Cell, Table, render, to_markdown
+from scwm.reporting.markup import UNKNOWN, Block, Cell, Table, notes_of, render, to_markdown
 from scwm.reporting.measures import read_measure
 from scwm.reporting.runs import CONTROLS, ENOUGH_SEEDS, Runs, with_ending
 from scwm.reporting.tables.latex import to_latex
@@ -109,7 +109,10 @@ def _joined(texts: pd.Series) -> str:
 
 
 def _group(method: str) -> str:
-    return split_variant(method)[1] or ("controls" if method in CONTROLS else "methods")
+    base, setting, _ = split_variant(method)
+    if setting and base == REFERENCE:
+        return setting
+    return "controls" if base in CONTROLS else "methods"
 
 
 def summary_cell(measure: Measure, row: pd.Series) -> str:
@@ -172,7 +175,7 @@ def build_table(name: str, runs: Runs) -> Table:
                 for measure in shown
             ]
             groups.setdefault(row.group, []).append(cells)
-        notes = tuple(dict.fromkeys(note for note in rows.note if note))
+        notes = notes_of(zip(rows.method, rows.note, strict=True))
         if groups:
             blocks.append(Block(dataset, notes, header, groups))
     caption = f"{READING} {layout.note}".strip()

@@ -24,6 +24,17 @@ from scwm.core.errors import ScwmError
 from scwm.core.settings import Config
 from scwm.core.yaml_files import CONFIG_DIR, read_yaml
 
+STRIPES: dict[str, Any] = {"model.part_source": "stripes"}
+OF_PPLR: dict[str, Any] = {
+    "model.parts": 3,
+    "pseudo_labels.feature": "global",
+    "pseudo_labels.eps": 0.5,
+    "memory.global_strategy": "uniform",
+    "memory.part_strategy": "uniform",
+    "refinement.neighbours": 20,
+    "losses.separation": 0,
+    "evaluation.feature": "global",
+}
 # What each method changes of scwm, key by key: its definition, written a second time.
 DIFFERENCES: dict[str, dict[str, Any]] = {
     "scwm": {},
@@ -63,39 +74,9 @@ DIFFERENCES: dict[str, dict[str, Any]] = {
         "memory.part_strategy": "hardest",
         "support.degree": 1.0,
     },
-    "pplr": {
-        "model.part_source": "stripes",
-        "model.parts": 3,
-        "pseudo_labels.feature": "global",
-        "pseudo_labels.eps": 0.5,
-        "memory.global_strategy": "uniform",
-        "memory.part_strategy": "uniform",
-        "refinement.neighbours": 20,
-        "losses.separation": 0,
-        "evaluation.feature": "global",
-    },
-    "pplr_cameras": {
-        "model.part_source": "stripes",
-        "model.parts": 3,
-        "pseudo_labels.feature": "global",
-        "pseudo_labels.eps": 0.5,
-        "memory.global_strategy": "uniform",
-        "memory.part_strategy": "uniform",
-        "refinement.neighbours": 20,
-        "refinement.cameras": 0.5,
-        "losses.separation": 0,
-        "evaluation.feature": "global",
-    },
-    "pplr_parsed": {  # of pplr without its stripes
-        "model.parts": 3,
-        "pseudo_labels.feature": "global",
-        "pseudo_labels.eps": 0.5,
-        "memory.global_strategy": "uniform",
-        "memory.part_strategy": "uniform",
-        "refinement.neighbours": 20,
-        "losses.separation": 0,
-        "evaluation.feature": "global",
-    },
+    "pplr": STRIPES | OF_PPLR,
+    "pplr_cameras": STRIPES | OF_PPLR | {"refinement.cameras": 0.5},
+    "pplr_parsed": OF_PPLR,
     "oracle": {"pseudo_labels.source": "truth"},
     "pretrained": {"kind": "untrained", "model.parts": 0},
     "random_features": {"kind": "random_features", "model.parts": 0, "model.weights": "none"},

@@ -235,3 +235,18 @@ def test_tsne_shows_unknown_cameras_as_one(tmp_path) -> None:
     figure = drawn("tsne", load_runs(tmp_path, ONE, ["scwm"], [0]))
     assert [len(panel.collections) for panel in figure.axes] == [12, 1]
     assert "camera unknown" in [text.get_text() for text in figure.findobj(Text)]
+
+
+@pytest.mark.parametrize("name", ["curves", "pseudo_labels"])
+def test_long_names_of_methods_stay_inside_the_legend(tmp_path: Path, name: str) -> None:
+    """As of config/baselines.yaml; a clipped name cannot be told from another."""
+    methods = ["scwm", "no_space"]
+    methods += [f"stripes@training.learning_rate=0.000{i}" for i in range(1, 6)]
+    for method in methods:
+        write_run(tmp_path, "mannequins", method, 0)
+    figure = drawn(name, load_runs(tmp_path, ["mannequins"], methods, [0]))
+    figure.draw_without_rendering()
+    (legend,) = (one for strip in figure.subfigs for one in strip.legends)
+    box = legend.get_window_extent()
+    assert box.x0 >= figure.bbox.x0 and box.x1 <= figure.bbox.x1
+    assert [text.get_text() for text in legend.get_texts()] == methods

@@ -26,6 +26,7 @@ PSEUDO_LABELS = (
     *("global_wrong_ratio", "part_wrong_ratio", "global_hard_rank"),
 )
 LEGEND_COLUMNS = 5
+LEGEND_LETTERS = 12.5  # to the inch; the line before a name takes the room of eight
 
 
 def training_curves(runs: Runs) -> Figure:
@@ -58,7 +59,9 @@ def _curves(runs: Runs, columns: Sequence[str]) -> Figure:
     across = 4 if len(columns) > 6 else 3
     down = ceil(len(columns) / across)
     heights = [2.0 * down + 0.4] * len(runs.datasets)
-    heights[-1] += 0.22 * ceil(len(methods) / LEGEND_COLUMNS)
+    longest = max(map(len, methods), default=0) + 8
+    columns_of_legend = max(1, min(LEGEND_COLUMNS, int(2.85 * across * LEGEND_LETTERS // longest)))
+    heights[-1] += 0.22 * ceil(len(methods) / columns_of_legend)
     figure, strips = dataset_panels(runs.datasets, 2.85 * across, heights, runs.gaps)
     for dataset, strip in zip(runs.datasets, strips, strict=True):
         own = history[history.dataset == dataset]
@@ -79,7 +82,7 @@ def _curves(runs: Runs, columns: Sequence[str]) -> Figure:
     if methods:
         handles = [Line2D([], [], label=method, **looks[method]) for method in methods]
         strips[-1].legend(
-            handles=handles, loc="outside lower center", ncols=LEGEND_COLUMNS, handlelength=3.2
+            handles=handles, loc="outside lower center", ncols=columns_of_legend, handlelength=3.2
         )
     return figure
 

@@ -6,12 +6,14 @@ The folder is committed, so that a clone shows results before it runs anything; 
 writes there. Of a run it keeps the small files that tables and figures read, not its model,
 features or images. Runs of the same commit add up: a benchmark of many seeds may be made and
 recorded in parts. Tables, and figures that show no features or images, are made from all recorded
-runs. Figures that show images are kept of rendered data sets only. Runs must all be of one commit
-without changes. Exit status 1 where they are not.
+runs. `metrics/` holds the headline of table `main` for `dvc metrics`. Figures that show images are
+kept of rendered data sets only. Runs must all be of one commit without changes. Exit status 1 where
+they are not.
 """
 
 import argparse
 import json
+import math
 import shutil
 import tempfile
 from collections.abc import Iterable
@@ -23,6 +25,7 @@ from PIL import Image
 
 from scwm import reporting
 from scwm.core.errors import ScwmError
+from scwm.core.files import write_text
 from scwm.core.yaml_files import read_yaml
 from scwm.data.entries import lookup
 from scwm.reporting.catalogue import CAPTIONS, PLOTS, TABLES, asked
@@ -31,6 +34,7 @@ from scwm.reporting.inputs import PICTURES, READ_OF_RUNS
 ROOT = Path(__file__).parents[1]
 SAME = ("commit", "dirty", "frozen", "data_hash", "weights_hash", "versions", "hardware")
 KEPT = (*READ_OF_RUNS, "queries.npz", "study.json", "transfer/*.json")  # of a run, if they exist
+HEADLINE = ("mAP", "rank1", "foreground_iou", "part_miou")
 COLOURS = 128  # of a kept picture: a third of the bytes, and no difference to the eye
 
 
@@ -87,7 +91,7 @@ def record(results: Path, runs: Path, out: Path, replace: bool = False) -> None:
         provenance = shared(map(provenance_of, told))
         provenance["runs"] = [run.relative_to(made).as_posix() for run in told]
         write(results, made, told, rows, claims, provenance)
-        for name in ("runs", "tables", "plots"):
+        for name in ("runs", "tables", "plots", "metrics"):
             shutil.rmtree(out / name, ignore_errors=True)
         out.mkdir(exist_ok=True)
         for path in made.iterdir():
@@ -137,8 +141,22 @@ def write(
             small = picture.convert("RGB").quantize(COLOURS)
         small.save(made / f"plots/{name}.png", optimize=True)
     shutil.rmtree(made / "drawn")
+    write_metrics(made)
     (made / "provenance.json").write_text(json.dumps(provenance, indent=2, sort_keys=True) + "\n")
     (made / "README.md").write_text(index(provenance, datasets, tables, plots))
+
+
+def write_metrics(folder: Path) -> None:
+    """Write the headline of the folder's table `main`, in percent, to metrics/DATASET/METHOD.json.
+
+    `dvc metrics show` prints a row for each file, so a method has its own.
+    """
+    table = read_table(folder, "main")
+    for row in table[table["seeds"] > 0].to_dict("records"):
+        means = {key: round(100 * row[f"{key}_mean"], 2) for key in HEADLINE}
+        known = {"seeds": row["seeds"]} | {k: x for k, x in means.items() if not math.isnan(x)}
+        path = folder / f"metrics/{row['dataset']}/{row['method']}.json"
+        write_text(json.dumps(known) + "\n", path)
 
 
 def read_table(results: Path, name: str) -> pd.DataFrame:

@@ -2,7 +2,6 @@
 
 import argparse
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,12 @@ def add(parsers: Parsers) -> None:
     made = _add_report(
         parsers,
         "table",
-        lambda o: report(partial(reporting.table, metrics=o.metrics), o.name, options=o),
+        lambda o: report(reporting.table, o.name, options=o),
         "write a table of finished runs; --out without suffix",
         "scwm table main --datasets mannequins --methods scwm global_only \\",
         "    --seeds 0 --out results/tables/main",
     )
     _add_name(made, reporting.TABLES)
-    made.add_argument("--metrics", type=Path, help="JSON file of the numbers, for dvc metrics")
     made = _add_report(
         parsers,
         "plot",

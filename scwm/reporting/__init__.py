@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from scwm.core.errors import ScwmError
 from scwm.reporting.catalogue import PLOTS, TABLES, asked, methods_of
@@ -27,14 +27,12 @@ def table(
     out: Path,
     partial: bool = False,
     claims: Iterable[str] | None = None,
-    metrics: Path | None = None,
     transfer: Sequence[str] = (),
 ) -> list[Path]:
     """Write the table `name` of `TABLES` to `out`.csv, .md, .html and .tex.
 
     Args:
         claims: names of the claims that the benchmark can decide; None: all.
-        metrics: a JSON file of the same numbers, for `dvc metrics`.
         transfer: for the table `transfer`, the data sets that runs were scored on.
 
     Raises:
@@ -44,9 +42,9 @@ def table(
     from scwm.reporting.tables.tables import write_files
 
     runs = load_runs(root, datasets, methods_of(name, methods), seeds, partial, claims)
-    shown, frame, nested = _table(name, _scored(name, runs, transfer, partial))
+    shown, frame = _table(name, _scored(name, runs, transfer, partial))
     shown = replace(shown, caption=f"{shown.caption} {freeze_note(runs)}")
-    return write_files(shown, frame, nested, out, metrics)
+    return write_files(shown, frame, out)
 
 
 def _scored(name: str, runs: "Runs", transfer: Sequence[str], partial: bool) -> "Runs":
@@ -56,24 +54,22 @@ def _scored(name: str, runs: "Runs", transfer: Sequence[str], partial: bool) -> 
     return transferred(runs, transfer, partial) if name == "transfer" else runs
 
 
-def _table(name: str, runs: "Runs") -> tuple["Table", "pd.DataFrame", dict[str, Any]]:
-    """Build the table `name` as text cells, its numbers as a frame, and for `dvc metrics`."""
+def _table(name: str, runs: "Runs") -> tuple["Table", "pd.DataFrame"]:
+    """Build the table `name` as text cells, and its numbers as a frame."""
     if name == "published":
         from scwm.reporting.tables import published as made
 
-        return made.published_table(runs), made.published_frame(runs), made.nested_scores(runs)
+        return made.published_table(runs), made.published_frame(runs)
     if name == "claims":
         # Imported here: statistics take long to load, and the other tables do without them.
         from scwm.reporting.tables import claim_table
         from scwm.reporting.tables.claims import evaluate_claims, load_claims
 
         found = evaluate_claims(load_claims(), runs)
-        shown = claim_table.claim_table(found, runs)
-        return shown, claim_table.claim_frame(found), claim_table.nested_effects(found)
+        return claim_table.claim_table(found, runs), claim_table.claim_frame(found)
     from scwm.reporting.tables import tables
 
-    shown = tables.build_table(name, runs)
-    return shown, tables.summarise(name, runs), tables.nested_means(name, runs)
+    return tables.build_table(name, runs), tables.summarise(name, runs)
 
 
 def plot(

@@ -1,7 +1,6 @@
 """Claims: their effects in made-up runs, what is not run, and mistakes in the file."""
 
 import json
-import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -245,18 +244,13 @@ def test_shipped_claims_fit_every_made_up_run(tmp_path):
         for seed in (0, 1):
             write_run(tmp_path, "mannequins", method, seed)
     names = (["mannequins"], methods, [0, 1])
-    written = tmp_path / "claims.json"
-    reporting.table("claims", tmp_path, *names, tmp_path / "claims", metrics=written)
+    reporting.table("claims", tmp_path, *names, tmp_path / "claims")
     table = pd.read_csv(tmp_path / "claims.csv")
     own = [c for c in shipped if "mannequins" in c.datasets]
     assert list(table.claim) == [c.name for c in own]
     unread = table[table.verdict == "not run"]
     reasons = unread.missing.str.contains(r"no (?:study\.json|transfer/)")
     assert len(unread) < len(table) and reasons.all()
-    nested = json.loads(written.read_text())["mannequins"]
-    for _, row in table.iterrows():
-        known = {k: row[k] for k in ("effect", "low", "high") if not math.isnan(row[k])}
-        assert nested[row.claim] == pytest.approx(known, abs=1e-6)
     text = (tmp_path / "claims.md").read_text()
     assert text.index("*required*") < text.index("*informative*")
 

@@ -30,7 +30,7 @@ from scwm.reporting.measures import read_measure
 from scwm.reporting.runs import load_runs, run_folder, transferred
 from scwm.reporting.tables.latex import PACKAGES, escaped
 from scwm.reporting.tables.layouts import LAYOUTS
-from scwm.reporting.tables.tables import build_table, columns, nested_means, summarise
+from scwm.reporting.tables.tables import build_table, columns, summarise
 
 
 def _plain(root: Path) -> pd.DataFrame:
@@ -66,20 +66,6 @@ def test_ablation_is_paired_with_scwm_and_has_no_controls(root: Path, tmp_path: 
         assert row.difference_mean == pytest.approx(delta.mean(), abs=1e-8)
         assert row.difference_std == pytest.approx(delta.std(), abs=1e-8)
         assert np.isnan(table.loc[(dataset, "scwm"), "difference_mean"])
-
-
-def test_json_holds_rounded_means_and_leaves_unknown_values_out(root: Path, tmp_path: Path) -> None:
-    written = tmp_path / "metrics/main.json"
-    reporting.table("main", root, *NAMES, tmp_path / "main", metrics=written)
-    text = written.read_text()
-    nested = json.loads(text)
-    assert text == json.dumps(nested, indent=2, sort_keys=True) + "\n"
-    plain = _plain(root).groupby(["dataset", "method"])["mAP"].mean()
-    for (dataset, method), value in plain.items():
-        assert nested[dataset][method]["mAP"] == round(value, 6)
-    assert "foreground_iou" in nested["mannequins"]["scwm"]
-    assert "foreground_iou" not in nested["market1501"]["scwm"]
-    assert "clusters" not in nested["mannequins"]["pretrained"]
 
 
 def test_best_and_second_are_marked_among_methods_only(tmp_path: Path) -> None:
@@ -235,7 +221,8 @@ def test_re_ranked_scores_are_a_column_where_a_run_has_them(root: Path, tmp_path
     places = [block.header.index(f"{title} re-ranked") for title in ("mAP", "Rank-1")]
     assert [rows["scwm"][place].text for place in places] == ["62.5 (1)", "75.0 (1)"]
     assert [rows["no_space"][place].text for place in places] == [UNKNOWN] * 2
-    assert nested_means("main", runs)["mannequins"]["scwm"]["mAP_reranked"] == 0.625
+    means = summarise("main", runs).set_index(["dataset", "method"])
+    assert means.loc[("mannequins", "scwm"), "mAP_reranked_mean"] == 0.625
 
 
 def test_transfer_shows_the_scores_on_the_other_data_set(root: Path, tmp_path: Path) -> None:
@@ -281,11 +268,11 @@ def test_a_data_set_is_no_other_one_to_its_own_runs(root: Path) -> None:
 
 def test_the_lower_cost_is_the_better(root: Path) -> None:
     block = build_table("cost", load_runs(root, *NAMES)).blocks[0]
-    means = nested_means("cost", load_runs(root, *NAMES))["mannequins"]
+    means = summarise("cost", load_runs(root, *NAMES)).set_index(["dataset", "method"])
     column = block.header.index("Training (s)")
     best = next(row for row in block.groups["methods"] if row[column].mark == "best")
     ranked = [row[0].text for row in block.groups["methods"]]
-    assert best[0].text == min(ranked, key=lambda method: means[method]["seconds_train"])
+    assert best[0].text == min(ranked, key=means.loc["mannequins"].seconds_train_mean.get)
 
 
 def test_latex_has_a_cell_for_every_column(root: Path, tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
 rule table:
-    """Mean and standard deviation over seeds, as CSV, Markdown, HTML, LaTeX, and JSON for DVC."""
+    """Mean and standard deviation over seeds, as CSV, Markdown, HTML and LaTeX."""
     input:
         runs=lambda wildcards: input_files(wildcards.table, *benchmark_runs()),
         others=lambda wildcards: config_files(wildcards.table),
@@ -14,7 +14,6 @@ rule table:
             labels={"table": "{table}"},
         ),
         tex=f"{config['results']}/tables/{{table}}.tex",
-        metrics=f"{config['results']}/metrics/{{table}}.json",
     log:
         f"{config['results']}/logs/table/{{table}}.log",
     benchmark:
@@ -43,7 +42,7 @@ rule table:
         "python -m scwm table {wildcards.table:q} --runs {params.runs:q}"
         " --datasets {params.datasets:q} --methods {params.methods:q} --seeds {params.seeds:q}"
         " {params.transfer:q} {params.claims:q}"
-        " --out {params.out:q} --metrics {output.metrics:q} > {log:q} 2>&1"
+        " --out {params.out:q} > {log:q} 2>&1"
 
 
 rule plot:

@@ -132,17 +132,6 @@ def claim_table(outcomes: list[Outcome], runs: Runs) -> Table:
     return Table("claims", TITLES["claims"], CAPTION, tuple(blocks), gaps)
 
 
-def nested_effects(outcomes: list[Outcome]) -> dict[str, dict[str, dict[str, float]]]:
-    """Build {dataset: {claim: {effect, low, high}}}, rounded, without unknown values."""
-    nested: dict[str, dict[str, dict[str, float]]] = {}
-    for one in outcomes:
-        low, high = one.interval or (None, None)
-        values = {"effect": one.effect, "low": low, "high": high}
-        known = {key: round(value, 6) for key, value in values.items() if value is not None}
-        nested.setdefault(one.dataset, {})[one.claim.name] = known
-    return nested
-
-
 def _cells(outcome: Outcome) -> list[Cell]:
     claim, show = outcome.claim, outcome.claim.show
     interval, decidable = outcome.interval, outcome.decidable

@@ -97,16 +97,6 @@ def published_table(runs: Runs) -> Table:
     return Table("published", TITLES["published"], CAPTION, tuple(blocks), gaps)
 
 
-def nested_scores(runs: Runs) -> dict[str, dict[str, dict[str, float]]]:
-    """Build {dataset: {method of ours: {score: mean}}}, fractions rounded to 6 decimals."""
-    nested: dict[str, dict[str, dict[str, float]]] = {}
-    for row in _own(runs):
-        means = {score.key: row[f"{score.key}_mean"] for score in SCORES}
-        means = {key: round(float(mean), 6) for key, mean in means.items() if not pd.isna(mean)}
-        nested.setdefault(row["dataset"], {})[row["method"]] = means
-    return nested
-
-
 def _own(runs: Runs, dataset: str | None = None) -> list[Any]:
     """Select rows of table `main` for our methods with a published counterpart."""
     rows = [row for _, row in summarise("main", runs).iterrows() if row.seeds]

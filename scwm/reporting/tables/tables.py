@@ -1,6 +1,5 @@
 """The tables of runs: numbers from the runs, text from the numbers."""
 
-import json
 from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
@@ -184,25 +183,12 @@ def build_table(name: str, runs: Runs) -> Table:
     return Table(name, TITLES[name], caption, tuple(blocks), gaps)
 
 
-def nested_means(name: str, runs: Runs) -> dict[str, dict[str, dict[str, float]]]:
-    """Build {dataset: {method: {measure: mean}}}, to 6 decimals, without unknown values."""
-    nested: dict[str, dict[str, dict[str, float]]] = {}
-    for _, row in summarise(name, runs).iterrows():
-        means = {k.key: row[f"{k.key}_mean"] for k in columns(name, runs)}
-        known = {key: round(float(mean), 6) for key, mean in means.items() if not pd.isna(mean)}
-        nested.setdefault(row.dataset, {})[row.method] = known
-    return nested
-
-
-def write_files(
-    table: Table, frame: pd.DataFrame, nested: dict[str, Any], out: Path, metrics: Path | None
-) -> list[Path]:
+def write_files(table: Table, frame: pd.DataFrame, out: Path) -> list[Path]:
     """Write a table in all its forms.
 
     Args:
         frame: its numbers, scores as fractions, for `out`.csv; the text cells go to `out`.md,
             .html (one self-contained page) and .tex.
-        nested: numbers for `dvc metrics`, for the JSON file `metrics` if it is given.
     """
     shown = for_readers(table) if table.name == "claims" else table
     contents = {
@@ -213,8 +199,6 @@ def write_files(
         with_ending(out, ".html"): render(PAGE, title=table.title, table=shown),
         with_ending(out, ".tex"): to_latex(table),
     }
-    if metrics:
-        contents[metrics] = json.dumps(nested, indent=2, sort_keys=True) + "\n"
     for path, text in contents.items():
         write_text(text, path)
     return [*contents]

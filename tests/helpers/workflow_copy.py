@@ -34,8 +34,6 @@ def main():
     if command in ("table", "plot"):
         endings = ["csv", "md", "html", "tex"] if command == "table" else ["png", "svg"]
         files = [out.with_suffix("." + ending) for ending in endings]
-        if "--metrics" in arguments:
-            files.append(Path(arguments[arguments.index("--metrics") + 1]))
     else:
         files = [out / name for name in FILES[command]] if command in FILES else [out]
     if command == "page":

@@ -1,4 +1,4 @@
-# `make demo` is the whole embedded benchmark from nothing; `make help` lists the rest.
+# `make demo` runs the main methods of the embedded benchmark from nothing; `make help` lists the rest.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -32,7 +32,7 @@ demo: $(DEMO_STAMP)  ## install, run the embedded benchmark, list its results
 	@echo "plots   results/plots/*.png (also .svg)"
 	@echo "report  results/report.html: open it in a browser"
 
-benchmark: $(DEMO_STAMP)  ## every method and ten seeds, which decide the claims, in about eight hours
+benchmark: $(DEMO_STAMP)  ## every method and ten seeds, which decide the claims, in 5 to 13 hours on 2 cores
 	snakemake --cores all --configfile config/benchmark.yaml
 	python -m scwm check results/tables/claims.csv
 

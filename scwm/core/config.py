@@ -93,7 +93,7 @@ def resolve_config(
         )
     names = {"dataset": dataset, "method": method, "seed": seed}
     merged = merge(overrides or {}, {**own, **names})
-    return _consistent(merged, f"{method} on {dataset}, seed {seed}")
+    return complete(merged, f"{method} on {dataset}, seed {seed}")
 
 
 def load_config(path: Path) -> Config:
@@ -107,7 +107,7 @@ def validate(values: Mapping[str, Any], where: object = None) -> Config:
     Raises:
         ScwmError: naming the first unknown, missing or out-of-range value.
     """
-    config = _consistent(values, where)
+    config = complete(values, where)
     given = {key for key, _ in flatten(values)}
     for key, _ in flatten(plain(config)):
         if key not in given:
@@ -115,24 +115,20 @@ def validate(values: Mapping[str, Any], where: object = None) -> Config:
     return config
 
 
-def complete(values: Mapping[str, Any], where: object = None) -> Config:
-    """Return the config of a stored model, which may lack settings that were added since.
+def changed(config: Config, changes: Mapping[str, Any], where: object = None) -> Config:
+    """Return a copy of `config` with some values replaced; errors as of `validate`."""
+    return complete(merge(plain(config), changes), where)
 
-    The default of an added setting changes nothing, so it is what the model was made with.
+
+def complete(values: Mapping[str, Any], where: object = None) -> Config:
+    """Check all values, and those that exclude each other; a missing setting has its default.
+
+    A stored model may lack settings that were added since. The default of an added setting changes
+    nothing, so it is what the model was made with.
 
     Raises:
         ScwmError: naming the first unknown or out-of-range value.
     """
-    return _consistent(values, where)
-
-
-def changed(config: Config, changes: Mapping[str, Any], where: object = None) -> Config:
-    """Return a copy of `config` with some values replaced; errors as of `validate`."""
-    return _consistent(merge(plain(config), changes), where)
-
-
-def _consistent(values: Mapping[str, Any], where: object) -> Config:
-    """Check all values, and those that exclude each other."""
     config = checked(Config, values, where)
     if config.model.batch_norm == "frozen" and BACKBONES.member(config.model.backbone):
         raise ScwmError(

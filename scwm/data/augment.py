@@ -8,6 +8,8 @@ from torch import Tensor
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+AREA = (0.02, 0.4)  # share of the image that is erased
+ASPECT = (0.3, 3.33)  # height / width of the erased rectangle
 _TRIES = 10  # candidate rectangles per image; the first that fits is erased
 
 
@@ -46,9 +48,6 @@ class Augment:
         flip: probability of a mirrored image.
         pad: zeros added on each side before the crop, in pixels.
         erase: probability of an erased rectangle.
-        area: smallest and largest share of the image that is erased.
-        aspect: smallest and largest height / width of the rectangle.
-        mean, std: per channel, of values in 0…1.
 
     Example:
         >>> augment = Augment()
@@ -63,14 +62,8 @@ class Augment:
         flip: float = 0.5,
         pad: int = 10,
         erase: float = 0.5,
-        area: tuple[float, float] = (0.02, 0.4),
-        aspect: tuple[float, float] = (0.3, 3.33),
-        mean: tuple[float, float, float] = IMAGENET_MEAN,
-        std: tuple[float, float, float] = IMAGENET_STD,
     ) -> None:
         self.flip, self.pad, self.erase = flip, pad, erase
-        self.area, self.aspect = area, aspect
-        self.mean, self.std = mean, std
         self._scales: dict[torch.device, tuple[Tensor, Tensor]] = {}
 
     def __call__(
@@ -99,8 +92,8 @@ class Augment:
         flip = uniform(batch) < self.flip
         shift = (uniform(batch, 2) * (2 * self.pad + 1)).long() - self.pad
 
-        area = uniform(batch, _TRIES, low=self.area[0], high=self.area[1]) * height * width
-        aspect = uniform(batch, _TRIES, low=self.aspect[0], high=self.aspect[1])
+        area = uniform(batch, _TRIES, low=AREA[0], high=AREA[1]) * height * width
+        aspect = uniform(batch, _TRIES, low=ASPECT[0], high=ASPECT[1])
         tall = (area * aspect).sqrt().round().long()
         wide = (area / aspect).sqrt().round().long()
         fits = (tall < height) & (wide < width)
@@ -140,8 +133,8 @@ class Augment:
         """Normalise (B,H,W,3) uint8 to (B,3,H,W) float32, stored channels last."""
         device = images.device
         if device not in self._scales:  # kept, so that a batch copies nothing from the host
-            mean = torch.tensor(self.mean, device=device)
-            std = torch.tensor(self.std, device=device)
+            mean = torch.tensor(IMAGENET_MEAN, device=device)
+            std = torch.tensor(IMAGENET_STD, device=device)
             self._scales[device] = 1 / (255 * std), -mean / std
         # Rows of W·3 numbers: a broadcast over only the 3 channels would be slow on a CPU.
         scale, offset = (t.repeat(images.shape[2]) for t in self._scales[device])

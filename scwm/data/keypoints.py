@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from scwm.core.errors import ScwmError
+from scwm.core.plugins import optional_module
 
 # In the file's order, inferred from the joints' mean rows. Left and right share a name, because a
 # view from behind exchanges them.
@@ -29,12 +30,7 @@ def read_keypoints(path: Path, count: int) -> np.ndarray:
     Raises:
         ScwmError: h5py is not installed, the file is not of this form or holds fewer images.
     """
-    try:
-        import h5py
-    except ImportError as error:
-        raise ScwmError(
-            "Key points need h5py, which is not installed.", path, "pip install h5py"
-        ) from error
+    h5py = optional_module("h5py", "h5py")
     try:
         with h5py.File(path) as file:
             values = np.array(file["pp"], dtype=np.float64)

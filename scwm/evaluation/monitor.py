@@ -101,7 +101,5 @@ def identity_means(embedding: Embedding, ids: np.ndarray) -> list[Tensor]:
     truth = torch.as_tensor(np.unique(ids, return_inverse=True)[1]).to(whole.device)
     means = [cluster_means(whole, truth)]
     if features is not None and seen is not None:
-        means += [
-            cluster_means(features[:, k], truth, seen[:, k]) for k in range(features.shape[1])
-        ]
+        means += cluster_means(features, truth, seen).unbind(1)
     return means

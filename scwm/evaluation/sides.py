@@ -1,6 +1,7 @@
 """Query and gallery of one run, and their files features.npz and queries.npz."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,14 +50,8 @@ def read_features(path: Path) -> dict[str, Side]:
         tensors = {a: torch.from_numpy(stored[key]) for a, key in keys.items() if key in stored}
         return Side(Embedding(**tensors), stored[f"{name}_ids"], stored[f"{name}_cameras"])
 
-    remedy = "evaluate the run again with `scwm evaluate`"
-    try:
-        with np.load(path) as stored:
-            return {name: side(stored, name) for name in ("query", "gallery")}
-    except FileNotFoundError as error:
-        raise ScwmError("The stored features of a run are missing.", path, remedy) from error
-    except Exception as error:
-        raise ScwmError(f"Not the features of a run: {error}", path, remedy) from error
+    with _stored(path, "features of a run") as stored:
+        return {name: side(stored, name) for name in ("query", "gallery")}
 
 
 def write_query_scores(scores: Mapping[str, np.ndarray], path: Path) -> None:
@@ -72,16 +67,21 @@ def read_query_scores(path: Path) -> dict[str, np.ndarray]:
     Raises:
         ScwmError: the file does not exist, or `scwm evaluate` did not write it.
     """
-    remedy = "evaluate the run again with `scwm evaluate`"
-    try:
-        with np.load(path) as stored:
-            scores = {name: stored[name].astype(np.float64) for name in stored}
+    with _stored(path, "scores of a run's queries") as stored:
+        scores = {name: stored[name].astype(np.float64) for name in stored}
         if "mAP" not in scores or len({values.shape for values in scores.values()}) > 1:
             raise ValueError("not one value of each measure for each query")
         return scores
+
+
+@contextmanager
+def _stored(path: Path, what: str) -> Iterator[Any]:
+    """Open a file of arrays; errors inside the block say what it should hold."""
+    remedy = "evaluate the run again with `scwm evaluate`"
+    try:
+        with np.load(path) as stored:
+            yield stored
     except FileNotFoundError as error:
-        raise ScwmError(
-            "The stored scores of a run's queries are missing.", path, remedy
-        ) from error
+        raise ScwmError(f"The stored {what} are missing.", path, remedy) from error
     except Exception as error:
-        raise ScwmError(f"Not the scores of queries: {error}", path, remedy) from error
+        raise ScwmError(f"Not the {what}: {error}", path, remedy) from error

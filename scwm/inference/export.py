@@ -20,7 +20,7 @@ from scwm.core.errors import ScwmError
 from scwm.core.files import whole_file, write_text
 from scwm.core.plugins import optional_module
 from scwm.core.settings import Config
-from scwm.data.augment import Augment
+from scwm.data.augment import IMAGENET_MEAN, IMAGENET_STD
 from scwm.inference.api import Model, default_feature, read_safetensors
 from scwm.inference.model_card import model_card
 from scwm.models import Network
@@ -40,9 +40,8 @@ class Crops(nn.Module):
     def __init__(self, network: Network, feature: str) -> None:
         super().__init__()
         self.network, self.feature = network, feature
-        constants = Augment()
-        self.register_buffer("mean", torch.tensor(constants.mean)[:, None, None])
-        self.register_buffer("std", torch.tensor(constants.std)[:, None, None])
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN)[:, None, None])
+        self.register_buffer("std", torch.tensor(IMAGENET_STD)[:, None, None])
 
     def forward(self, crops: Tensor) -> Tensor:
         """Map (B,3,H,W) to (B,D)."""

@@ -15,7 +15,6 @@ from scwm.data.layouts.market1501 import parse_name
 from scwm.evaluation import mean_scores, query_scores, ranked_lists
 from scwm.inference.features import CropFeatures
 
-NAMES = ("auto", "market", "none")
 RULES = {
     True: "Identities and cameras are read from the file names (Market-1501's pattern): images of "
     "the query's identity and camera, and junk (identity -1), are left out, as in Market-1501's "

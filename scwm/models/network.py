@@ -66,9 +66,9 @@ class Average(nn.Module):
         return maps.mean((2, 3))
 
 
-def bn_neck(channels: int, kind: type[nn.BatchNorm1d] = nn.BatchNorm1d) -> nn.BatchNorm1d:
+def bn_neck(channels: int) -> nn.BatchNorm1d:
     """Build a batch normalisation with its bias frozen at 0 (BoT, Luo et al., CVPRW 2019)."""
-    neck = kind(channels)
+    neck = nn.BatchNorm1d(channels)
     neck.bias.requires_grad_(False)
     return neck
 

@@ -63,9 +63,11 @@ def test_equals_plain_slicing(cells):
         np.testing.assert_array_equal(got_labels[row], plain_cells(labels[row], draws, row))
 
 
-def test_labels_move_with_the_image():
+def test_labels_move_with_the_image(monkeypatch):
     """A picture of its own labels stays one, wherever it shows the source image."""
-    augment = Augment(erase=0.7, mean=(0, 0, 0), std=(1, 1, 1))
+    monkeypatch.setattr("scwm.data.augment.IMAGENET_MEAN", (0.0, 0.0, 0.0))
+    monkeypatch.setattr("scwm.data.augment.IMAGENET_STD", (1.0, 1.0, 1.0))
+    augment = Augment(erase=0.7)
     _, labels, generator = batch(cells=SIZE)
     images = labels[..., None].expand(*labels.shape, 3).contiguous()
     pictures, moved = augment(images, labels, generator)

@@ -234,7 +234,6 @@ def test_clusters_are_found() -> None:
         {"min_samples": 0},
         {"k1": 0},
         {"k2": 0},
-        {"neighbours": (np.zeros((3, 2), dtype=np.int64), np.zeros((3, 2)))},
     ],
 )
 def test_mistakes_are_named(change: dict) -> None:
@@ -242,6 +241,9 @@ def test_mistakes_are_named(change: dict) -> None:
         pseudo_labels(**({"features": random_features(20)} | change))
     with pytest.raises(ScwmError):
         nearest_neighbours(random_features(20), 0)
+    few = np.zeros((3, 2), dtype=np.int64), np.zeros((3, 2))
+    with pytest.raises(ScwmError, match="neighbour lists of 20 x 20"):
+        jaccard_distance(random_features(20), neighbours=few)
 
 
 def test_image_without_a_visible_part_stays_unclustered():

@@ -22,7 +22,6 @@ def pseudo_labels(
     clustering: str = "dbscan",
     *,
     reliability: Reliability | None = None,
-    neighbours: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> np.ndarray:
     """Cluster images on the k-reciprocal Jaccard distance.
 
@@ -35,7 +34,6 @@ def pseudo_labels(
         clustering: name of a module of scwm/method/pseudo_labels/clusterings.
         reliability: criterion by which unreliable clusters are split; None: none. Its limit is set
             where it has none.
-        neighbours: result of `nearest_neighbours(features, k1)`; None: computed here.
 
     Returns:
         (N,) int64, clusters from 0, -1 = unclustered.
@@ -51,7 +49,7 @@ def pseudo_labels(
         raise ScwmError("min_samples must be at least 1", f"min_samples = {min_samples}")
     module = CLUSTERINGS.load(clustering)
     most = getattr(module, "LARGEST_DISTANCE", eps + gap)
-    near = jaccard_distance(features, k1, k2, neighbours=neighbours, max_distance=most)
+    near = jaccard_distance(features, k1, k2, max_distance=most)
     labels: np.ndarray = module.cluster(near, eps, min_samples)
     if reliability is None:
         return labels

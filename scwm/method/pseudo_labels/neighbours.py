@@ -4,14 +4,13 @@ The search uses faiss or torch, with the same result.
 """
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.util import find_spec
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from scwm.core.device import tensor_float32
 from scwm.core.errors import ScwmError
 
 Array = np.ndarray | Tensor
@@ -139,24 +138,12 @@ def _search_torch(x: Tensor, k: int) -> tuple[np.ndarray, np.ndarray]:
     indices = np.empty((x.shape[0], k), dtype=np.int64)
     similarities = np.empty((x.shape[0], k), dtype=np.float32)
     step = max(1, CHUNK_ELEMENTS // x.shape[0])
-    with _full_precision(x.device.type):
+    with tensor_float32(x.device, False), torch.autocast(x.device.type, enabled=False):
         for start in range(0, x.shape[0], step):
             values, found = torch.topk(x[start : start + step] @ x.T, k, dim=1)
             similarities[start : start + step] = values.cpu().numpy()
             indices[start : start + step] = found.cpu().numpy()
     return indices, similarities
-
-
-@contextmanager
-def _full_precision(device_type: str) -> Iterator[None]:
-    """Compute float32 products in float32, despite the settings of training (TF32, autocast)."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        with torch.autocast(device_type, enabled=False):
-            yield
-    finally:
-        torch.set_float32_matmul_precision(before)
 
 
 def _exact(

@@ -1,10 +1,12 @@
 """conda: environments that its tools take, and what Snakemake asks of it, by a stand-in."""
 
+import ast
 import json
 import os
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -97,6 +99,24 @@ def test_environments_hold_what_the_package_needs():
         names = {entry.partition(" ")[0] for entry in entries}
         there = {canonicalize_name(CONDA_NAMES.get(name, name)) for name in names - NOT_FROM_PYPI}
         assert needed <= there, path
+
+
+def test_every_package_that_is_imported_is_required() -> None:
+    """Directly, not only because another package needs it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"].values()
+    lines = [*project["dependencies"], *(line for extra in extras for line in extra)]
+    required = {canonicalize_name(Requirement(line).name) for line in lines}
+    packages = packages_distributions()
+    for path in (ROOT / "scwm").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            found = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                found = [str(node.module)]
+            for module in {name.partition(".")[0] for name in found}:
+                if module not in {"scwm", "pydantic_core", *sys.stdlib_module_names}:
+                    names = {canonicalize_name(name) for name in packages.get(module, [module])}
+                    assert names & required, f"{path.relative_to(ROOT)} imports {module}"
 
 
 @pytest.mark.parametrize("path", [*ENVIRONMENTS, "environment.yml"])

@@ -151,6 +151,32 @@ def test_runs_of_other_data_or_settings_are_not_recorded(name, results, tmp_path
     assert not (tmp_path / "recorded").exists()
 
 
+@pytest.mark.parametrize("dataset", ["mannequins", "market1501"])
+def test_only_rendered_people_may_differ_between_kinds_of_cpu(
+    dataset: str, results: Path, tmp_path: Path
+) -> None:
+    """Their rendering rounds differently; a download has one content."""
+    if dataset == "market1501":
+        shutil.rmtree(results / "runs")
+        write_runs(results / "runs", [dataset], METHODS[:2])
+        for name in ("main", "claims"):
+            names = [dataset], METHODS[:2], SEEDS
+            reporting.table(name, results / "runs", *names, results / "tables" / name)
+    for path in (results / "runs").glob("*/*/seed1/provenance.json"):
+        found = json.loads(path.read_text())
+        found["hardware"] |= {"processor": "another"}
+        path.write_text(json.dumps(found | {"data_hash": "cc" * 16}))
+    out = tmp_path / "recorded"
+    if dataset == "market1501":
+        with pytest.raises(ScwmError, match="differ in data_hash"):
+            record(results, results / "runs", out)
+        return
+    record(results, results / "runs", out)
+    provenance = json.loads((out / "provenance.json").read_text())
+    assert len(provenance["data_hash"]) == len(provenance["hardware"]) == 2
+    assert "another, " in (out / "README.md").read_text()
+
+
 def test_images_of_real_people_are_not_recorded(results: Path, tmp_path: Path) -> None:
     shutil.rmtree(results / "runs")
     write_runs(results / "runs", ["market1501"], METHODS[:2])

@@ -50,7 +50,8 @@ def read_features(path: Path) -> dict[str, Side]:
         tensors = {a: torch.from_numpy(stored[key]) for a, key in keys.items() if key in stored}
         return Side(Embedding(**tensors), stored[f"{name}_ids"], stored[f"{name}_cameras"])
 
-    with _stored(path, "features of a run") as stored:
+    missing = "The stored features of a run are missing."
+    with _stored(path, missing, "Not the features of a run") as stored:
         return {name: side(stored, name) for name in ("query", "gallery")}
 
 
@@ -67,7 +68,8 @@ def read_query_scores(path: Path) -> dict[str, np.ndarray]:
     Raises:
         ScwmError: the file does not exist, or `scwm evaluate` did not write it.
     """
-    with _stored(path, "scores of a run's queries") as stored:
+    missing = "The stored scores of a run's queries are missing."
+    with _stored(path, missing, "Not the scores of queries") as stored:
         scores = {name: stored[name].astype(np.float64) for name in stored}
         if "mAP" not in scores or len({values.shape for values in scores.values()}) > 1:
             raise ValueError("not one value of each measure for each query")
@@ -75,13 +77,13 @@ def read_query_scores(path: Path) -> dict[str, np.ndarray]:
 
 
 @contextmanager
-def _stored(path: Path, what: str) -> Iterator[Any]:
-    """Open a file of arrays; errors inside the block say what it should hold."""
+def _stored(path: Path, missing: str, other: str) -> Iterator[Any]:
+    """Open a file of arrays. The messages are for an absent file and for errors in the block."""
     remedy = "evaluate the run again with `scwm evaluate`"
     try:
         with np.load(path) as stored:
             yield stored
     except FileNotFoundError as error:
-        raise ScwmError(f"The stored {what} are missing.", path, remedy) from error
+        raise ScwmError(missing, path, remedy) from error
     except Exception as error:
-        raise ScwmError(f"Not the {what}: {error}", path, remedy) from error
+        raise ScwmError(f"{other}: {error}", path, remedy) from error

@@ -280,5 +280,5 @@ def test_scores_of_queries_that_do_not_fit_are_named(
 ) -> None:
     np.savez_compressed(results / RUN / "queries.npz", **arrays)
     status, out, err = outcome(capsys, results)
-    assert status == 1 and "Not the scores of a run's queries" in err
+    assert status == 1 and "Not the scores of queries" in err
     assert ["mannequins", "global_only"] in [line.split()[:2] for line in out.splitlines()]

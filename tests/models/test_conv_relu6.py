@@ -92,10 +92,11 @@ def test_every_layer_in_bfloat16_is_float32s_but_for_rounding(layers):
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_whole_network_is_that_of_two_layers(precision):
-    """The same outputs of all stages and nearly the same gradients; names of parameters stay.
+    """The same outputs of all stages and the same gradients; names of parameters stay.
 
     Kernels of some CPUs round the two networks differently, and a value that rounding moves across
-    0 or 6 changes a gradient, by up to 1.3 % in float32. The tests of layers leave these out.
+    0 or 6 changes a gradient, by up to 1.3 % in float32. So most draws of images must agree, and
+    the others nearly. The tests of layers leave such values out.
     """
     backbone = build_backbone("mobilenet_v2")
     spread_weights(backbone)
@@ -104,18 +105,24 @@ def test_whole_network_is_that_of_two_layers(precision):
     fuse_relu6(fused)
     assert list(fused.state_dict()) == list(backbone.state_dict())
     assert sum(isinstance(module, ConvReLU6) for module in fused.modules()) == 35
-    images = torch.randn(4, 3, 64, 32, generator=torch.Generator().manual_seed(2))
-    stages = []
-    for net in (backbone, fused):
-        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
-            stages.append([stage.float() for stage in net(images)])
-        sum(stage.square().mean() for stage in stages[-1]).backward()
-    for one, other in zip(*stages, strict=True):
-        error = (one - other).norm() / other.norm()
-        assert error < (1e-5 if precision == "float32" else 0.02), error
-    for (name, one), other in zip(fused.named_parameters(), backbone.parameters(), strict=True):
-        error = (one.grad - other.grad).norm() / other.grad.norm()
-        assert error < 0.05, (name, error)
+    bound = 1e-5 if precision == "float32" else 0.02
+    errors = []
+    for seed in range(5):
+        images = torch.randn(4, 3, 64, 32, generator=torch.Generator().manual_seed(seed))
+        stages = []
+        for net in (backbone, fused):
+            net.zero_grad()
+            with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+                stages.append([stage.float() for stage in net(images)])
+            sum(stage.square().mean() for stage in stages[-1]).backward()
+        assert max(difference(one, other) for one, other in zip(*stages, strict=True)) < bound
+        pairs = zip(fused.parameters(), backbone.parameters(), strict=True)
+        errors.append(max(difference(one.grad, other.grad) for one, other in pairs))
+    assert sorted(errors)[2] < bound and max(errors) < 0.05, errors
+
+
+def difference(one: Tensor, other: Tensor) -> float:
+    return float((one - other).norm() / other.norm())
 
 
 def test_batch_statistics_stay_between_convolution_and_relu6():

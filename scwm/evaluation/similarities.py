@@ -61,8 +61,6 @@ def similarity_chunks(
         )
     by_id = gallery.ids.argsort(stable=True)
     sorted_ids = gallery.ids[by_id]
-    if precision == torch.float32:
-        gallery.features = gallery.features.float()
     chunk = chunk or max(1, CHUNK_ELEMENTS // len(gallery.ids))
     for start in progress(range(0, len(query.ids), chunk), "rank"):
         part = slice(start, start + chunk)

@@ -117,6 +117,16 @@ def test_order_that_float32_cannot_tell_is_that_of_float64(spread: float) -> Non
         np.testing.assert_allclose(found[name], expected[:, column], atol=1e-9, err_msg=name)
 
 
+@pytest.mark.parametrize("precision", [torch.float32, torch.float64])
+def test_order_of_float64_features_is_that_of_float64(precision: torch.dtype) -> None:
+    """The match is the nearer one by 1e-9, which float32 features cannot hold."""
+    query = torch.tensor([[1.0, 0.0]], dtype=precision)
+    cosine = torch.tensor([0.6, 0.6 + 1e-9], dtype=torch.float64)
+    gallery = torch.stack([cosine, (1 - cosine**2).sqrt()], dim=1)
+    assert evaluate_ranking(query, [7], [1], gallery, [8, 7], [2, 2])["rank1"] == 1
+    assert ranked_lists(query, [7], [1], gallery, [8, 7], [2, 2], top=2)[0].tolist() == [[1, 0]]
+
+
 def test_by_hand() -> None:
     """Matches at ranks 1 and 3, behind a better image of the query's own camera."""
     scores = evaluate_ranking(

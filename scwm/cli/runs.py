@@ -212,7 +212,7 @@ def _train(options: argparse.Namespace) -> None:
     spent = time.perf_counter() - start
     record["seconds_train"] = max(spent, training_seconds(history))  # includes earlier processes
     record["cpu_seconds"] = training_cpu_seconds(history)
-    record["images_per_second"] = training_speed(config, history)
+    record["images_per_second"] = training_speed(history)
     record["peak_memory_mib"] = provenance.peak_memory_mib()
     record["peak_gpu_memory_mib"] = provenance.peak_gpu_memory_mib()
     record["processes"] = distributed.count()

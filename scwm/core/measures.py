@@ -116,6 +116,7 @@ _REGISTRY = (
         ("history:{}",),
         Measure("epoch", "Epoch", "", "", 0),
         Measure("iterations", "Iterations", "", "", 0),
+        Measure("images", "Images drawn", "", "", 0),
         Measure("loss", "Loss (weighted sum)", "", "lower", 3),
         Measure("loss_global", "Global loss", "", "lower", 3),
         Measure("loss_part", "Part loss", "", "lower", 3),

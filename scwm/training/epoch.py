@@ -30,6 +30,7 @@ class Epoch:
         known: `labels` on the host.
         draws: the generator of the augmentation.
         losses: of each step that is done, (6,) in the order of LOSSES.
+        images: number of images drawn so far; an epoch of few clusters has smaller batches.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Epoch:
         self.objective, self.monitor, self.row = objective, monitor, row
         self.draws = torch_generator(config.seed, "augment", number)
         self.losses: list[Tensor] = []
+        self.images = 0
         self._start = perf_counter()
 
     def batches(self, cameras: np.ndarray) -> Iterator[np.ndarray]:
@@ -53,14 +55,16 @@ class Epoch:
         settings = self.config.training
         alone = self.config.pseudo_labels.unclustered == "own_class"
         draw = filled_batches if alone else identity_batches
-        return draw(
+        for rows in draw(
             self.known,
             settings.identities,
             settings.instances,
             settings.iterations,
             numpy_generator(self.config.seed, "sampler", self.number),
             cameras if settings.sampler == "identities_and_cameras" else None,
-        )
+        ):
+            self.images += len(rows)
+            yield rows
 
     def finish(self, parsed: bool) -> dict[str, Any]:
         """The epoch's row of the history: means of the losses, and the monitor's measures.
@@ -74,7 +78,7 @@ class Epoch:
         absent = [] if parsed else ["loss_parsing", "loss_diversity"]
         absent += [] if self.objective.parts else ["loss_part", "loss_separation"]
         means = zip(LOSSES, losses.mean(0).tolist(), strict=True)
-        known = {"epoch": self.number + 1, "iterations": len(losses)}
+        known = {"epoch": self.number + 1, "iterations": len(losses), "images": self.images}
         known |= {name: mean for name, mean in means if name not in absent}
         return {**known, **self.row, **seconds, **self.monitor.read()}
 

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from scwm.core.files import read_csv, whole_file
-from scwm.core.settings import Config, TrainingSettings
+from scwm.core.settings import TrainingSettings
 from scwm.method.objective import LOSSES
 
 # The registry of measures (scwm/core/measures.py) says what these are. It is not imported, so that
 # a new title there does not change what a training depends on. A test compares the two.
 HISTORY = (
-    *("epoch", "iterations", *LOSSES),
+    *("epoch", "iterations", "images", *LOSSES),
     *("clusters", "unclustered_share", "ari", "nmi"),
     *("label_foreground_iou", "label_part_miou", "label_misplaced_share"),
     *("mask_foreground_iou", "mask_part_miou"),
@@ -36,7 +36,6 @@ def write_history(history: list[dict[str, Any]], path: Path) -> None:
 def describe_epoch(history: list[dict[str, Any]], settings: TrainingSettings) -> str:
     """Describe the last epoch of a history in one line, with an estimate of the time left."""
     row, number = history[-1], len(history)
-    images = row["iterations"] * settings.identities * settings.instances
     spent = sum(v for old in history for k, v in old.items() if k.startswith("seconds_"))
     left = (settings.epochs - number) * spent / number
     terms = [f"{t.removeprefix('loss_')} {row[t]:.3g}" for t in LOSSES[1:] if row.get(t)]
@@ -45,19 +44,17 @@ def describe_epoch(history: list[dict[str, Any]], settings: TrainingSettings) ->
         f"learning rate {row['learning_rate']:.2g}",
         f"{row['clusters']} clusters, {row['unclustered_share']:.1%} unclustered",
         *([] if row["ari"] is None else [f"ARI {row['ari']:.2f}"]),
-        f"{images / row['seconds_training']:.0f} images/s",
+        f"{row['images'] / row['seconds_training']:.0f} images/s",
         f"{left / 60:.0f} min left" if left >= 60 else f"{left:.0f} s left",
     ]
     return ", ".join(words)
 
 
-def training_speed(config: Config, history: Path) -> float | None:
+def training_speed(history: Path) -> float | None:
     """Images a second in the optimiser steps of a finished run; None for an untrained one."""
     rows = read_csv(history)
-    batch = config.training.identities * config.training.instances
     seconds = sum(float(row["seconds_training"]) for row in rows)
-    steps = sum(int(row["iterations"]) for row in rows)
-    return steps * batch / seconds if rows else None
+    return sum(int(row["images"]) for row in rows) / seconds if rows else None
 
 
 def training_cpu_seconds(history: Path) -> float | None:

@@ -244,16 +244,18 @@ class Trainer:
         """Compute classes and part labels of an epoch, and means of their features.
 
         Returns also the agreement of the parts and the cameras' proxies, the means of the true
-        identities, and the first cells of the epoch's row.
+        identities, and the first cells of the epoch's row. The time of prototypes, agreement and
+        proxies counts as that of the pseudo labels.
 
         Args:
             embedding: features of the training images, with pixel features to find part labels.
             number: number of the epoch.
             start: time at which the features were requested, of `perf_counter`.
         """
+        clock = [start, time.perf_counter()]
         if number == 0 and embedding.pixels is not None:
             embedding = self.start_parts(embedding)
-        clock = [start, time.perf_counter()]
+        clock.append(time.perf_counter())
         ids = self.split.ids
         labels = label_images(self.config, embedding, ids, reliability=self.reliability)
         clock.append(time.perf_counter())
@@ -263,6 +265,7 @@ class Trainer:
         masks, predicted = self.split.masks, embedding.part_labels
         if masks is not None and self.cells is not None and predicted is not None:
             row |= training_scores(masks, self.cells, predicted)
+        clock.append(time.perf_counter())
         classes = trained_classes(self.config, labels)
         prototypes = start_prototypes(self.config, embedding, classes)
         features, agreement, proxies = embedding.part_features, None, None
@@ -272,8 +275,9 @@ class Trainer:
                 proxies = camera_proxies(embedding, classes, self.split.cameras)
         means = identity_means(embedding, ids)
         clock.append(time.perf_counter())
-        spans = zip(("features", "pseudo_labels", "parsing"), pairwise(clock), strict=True)
-        row |= {f"seconds_{name}": stop - start for name, (start, stop) in spans}
+        stages = ("features", "parsing", "pseudo_labels", "parsing", "pseudo_labels")
+        for stage, (begin, end) in zip(stages, pairwise(clock), strict=True):
+            row[f"seconds_{stage}"] = row.get(f"seconds_{stage}", 0.0) + end - begin
         return classes, self.cells, prototypes, (agreement, proxies), means, row
 
     @torch.no_grad()

@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -20,13 +21,14 @@ from scwm.evaluation.sides import read_features
 from scwm.method.objective import Objective
 from scwm.training import trainer
 from scwm.training.checkpoint import Checkpoints
+from scwm.training.epoch import Epoch
 from scwm.training.trainer import learning_rate
 
 SCORES = {"mAP", "mAP_trapezoid", "mINP", "rank1", "rank5", "rank10"}
 WEIGHTS = ("part_wrong_ratio", "part_hidden_ratio", "part_hard_rank")
 OF_PARTS = ("effective_parts", "part_similarity", *WEIGHTS)
 COLUMNS = [
-    *("epoch", "iterations"),
+    *("epoch", "iterations", "images"),
     *("loss", "loss_global", "loss_part", "loss_parsing", "loss_diversity", "loss_separation"),
     *("clusters", "unclustered_share", "ari", "nmi", *FROM_MASKS),
     *("effective_parts", "part_similarity", "wrong_share"),
@@ -156,6 +158,29 @@ def test_every_epoch_is_logged_and_in_the_history(start, tiny_config, tmp_path, 
     seconds = sum(float(value) for key, value in row.items() if key.startswith("seconds_"))
     assert int(line.split()[-3]) == pytest.approx(2 * seconds, abs=0.6)
     assert seen[2][0].endswith(" 0 s left")
+
+
+def test_the_first_part_labels_count_as_parsing(start, tiny_config, tmp_path, monkeypatch):
+    found = trainer.Trainer.start_parts
+
+    def slow(*arguments):
+        time.sleep(2)
+        return found(*arguments)
+
+    monkeypatch.setattr(trainer.Trainer, "start_parts", slow)
+    start(tiny_config("scwm"), tmp_path)
+    first, second = history_of(tmp_path)
+    assert float(first["seconds_parsing"]) > 2 > float(second["seconds_parsing"])
+    assert float(first["seconds_features"]) < 2
+
+
+def test_images_of_small_batches_are_counted(toy_store, tiny_config):
+    """With fewer classes than `training.identities` a batch is smaller."""
+    config = tiny_config("global_only", training={"identities": 9, "instances": 2, "iterations": 3})
+    labels = torch.arange(6) // 2
+    epoch = Epoch(config, 0, labels, None, None, {})  # type: ignore[arg-type]
+    drawn = [len(rows) for rows in epoch.batches(np.zeros(6, dtype=int))]
+    assert drawn == [6, 6, 6] and epoch.images == 18
 
 
 # One seed, one result

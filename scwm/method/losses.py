@@ -45,7 +45,7 @@ def diversity_loss(masks: Array) -> Tensor:
     return overlap.sum() / max(overlap.numel(), 1) + math.log(parts) - entropy
 
 
-def separation_loss(parts: Array, visibility: Array, margin: float = 0.3) -> Tensor:
+def separation_loss(parts: Array, visibility: Array, margin: float = 0.0) -> Tensor:
     """Penalise similar visible part features of an image (formula ours).
 
     The loss is the mean of ``max(0, cos(f_ik, f_il) - margin)`` over images i and pairs k<l of

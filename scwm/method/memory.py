@@ -40,7 +40,8 @@ class WeightedMemory(nn.Module):
         momentum: weight of the old prototype, 0 to 1.
         temperature: temperature of the loss.
         strategy: name of a module of scwm/method/strategies.
-        tau: temperature of the weights, in units of the difficulty.
+        tau: temperature of the weights, in units of the difficulty; the default is that of
+            `memory.global_tau`.
 
     Raises:
         ScwmError: the strategy is unknown, or the centroids have another shape.
@@ -54,7 +55,7 @@ class WeightedMemory(nn.Module):
         momentum: float = 0.1,
         temperature: float = 0.05,
         strategy: str = "hard_mining",
-        tau: float = 0.3,
+        tau: float = 0.02,
     ) -> None:
         super().__init__()
         centroids = torch.as_tensor(centroids)
@@ -95,7 +96,7 @@ class WeightedMemory(nn.Module):
         The weights of a cluster's samples sum to 1, or to 0 if none is visible. The
         arguments are as in `forward`.
         """
-        samples = self._samples(*self._prepared(features, labels), visibility)
+        samples = self.samples(*self._prepared(features, labels), visibility)
         weight: Tensor = self.rule.weights(samples, self.tau)
         total = samples.of_cluster(weight, "sum")
         return torch.where(total > 0, weight / total.clamp(min=1e-30), torch.zeros_like(weight))
@@ -105,7 +106,7 @@ class WeightedMemory(nn.Module):
         """Update the prototypes of the clusters in the batch, with the arguments of `weights`."""
         features, labels = self._prepared(features, labels)
         if hasattr(self.rule, "update"):
-            samples = self._samples(features, labels, visibility)
+            samples = self.samples(features, labels, visibility)
             self.rule.update(self.centroids, features, samples, self.momentum)
             return
         weight = self.weights(features, labels, visibility)
@@ -129,7 +130,8 @@ class WeightedMemory(nn.Module):
         """Return the prototypes of each sample's cluster, (B,D) or (B,K,D)."""
         return self.centroids.index_select(0, labels)  # indexing by a tensor takes far longer
 
-    def _samples(self, features: Tensor, labels: Tensor, visibility: Array | None) -> Samples:
+    def samples(self, features: Tensor, labels: Tensor, visibility: Array | None) -> Samples:
+        """Describe samples to a strategy; the arguments are as in `forward`."""
         difficulty = self.difficulty(features, labels)
         visible = torch.ones_like(difficulty)
         if visibility is not None:

@@ -29,7 +29,7 @@ class Objective(nn.Module):
     """``L = L_global + λ_p·L_part + λ_parse·L_parsing + λ_div·L_diversity + λ_sep·L_separation``.
 
     Args:
-        config: of the run; its sections `memory` and `losses` are read.
+        config: of the run.
         labels: (N,) classes of the training images, -1 = left out.
         whole: (M,D) prototypes of the global memory, or its (N,D) slots of the images.
         parts: (M,K,C) prototypes of the parts' memory, or None.
@@ -183,8 +183,8 @@ def start_prototypes(
     strategy = STRATEGIES.load(config.memory.part_strategy)
     if hasattr(strategy, "start"):
         kept = labels >= 0
-        difficulty = torch.zeros_like(seen)
-        difficulty[kept] = WeightedMemory(parts).difficulty(features[kept], labels[kept])
-        weights = strategy.start(difficulty, seen, config.memory.part_tau)
+        samples = WeightedMemory(parts).samples(features[kept], labels[kept], seen[kept])
+        weights = torch.zeros_like(seen)
+        weights[kept] = strategy.start(samples, config.memory.part_tau)
         parts = cluster_means(features, labels, weights)
     return whole, parts

@@ -30,7 +30,7 @@ class Refinement(nn.Module):
     as in the released code. Rows beyond the epoch's classes wait, under weight decay.
 
     Args:
-        config: of the run; its section `refinement` is read.
+        config: of the run.
         images: number of training images.
         width: dimensions of the global feature.
 

@@ -181,7 +181,7 @@ def test_strategy_only_reads(batch, strategy):
     assert weights.shape == seen.shape and weights.dtype == seen.dtype
     assert weights.data_ptr() != given[0].data_ptr()
     if hasattr(module, "start"):
-        start = module.start(given[0], given[1], 0.1)
+        start = module.start(Samples(*given, clusters=7), 0.1)
         assert start.shape == seen.shape and (start >= 0).all() and not start[seen == 0].any()
     for one, other in zip(given, (difficulty, seen, labels), strict=True):
         assert torch.equal(one, other)

@@ -1,6 +1,5 @@
 """Low weights for samples that differ from their cluster (purpose after SCWM, formula ours)."""
 
-import torch
 from torch import Tensor
 
 from scwm.method.weighting import Samples
@@ -11,9 +10,5 @@ def weights(samples: Samples, tau: float) -> Tensor:
     return samples.tempered(-samples.difficulty, tau)
 
 
-def start(difficulty: Tensor, visibility: Tensor, tau: float) -> Tensor:
-    """Weights (N,K) of all images in the part prototypes at the start of an epoch.
-
-    They lower the weight of the same samples as the updates. The arguments are as in `Samples`.
-    """
-    return visibility * torch.exp(-difficulty / tau)
+start = weights
+"""Weights (N,K) of all images in the part prototypes at the start of an epoch."""

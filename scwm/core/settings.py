@@ -118,7 +118,7 @@ class PseudoLabelSettings(Section):
     clustering: Annotated[str, CLUSTERINGS, _of_kind(CLUSTERINGS)] = "dbscan"
     """A file of scwm/method/pseudo_labels/clusterings."""
     eps: Annotated[float, within(0.001, 0.999), AS_WRITTEN] = 0.6
-    """DBSCAN's radius, or the largest mean distance of average linkage: a Jaccard distance."""
+    """Jaccard distance: DBSCAN's radius, Infomap's longest link, average linkage's largest mean."""
     min_samples: Annotated[int, within(1, 1000)] = 4
     """Images within the radius that make a core, or in the smallest cluster."""
     eps_gap: Annotated[float, within(0, 0.5), AS_WRITTEN] = 0.0

@@ -42,7 +42,8 @@ class Augment:
     """Random flip, zero padding with random crop, and random erasing of a whole batch.
 
     Flip and crop follow Cluster Contrast's recipe. Random erasing follows Zhong et al., AAAI 2020
-    (arXiv 1708.04896), filled with the mean, i.e. 0 after normalisation.
+    (arXiv 1708.04896), filled with the mean, i.e. 0 after normalisation. Cluster Contrast's code
+    fills with the mean of the plain pixel values, after normalisation.
 
     Args:
         flip: probability of a mirrored image.

@@ -28,7 +28,10 @@ class PartHead(nn.Module):
 
 
 class Stripes(nn.Module):
-    """K horizontal stripes of equal height as fixed masks (PCB, Sun et al., ECCV 2018)."""
+    """K horizontal stripes as fixed masks (PCB, Sun et al., ECCV 2018).
+
+    They are as equal as the rows allow: 16 rows give 3, 3, 2, 3, 3 and 2.
+    """
 
     def __init__(self, parts: int) -> None:
         super().__init__()

@@ -28,7 +28,7 @@ from scwm.core.errors import ScwmError
 from scwm.core.files import write_text
 from scwm.core.yaml_files import read_yaml
 from scwm.data.entries import lookup
-from scwm.reporting.catalogue import CAPTIONS, PLOTS, TABLES, asked
+from scwm.reporting.catalogue import CAPTIONS, PLOTS, TABLES, Request, asked
 from scwm.reporting.inputs import PICTURES, READ_OF_RUNS
 
 ROOT = Path(__file__).parents[1]
@@ -122,21 +122,21 @@ def write(
     seeds = sorted({int(run.name.removeprefix("seed")) for run in told})
     other = sorted({path.stem for run in told for path in run.glob("transfer/*.json")})
     named = sorted(set(claims.query("kind == 'required'")["claim"])) or None
-    names = made / "runs", datasets, methods, seeds
+    wanted = Request(made / "runs", datasets, methods, seeds, other, named, partial=True)
     tables = asked(TABLES, datasets, other)
     plots = [n for n in asked(PLOTS, datasets, other) if n in copied or n not in PICTURES]
     for kind in ("tables", "plots", "drawn"):
         (made / kind).mkdir()
     for name in tables:
         file = made / "drawn" / name
-        reporting.table(name, *names, file, partial=True, claims=named, transfer=other)
+        reporting.table(name, wanted, file)
         for ending in (".csv", ".md"):
             shutil.copyfile(file.with_suffix(ending), made / "tables" / f"{name}{ending}")
     for name in plots:
         file = results / f"plots/{name}"
         if name not in PICTURES:
             file = made / "drawn" / name
-            reporting.plot(name, *names, file, partial=True, claims=named, transfer=other)
+            reporting.plot(name, wanted, file)
         with Image.open(file.with_suffix(".png")) as picture:
             small = picture.convert("RGB").quantize(COLOURS)
         small.save(made / f"plots/{name}.png", optimize=True)

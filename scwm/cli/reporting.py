@@ -106,9 +106,9 @@ def report(make: Callable[..., list[Path]], *first: Any, options: argparse.Names
     from scwm.core.config import check_claims
 
     check_claims(options.claims or (), "--claims")
-    names = options.datasets, options.methods, options.seeds
-    own = {"claims": options.claims, "transfer": options.transfer}
-    for path in make(*first, options.runs, *names, options.out, options.partial, **own):
+    keys = ("datasets", "methods", "seeds", "transfer", "claims", "partial")
+    asked = reporting.Request(options.runs, **{key: getattr(options, key) for key in keys})
+    for path in make(*first, asked, options.out):
         print(path)
 
 

@@ -1,12 +1,11 @@
 """Tables, figures and the report, from the folders of finished runs."""
 
-from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scwm.core.errors import ScwmError
-from scwm.reporting.catalogue import PLOTS, TABLES, asked, methods_of
+from scwm.reporting.catalogue import PLOTS, TABLES, Request, asked, methods_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -15,43 +14,29 @@ if TYPE_CHECKING:
     from scwm.reporting.runs import Runs
 
 # Functions import the rest: the help of every command needs only the names.
-__all__ = ["PLOTS", "TABLES", "page", "plot", "table"]
+__all__ = ["PLOTS", "TABLES", "Request", "page", "plot", "table"]
 
 
-def table(
-    name: str,
-    root: Path,
-    datasets: Iterable[str],
-    methods: Iterable[str],
-    seeds: Iterable[int],
-    out: Path,
-    partial: bool = False,
-    claims: Iterable[str] | None = None,
-    transfer: Sequence[str] = (),
-) -> list[Path]:
+def table(name: str, wanted: Request, out: Path) -> list[Path]:
     """Write the table `name` of `TABLES` to `out`.csv, .md, .html and .tex.
 
-    Args:
-        claims: names of the claims that the benchmark can decide; None: all.
-        transfer: for the table `transfer`, the data sets that runs were scored on.
-
     Raises:
-        ScwmError: runs are missing and `partial` is false.
+        ScwmError: runs are missing and the request is not partial.
     """
     from scwm.reporting.runs import freeze_note, load_runs
     from scwm.reporting.tables.tables import write_files
 
-    runs = load_runs(root, datasets, methods_of(name, methods), seeds, partial, claims)
-    shown, frame = _table(name, _scored(name, runs, transfer, partial))
+    runs = load_runs(wanted.of(name))
+    shown, frame = _table(name, _scored(name, runs, wanted))
     shown = replace(shown, caption=f"{shown.caption} {freeze_note(runs)}")
     return write_files(shown, frame, out)
 
 
-def _scored(name: str, runs: "Runs", transfer: Sequence[str], partial: bool) -> "Runs":
+def _scored(name: str, runs: "Runs", wanted: Request) -> "Runs":
     """Return the runs of a table or figure with the scores that it shows."""
     from scwm.reporting.runs import transferred
 
-    return transferred(runs, transfer, partial) if name == "transfer" else runs
+    return transferred(runs, wanted.transfer, wanted.partial) if name == "transfer" else runs
 
 
 def _table(name: str, runs: "Runs") -> tuple["Table", "pd.DataFrame"]:
@@ -72,24 +57,11 @@ def _table(name: str, runs: "Runs") -> tuple["Table", "pd.DataFrame"]:
     return tables.build_table(name, runs), tables.summarise(name, runs)
 
 
-def plot(
-    name: str,
-    root: Path,
-    datasets: Iterable[str],
-    methods: Iterable[str],
-    seeds: Iterable[int],
-    out: Path,
-    partial: bool = False,
-    transfer: Sequence[str] = (),
-    claims: Iterable[str] | None = None,
-) -> list[Path]:
+def plot(name: str, wanted: Request, out: Path) -> list[Path]:
     """Write the figure `name` of `PLOTS` to `out`.png and .svg.
 
-    Args:
-        transfer: as of `table`.
-
     Raises:
-        ScwmError: runs or their images are missing and `partial` is false.
+        ScwmError: runs or their images are missing and the request is not partial.
     """
     if name not in PLOTS:
         raise ScwmError(f"no plot named {name!r}", remedy=f"choose one of {', '.join(PLOTS)}")
@@ -98,37 +70,24 @@ def plot(
     from scwm.reporting.figures import style
     from scwm.reporting.runs import load_runs
 
-    runs = load_runs(root, datasets, methods_of(name, methods), seeds, partial, claims)
+    runs = load_runs(wanted.of(name))
     with style.figure_style():
-        shown = _scored(name, runs, transfer, partial)
-        return style.save(figures.FIGURES[name](shown, partial), out)
+        shown = _scored(name, runs, wanted)
+        return style.save(figures.FIGURES[name](shown, wanted.partial), out)
 
 
-def page(
-    plots: Path,
-    root: Path,
-    datasets: Iterable[str],
-    methods: Iterable[str],
-    seeds: Iterable[int],
-    out: Path,
-    partial: bool = False,
-    transfer: Sequence[str] = (),
-    claims: Iterable[str] | None = None,
-) -> list[Path]:
+def page(plots: Path, wanted: Request, out: Path) -> list[Path]:
     """Write the report `out`, and summary.md next to it, from the runs and the plots' folder.
 
-    Args:
-        transfer: as of `table`; without it the report has no such table and figure.
-
     Raises:
-        ScwmError: runs or plots are missing and `partial` is false.
+        ScwmError: runs or plots are missing and the request is not partial.
     """
     from scwm.reporting.report import write_page
     from scwm.reporting.runs import load_runs
 
-    runs = load_runs(root, datasets, methods, seeds, partial, claims)
+    runs = load_runs(wanted)
     tables = {}
-    for name in asked(TABLES, runs.datasets, transfer):
+    for name in asked(TABLES, runs.datasets, wanted.transfer):
         own = runs.of_methods(methods_of(name, runs.methods))
-        tables[name] = _table(name, _scored(name, own, transfer, partial))[0]
-    return write_page(runs, tables, plots, out, partial)
+        tables[name] = _table(name, _scored(name, own, wanted))[0]
+    return write_page(runs, tables, plots, out, wanted.partial)

@@ -1,10 +1,37 @@
 """Names of the tables and figures in the order of display, without imports."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 REFERENCE = "scwm"
+
+
+@dataclass(frozen=True)
+class Request:
+    """The runs that tables and figures show.
+
+    Attributes:
+        root: folder of the runs.
+        transfer: other data sets that runs were scored on.
+        claims: names of the claims that the benchmark can decide; None: all.
+        partial: show a gap for a missing run, instead of failing.
+    """
+
+    root: Path
+    datasets: Sequence[str]
+    methods: Sequence[str]
+    seeds: Sequence[int]
+    transfer: Sequence[str] = ()
+    claims: Sequence[str] | None = None
+    partial: bool = False
+
+    def of(self, name: str) -> "Request":
+        """Return the request for the methods of one table or figure."""
+        return replace(self, methods=methods_of(name, self.methods))
+
 
 TITLES = {
     "claims": "Claims",

@@ -1,11 +1,11 @@
 """List the files that tables and figures read, for the workflow; needs neither numpy nor pandas."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import product
 
 from scwm.core.measures import locate
 from scwm.core.yaml_files import CONFIG_DIR, read_yaml
-from scwm.reporting.catalogue import REFERENCE, methods_of
+from scwm.reporting.catalogue import REFERENCE, Request, methods_of
 
 READ_OF_RUNS = ("config.yaml", "metrics.json", "history.csv", "provenance.json")
 READ_OF_CONFIG = {"claims": "claims/*.yaml", "published": "published_results.csv"}
@@ -24,22 +24,10 @@ def run_files(
     return [f"{folder}/{data}/{method}/seed{seed}/{name}" for data, method, seed, name in runs]
 
 
-def input_files(
-    name: str,
-    folder: str,
-    datasets: Sequence[str],
-    methods: Sequence[str],
-    seeds: Sequence[int],
-    transfer: Sequence[str] = (),
-) -> list[str]:
-    """List the files of runs below `folder` that a table or figure reads.
-
-    Args:
-        name: of `TABLES` or `PLOTS`.
-        methods: of the benchmark, variants among them.
-        transfer: other data sets that the benchmark scores its runs on.
-    """
-    shown = methods_of(name, methods)
+def input_files(name: str, wanted: Request) -> list[str]:
+    """List the files of runs that a table or figure, of `TABLES` or `PLOTS`, reads."""
+    folder, datasets, methods = str(wanted.root), wanted.datasets, wanted.methods
+    shown, seeds, transfer = methods_of(name, methods), wanted.seeds, wanted.transfer
     files = run_files(folder, datasets, shown, seeds)
     if name in PICTURES:
         files += run_files(folder, datasets, shown, seeds, [PICTURES[name]])

@@ -11,15 +11,14 @@ import yaml
 
 from scwm.core.errors import ScwmError
 from scwm.core.freeze import read_freeze
-from scwm.reporting.catalogue import transfer_pairs
+from scwm.reporting.catalogue import Request, transfer_pairs
+from scwm.reporting.inputs import READ_OF_RUNS
 
 CONTROLS = ("random_features", "pretrained", "colour_histogram", "oracle")
 """Methods that frame the comparison (chance, no training, truth) and compete for no rank."""
 
 ENOUGH_SEEDS = 3
 """With fewer seeds no difference of scores is pointed out."""
-
-FILES = ("config.yaml", "metrics.json", "history.csv", "provenance.json")
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ def read_run(folder: Path, dataset: str, method: str, seed: int) -> Run:
     Raises:
         ValueError: a file is missing or cannot be read.
     """
-    absent = [name for name in FILES if not (folder / name).is_file()]
+    absent = [name for name in READ_OF_RUNS if not (folder / name).is_file()]
     if absent:
         raise ValueError(f"no {', '.join(absent)}")
     try:
@@ -110,25 +109,15 @@ def read_run(folder: Path, dataset: str, method: str, seed: int) -> Run:
     return Run(dataset, method, seed, folder, config, metrics, history, provenance)
 
 
-def load_runs(
-    root: Path,
-    datasets: Iterable[str],
-    methods: Iterable[str],
-    seeds: Iterable[int],
-    partial: bool = False,
-    claims: Iterable[str] | None = None,
-) -> Runs:
-    """Read the runs of every data set, method and seed from `root`/dataset/method/seed<seed>.
-
-    Args:
-        partial: keep a missing or unreadable run as a `Gap` instead of failing.
-        claims: names of the claims that the benchmark can decide; None: all.
+def load_runs(wanted: Request) -> Runs:
+    """Read the runs of every data set, method and seed of a request.
 
     Raises:
-        ScwmError: runs are missing and `partial` is false; the message lists the first.
+        ScwmError: runs are missing and the request is not partial; the message lists the first.
     """
-    datasets, methods = tuple(dict.fromkeys(datasets)), tuple(dict.fromkeys(methods))
-    seeds = tuple(dict.fromkeys(seeds))
+    root, claims = wanted.root, wanted.claims
+    datasets, methods = (tuple(dict.fromkeys(one)) for one in (wanted.datasets, wanted.methods))
+    seeds = tuple(dict.fromkeys(wanted.seeds))
     found: list[Run] = []
     gaps: list[Gap] = []
     for dataset in datasets:
@@ -139,7 +128,7 @@ def load_runs(
                     found.append(read_run(folder, dataset, method, seed))
                 except ValueError as error:
                     gaps.append(Gap(dataset, method, seed, str(error)))
-    if gaps and not partial:
+    if gaps and not wanted.partial:
         places = [f"{run_folder(root, g.dataset, g.method, g.seed)}: {g.reason}" for g in gaps]
         raise _missing(places, root, "train and evaluate them first, or use --partial")
     named = None if claims is None else tuple(claims)

@@ -19,7 +19,7 @@ from scwm.core.progress import progress
 from scwm.evaluation import mean_scores
 from scwm.evaluation.evaluate import rank_features
 from scwm.evaluation.sides import read_features, read_query_scores
-from scwm.reporting.catalogue import REFERENCE, transfer_pairs
+from scwm.reporting.catalogue import REFERENCE, Request, transfer_pairs
 from scwm.reporting.measures import read_measure
 from scwm.reporting.runs import Run, load_runs, read_scores
 from scwm.reporting.tables.layouts import LAYOUTS
@@ -144,7 +144,7 @@ def verify(
     found = Findings()
     runs: list[Run] = []
     for name in progress(chosen, "verify"):
-        one = load_runs(root, [name[0]], [name[1]], [name[2]], partial=True)
+        one = load_runs(Request(root, [name[0]], [name[1]], [name[2]], partial=True))
         runs += one.found
         found.problems += map(str, one.gaps)
         for run in one.found:

@@ -24,7 +24,7 @@ from scwm.core.files import write_text
 from scwm.inference.clusters import Clusters
 from scwm.inference.pages import cluster_page, rank_page
 from scwm.inference.rank_lists import RankLists
-from scwm.reporting.catalogue import asked
+from scwm.reporting.catalogue import Request, asked
 from scwm.reporting.dashboard import write_dashboard
 from scwm.reporting.runs import run_folder
 
@@ -52,10 +52,12 @@ def write_pages(folder: Path) -> list[Path]:
         path.write_text(json.dumps(metrics))
     names = (runs, DATA, METHODS, SEEDS)
     for plot in asked(reporting.PLOTS, DATA, ()):
-        reporting.plot(plot, *names, folder / "plots" / plot, partial=True)
-    report, _ = reporting.page(folder / "plots", *names, folder / "report.html", partial=True)
+        reporting.plot(plot, Request(*names, partial=True), folder / "plots" / plot)
+    report, _ = reporting.page(
+        folder / "plots", Request(*names, partial=True), folder / "report.html"
+    )
     claims = folder / "claims"
-    reporting.table("claims", runs, DATA, METHODS, SEEDS, claims)
+    reporting.table("claims", Request(runs, DATA, METHODS, SEEDS), claims)
     dashboard = folder / "dashboard.html"
     write_dashboard([run_folder(runs, DATA[0], "scwm", seed) for seed in SEEDS], dashboard)
     return [report, claims.with_suffix(".html"), dashboard, *_pages_of_crops(folder)]

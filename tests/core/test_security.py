@@ -21,6 +21,7 @@ from scwm.inference.clusters import Clusters
 from scwm.inference.features import CropFeatures
 from scwm.inference.pages import cluster_page, rank_page
 from scwm.inference.rank_lists import rank_crops
+from scwm.reporting.catalogue import Request
 from scwm.reporting.dashboard import write_dashboard
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -94,8 +95,8 @@ def test_every_page_escapes_every_name(tmp_path):
     # One run is missing, so that the gaps are written too.
     names = tmp_path / "runs", [EVIL], [f"m{EVIL}", f"gone{EVIL}"], [0]
     for table in ("main", "ablation"):
-        reporting.table(table, *names, tmp_path / "tables" / table, partial=True)
-    reporting.page(tmp_path / "plots", *names, tmp_path / "report.html", partial=True)
+        reporting.table(table, Request(*names, partial=True), tmp_path / "tables" / table)
+    reporting.page(tmp_path / "plots", Request(*names, partial=True), tmp_path / "report.html")
     write_dashboard([run], tmp_path / "dashboard.html")
     crop = tmp_path / f"{EVIL}.png"
     Image.new("RGB", (8, 16)).save(crop)

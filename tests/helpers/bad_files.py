@@ -14,7 +14,7 @@ from PIL import Image
 
 from scwm.core.config import plain, resolve_config
 from scwm.data import entries
-from scwm.reporting.runs import FILES
+from scwm.reporting.inputs import READ_OF_RUNS
 
 Prepare = Callable[[pytest.MonkeyPatch], object]
 IMAGES = [
@@ -144,7 +144,7 @@ def model(content: bytes) -> Prepare:
 
 def finished_run(content: str) -> Prepare:
     """A run of which every file holds that."""
-    return lambda patch: [write(f"d/m/seed0/{name}", content) for name in FILES]
+    return lambda patch: [write(f"d/m/seed0/{name}", content) for name in READ_OF_RUNS]
 
 
 def registry(text: str) -> Prepare:

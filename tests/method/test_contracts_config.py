@@ -13,6 +13,7 @@ from scwm.core.plugins import LAYOUTS
 from scwm.data import data_names
 from scwm.data.entries import lookup, overlaps_training
 from scwm.data.inspection import data_card
+from scwm.reporting.catalogue import Request
 from scwm.reporting.runs import load_runs
 from scwm.reporting.tables.claims import CLAIMS, evaluate_claims, load_claims
 
@@ -92,7 +93,7 @@ def test_claim(made_up, name):
     assert claim.datasets
     if "mannequins" in claim.datasets:
         methods = {claim.side.method, claim.rival.method}
-        runs = load_runs(made_up, ["mannequins"], sorted(methods), [0])
+        runs = load_runs(Request(made_up, ["mannequins"], sorted(methods), [0]))
         (found,) = evaluate_claims([claim], runs)
         file, _ = locate(claim.side.metric)
         some = file.partition("/")[0] in ("study", "transfer")

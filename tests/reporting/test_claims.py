@@ -14,6 +14,7 @@ from made_up_runs import SEEDS, write_run
 from scwm import reporting
 from scwm.cli.main import main
 from scwm.core.errors import ScwmError
+from scwm.reporting.catalogue import Request
 from scwm.reporting.inputs import input_files
 from scwm.reporting.paired import t_test
 from scwm.reporting.runs import load_runs, run_folder
@@ -67,7 +68,9 @@ def root(tmp_path_factory) -> Path:
 
 
 def outcome(root: Path, path: Path, seeds=SEEDS) -> Outcome:
-    return evaluate_claims(load_claims(path), load_runs(root, ["mannequins"], METHODS, seeds))[0]
+    return evaluate_claims(
+        load_claims(path), load_runs(Request(root, ["mannequins"], METHODS, seeds))
+    )[0]
 
 
 # Verdicts
@@ -111,14 +114,14 @@ def test_claim_without_values_says_why(root, write, change, reason):
 
 
 def test_one_missing_seed_leaves_the_others(root, write):
-    runs = load_runs(root, ["mannequins"], METHODS, (*SEEDS, 7), partial=True)
+    runs = load_runs(Request(root, ["mannequins"], METHODS, (*SEEDS, 7), partial=True))
     found = evaluate_claims(load_claims(write({})), runs)[0]
     assert len(found.effects) == 3 and found.missing == ("no run of scwm with seed 7",)
 
 
 def test_claims_of_other_data_sets_are_left_out(root, write):
     path = write({"datasets": ["market1501"]}, a={"datasets": ["mannequins"]}, b={})
-    runs = load_runs(root, ["mannequins"], METHODS, SEEDS)
+    runs = load_runs(Request(root, ["mannequins"], METHODS, SEEDS))
     assert [o.claim.name for o in evaluate_claims(load_claims(path), runs)] == ["a", "b"]
 
 
@@ -129,7 +132,7 @@ def test_a_benchmark_names_the_claims_that_may_be_required(root, write):
         (None, ["required"] * 4),
         (("b",), ["informative", "required"] + ["informative"] * 2),
     ):
-        runs = load_runs(root, ["mannequins"], METHODS, SEEDS, claims=names)
+        runs = load_runs(Request(root, ["mannequins"], METHODS, SEEDS, claims=names))
         found = evaluate_claims(claims, runs)
         assert [one.claim.kind for one in found] == kinds
         factor = kinds.count("required")
@@ -220,8 +223,9 @@ def test_claim_on_another_data_set_reads_its_scores(root, write):
 def test_claims_table_waits_for_the_scores_that_its_claims_name(write, monkeypatch):
     folder = write({"metric": "transfer:personx.mAP"}, other={"metric": "transfer:msmt17.mAP"})
     monkeypatch.setattr("scwm.reporting.inputs.CONFIG_DIR", folder.parent)
-    asked = ("claims", "runs", ["mannequins"], [*METHODS, "stripes"], [0])
-    read = set(input_files(*asked, ["personx", "market1501"])) - set(input_files(*asked))
+    wanted = Request(Path("runs"), ["mannequins"], [*METHODS, "stripes"], [0])
+    more = replace(wanted, transfer=["personx", "market1501"])
+    read = set(input_files("claims", more)) - set(input_files("claims", wanted))
     assert read == {f"runs/mannequins/{m}/seed0/transfer/personx.json" for m in METHODS}
 
 
@@ -244,7 +248,7 @@ def test_shipped_claims_fit_every_made_up_run(tmp_path):
         for seed in (0, 1):
             write_run(tmp_path, "mannequins", method, seed)
     names = (["mannequins"], methods, [0, 1])
-    reporting.table("claims", tmp_path, *names, tmp_path / "claims")
+    reporting.table("claims", Request(tmp_path, *names), tmp_path / "claims")
     table = pd.read_csv(tmp_path / "claims.csv")
     own = [c for c in shipped if "mannequins" in c.datasets]
     assert list(table.claim) == [c.name for c in own]
@@ -255,10 +259,12 @@ def test_shipped_claims_fit_every_made_up_run(tmp_path):
     assert text.index("*required*") < text.index("*informative*")
 
     first = [
-        path.read_bytes() for path in reporting.plot("claims", tmp_path, *names, tmp_path / "a")
+        path.read_bytes()
+        for path in reporting.plot("claims", Request(tmp_path, *names), tmp_path / "a")
     ]
     again = [
-        path.read_bytes() for path in reporting.plot("claims", tmp_path, *names, tmp_path / "b")
+        path.read_bytes()
+        for path in reporting.plot("claims", Request(tmp_path, *names), tmp_path / "b")
     ]
     assert first == again
     svg = (tmp_path / "a.svg").read_text()
@@ -271,6 +277,6 @@ def test_only_required_claims_of_the_data_sets_can_be_named(root):
     for change in ({"kind": "informative"}, {"datasets": ("market1501",)}):
         sides = Side("scwm", "mAP"), Side("stripes", "mAP")
         own = Claim("a", "b", *sides, "required", 1.0, 0.0, datasets=("mannequins",))
-        runs = load_runs(root, ["mannequins"], METHODS, SEEDS, claims=["a"])
+        runs = load_runs(Request(root, ["mannequins"], METHODS, SEEDS, claims=["a"]))
         with pytest.raises(ScwmError, match="'a' is not a required claim of mannequins"):
             evaluate_claims([replace(own, **change)], runs)

@@ -18,7 +18,7 @@ from matplotlib.text import Text
 
 from scwm import reporting
 from scwm.core.errors import ScwmError
-from scwm.reporting.catalogue import CAPTIONS, methods_of
+from scwm.reporting.catalogue import CAPTIONS, Request, methods_of
 from scwm.reporting.figures.catalogue import FIGURES
 from scwm.reporting.figures.style import figure_style
 from scwm.reporting.figures.times import STAGES
@@ -64,9 +64,11 @@ def panels(figure: Figure) -> dict[str, Axes]:
 
 CASES: dict[str, Callable[[Path], Runs]] = {
     "one seed, partial": lambda root: load_runs(
-        root, [*ONE, "market1501"], METHODS, SEEDS[:1], True
+        Request(root, [*ONE, "market1501"], METHODS, SEEDS[:1], partial=True)
     ),
-    "no parts, no scwm": lambda root: load_runs(root, ONE, ["global_only", "pretrained"], SEEDS),
+    "no parts, no scwm": lambda root: load_runs(
+        Request(root, ONE, ["global_only", "pretrained"], SEEDS)
+    ),
 }
 
 
@@ -86,7 +88,7 @@ def test_every_figure_stands_whatever_is_missing(name: str, root: Path) -> None:
 @pytest.mark.parametrize("name", ["sweeps", "tsne", "weights", "time", "masks", "ranks", "claims"])
 def test_nothing_is_cut(name: str, root: Path, studied: Path) -> None:
     place = studied if name == "weights" else root
-    figure = drawn(name, load_runs(place, ONE, methods_of(name, ALL), SEEDS, True))
+    figure = drawn(name, load_runs(Request(place, ONE, methods_of(name, ALL), SEEDS, partial=True)))
     width, height = figure.get_size_inches()
     shown = figure.get_tightbbox()
     assert shown.x0 > -0.01 and shown.y0 > -0.01
@@ -94,7 +96,9 @@ def test_nothing_is_cut(name: str, root: Path, studied: Path) -> None:
 
 
 def test_sweeps_show_the_means_and_every_seed(root: Path) -> None:
-    figure = drawn("sweeps", load_runs(root, ONE, methods_of("sweeps", ALL), SEEDS, True))
+    figure = drawn(
+        "sweeps", load_runs(Request(root, ONE, methods_of("sweeps", ALL), SEEDS, partial=True))
+    )
     shown = panels(figure)
     assert set(shown) == {"model.parts", "memory.global_tau"}  # "none" is no number
     runs = pd.json_normalize(
@@ -120,7 +124,7 @@ def test_sweeps_show_the_means_and_every_seed(root: Path) -> None:
 
 
 def test_weights_show_the_means_of_the_studies(studied: Path) -> None:
-    figure = drawn("weights", load_runs(studied, ONE, METHODS[:1], SEEDS))
+    figure = drawn("weights", load_runs(Request(studied, ONE, METHODS[:1], SEEDS)))
     studies = [
         json.loads((run_folder(studied, "mannequins", "scwm", seed) / "study.json").read_text())
         for seed in SEEDS[:2]
@@ -145,7 +149,7 @@ def test_weights_show_the_means_of_the_studies(studied: Path) -> None:
 
 
 def test_times_show_the_means_of_each_stage(root: Path) -> None:
-    figure = drawn("time", load_runs(root, ONE, METHODS, SEEDS))
+    figure = drawn("time", load_runs(Request(root, ONE, METHODS, SEEDS)))
     (panel,) = figure.axes
     widths = [bar.get_width() for bar in panel.patches]  # type: ignore[attr-defined]
     bars = np.array(widths).reshape(len(METHODS), len(STAGES))
@@ -165,7 +169,7 @@ def test_times_show_the_means_of_each_stage(root: Path) -> None:
 
 
 def test_tsne_shows_each_image_of_the_largest_identities_twice(root: Path) -> None:
-    figure = drawn("tsne", load_runs(root, ONE, METHODS, SEEDS))
+    figure = drawn("tsne", load_runs(Request(root, ONE, METHODS, SEEDS)))
     assert [panel.get_title() for panel in figure.axes[:3]] == ["pretrained", "global_only", "scwm"]
     for row, groups in ((figure.axes[:3], 12), (figure.axes[3:], 5)):
         for panel in row:
@@ -190,7 +194,7 @@ def test_tsne_keeps_groups_apart() -> None:
 def test_missing_features_are_an_error_or_a_gap(tmp_path: Path) -> None:
     folder = write_run(tmp_path, "mannequins", "scwm", 0)
     (folder / "features.npz").unlink()
-    runs = load_runs(tmp_path, ONE, ["scwm"], [0])
+    runs = load_runs(Request(tmp_path, ONE, ["scwm"], [0]))
     with pytest.raises(ScwmError, match=r"features\.npz"):
         drawn("tsne", runs, partial=False)
     told = " ".join(text.get_text() for text in drawn("tsne", runs).findobj(Text))
@@ -209,7 +213,7 @@ def unlabelled_run(root: Path) -> Runs:
     np.savez(folder / "features.npz", **features)
     np.savez(folder / "visuals.npz", **visuals)
     (folder / "metrics.json").write_text(json.dumps(metrics | {"mAP": None}))
-    return load_runs(root, ONE, ["scwm"], [0])
+    return load_runs(Request(root, ONE, ["scwm"], [0]))
 
 
 @pytest.mark.parametrize(
@@ -232,7 +236,7 @@ def test_tsne_shows_unknown_cameras_as_one(tmp_path) -> None:
     features = dict(np.load(folder / "features.npz"))
     features["gallery_cameras"] = -1 - np.arange(len(features["gallery_cameras"]))
     np.savez(folder / "features.npz", **features)
-    figure = drawn("tsne", load_runs(tmp_path, ONE, ["scwm"], [0]))
+    figure = drawn("tsne", load_runs(Request(tmp_path, ONE, ["scwm"], [0])))
     assert [len(panel.collections) for panel in figure.axes] == [12, 1]
     assert "camera unknown" in [text.get_text() for text in figure.findobj(Text)]
 
@@ -244,7 +248,7 @@ def test_long_names_of_methods_stay_inside_the_legend(tmp_path: Path, name: str)
     methods += [f"stripes@training.learning_rate=0.000{i}" for i in range(1, 6)]
     for method in methods:
         write_run(tmp_path, "mannequins", method, 0)
-    figure = drawn(name, load_runs(tmp_path, ["mannequins"], methods, [0]))
+    figure = drawn(name, load_runs(Request(tmp_path, ["mannequins"], methods, [0])))
     figure.draw_without_rendering()
     (legend,) = (one for strip in figure.subfigs for one in strip.legends)
     box = legend.get_window_extent()

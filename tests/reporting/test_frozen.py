@@ -13,6 +13,7 @@ from scwm.core import freeze
 from scwm.core.files import write_json
 from scwm.core.freeze import Freeze, current_files
 from scwm.core.yaml_files import CONFIG_DIR
+from scwm.reporting.catalogue import Request
 from scwm.reporting.runs import freeze_note, load_runs
 from scwm.reporting.tables.claims import load_claims
 
@@ -50,7 +51,7 @@ def train_under(root: Path, frozen: str, seeds: list[int]) -> None:
 
 def test_the_note_follows_the_freeze_the_runs_and_the_files(config: Path, root: Path) -> None:
     def note() -> str:
-        return freeze_note(load_runs(root, *NAMES))
+        return freeze_note(load_runs(Request(root, *NAMES)))
 
     assert note() == "Settings and claims are not frozen."
     frozen = freeze_now(config)
@@ -82,12 +83,14 @@ def test_tables_in_every_form_and_the_report_say_it(
     train_under(root, freeze_now(config), [0, 1])
     note = "Settings and claims were frozen at commit 0123456789 before the runs."
     for name in reporting.TABLES:
-        asked = (name, root, *NAMES, tmp_path / name)
-        for path in reporting.table(*asked, partial=True, transfer=TRANSFER):
+        wanted = Request(root, *NAMES, TRANSFER, partial=True)
+        for path in reporting.table(name, wanted, tmp_path / name):
             text = path.read_text()
             holds = path.suffix != ".csv" and (path.suffix != ".tex" or "table*" in text)
             assert text.count(note) == int(holds), path
-    page, _ = reporting.page(tmp_path, root, *NAMES, tmp_path / "report.html", partial=True)
+    page, _ = reporting.page(
+        tmp_path, Request(root, *NAMES, partial=True), tmp_path / "report.html"
+    )
     question = page.read_text().partition('id="question"')[2].partition("<h2")[0]
     assert note in question and page.read_text().count(note) == 1
 
@@ -98,7 +101,7 @@ def test_claims_of_after_the_freeze_are_marked(config: Path, root: Path, tmp_pat
     text = (claims / "space_map.yaml").read_text()
     (claims / "new.yaml").write_text(text)
     (claims / "space_map.yaml").write_text(text.replace("at_least: 0.02", "at_least: 0.5"))
-    reporting.table("claims", root, *NAMES, tmp_path / "claims")
+    reporting.table("claims", Request(root, *NAMES), tmp_path / "claims")
     frame = pd.read_csv(tmp_path / "claims.csv", keep_default_na=False).set_index("claim")
     marks = frame["since_freeze"].to_dict()
     assert {claim: mark for claim, mark in marks.items() if mark} == {

@@ -10,6 +10,7 @@ import yaml
 from made_up_runs import NAMES, write_runs
 
 from scwm.core.errors import ScwmError
+from scwm.reporting.catalogue import Request
 from scwm.reporting.runs import load_runs
 from scwm.reporting.tables.published import PUBLISHED, published_frame, read_published
 
@@ -24,7 +25,7 @@ def test_published_rows_have_a_source_and_scwm_no_figures() -> None:
 
 def test_ours_stands_beside_the_published(tmp_path: Path) -> None:
     root = write_runs(tmp_path)
-    runs = load_runs(root, *NAMES)
+    runs = load_runs(Request(root, *NAMES))
     table = published_frame(runs)
     market = table[table.dataset == "market1501"]
     assert "Cluster Contrast (DBSCAN)" in set(market.method)
@@ -51,7 +52,7 @@ def test_ours_says_whether_training_used_cameras(
     root = write_runs(tmp_path)
     for path in root.glob("*/scwm/seed*/config.yaml"):
         path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | settings))
-    table = published_frame(load_runs(root, *NAMES))
+    table = published_frame(load_runs(Request(root, *NAMES)))
     found = table[table.group == "ours"].set_index("method").cameras
     assert set(found["scwm"]) == {expected} and set(found["pretrained"]) == {"no"}
 

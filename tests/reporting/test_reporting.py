@@ -3,6 +3,7 @@
 import re
 import shutil
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from PIL import Image
 from scwm import reporting
 from scwm.core import freeze
 from scwm.core.errors import ScwmError
+from scwm.reporting.catalogue import Request
 from scwm.reporting.figures.galleries import (
     EDGE,
     _framed,
@@ -37,7 +39,9 @@ SECTIONS = (
 
 def test_missing_run_names_its_files(gapped: Path, tmp_path: Path) -> None:
     with pytest.raises(ScwmError) as error:
-        reporting.table("main", gapped, DATASETS[:1], METHODS[:3], SEEDS, tmp_path / "main")
+        reporting.table(
+            "main", Request(gapped, DATASETS[:1], METHODS[:3], SEEDS), tmp_path / "main"
+        )
     assert "4 runs" in str(error.value)
     assert str(run_folder(gapped, "mannequins", "scwm", 1)) in str(error.value)
     assert "no metrics.json" in str(error.value)
@@ -46,7 +50,7 @@ def test_missing_run_names_its_files(gapped: Path, tmp_path: Path) -> None:
 def test_broken_metrics_are_a_gap(gapped: Path) -> None:
     folder = run_folder(gapped, "mannequins", "scwm", 0)
     (folder / "metrics.json").write_text("{")
-    runs = load_runs(gapped, DATASETS[:1], METHODS[:1], SEEDS, partial=True)
+    runs = load_runs(Request(gapped, DATASETS[:1], METHODS[:1], SEEDS, partial=True))
     assert [gap.seed for gap in runs.gaps] == [0, 1]
     assert "unreadable" in runs.gaps[0].reason
 
@@ -54,13 +58,13 @@ def test_broken_metrics_are_a_gap(gapped: Path) -> None:
 def test_a_run_under_the_name_of_another_is_a_gap(gapped: Path) -> None:
     own, other = (run_folder(gapped, "mannequins", "scwm", seed) for seed in (0, 1))
     shutil.copytree(own, other, dirs_exist_ok=True)
-    runs = load_runs(gapped, DATASETS[:1], METHODS[:1], SEEDS, partial=True)
+    runs = load_runs(Request(gapped, DATASETS[:1], METHODS[:1], SEEDS, partial=True))
     assert [gap.seed for gap in runs.gaps] == [1]
     assert "metrics.json is of another run" in runs.gaps[0].reason
 
 
 def test_names_are_escaped(root: Path, tmp_path: Path) -> None:
-    reporting.table("ablation", root, *NAMES, tmp_path / "ablation")
+    reporting.table("ablation", Request(root, *NAMES), tmp_path / "ablation")
     html = (tmp_path / "ablation.html").read_text()
     assert "the method &lt;no_space&gt; &amp; what differs" in html
     assert "<no_space>" not in html
@@ -76,8 +80,8 @@ def test_names_are_escaped(root: Path, tmp_path: Path) -> None:
 def test_plots_are_written_with_the_same_bytes(name: str, root: Path, tmp_path: Path) -> None:
     datasets = DATASETS if name == "ablation" else DATASETS[:1]
     names = (datasets, METHODS[:2] + METHODS[4:], SEEDS[:2])
-    first = reporting.plot(name, root, *names, tmp_path / "a" / name, transfer=TRANSFER)
-    second = reporting.plot(name, root, *names, tmp_path / "b" / name, transfer=TRANSFER)
+    first = reporting.plot(name, Request(root, *names, transfer=TRANSFER), tmp_path / "a" / name)
+    second = reporting.plot(name, Request(root, *names, transfer=TRANSFER), tmp_path / "b" / name)
     assert [path.name for path in first] == [f"{name}.png", f"{name}.svg"]
     for one, other in zip(first, second, strict=True):
         assert one.read_bytes() == other.read_bytes()
@@ -88,10 +92,10 @@ def test_plots_are_written_with_the_same_bytes(name: str, root: Path, tmp_path: 
 
 @pytest.mark.parametrize("name", reporting.PLOTS)
 def test_plots_of_nothing_still_stand(name: str, tmp_path: Path) -> None:
-    asked = tmp_path, DATASETS[:1], METHODS[:2], SEEDS, tmp_path / "plots" / name
+    wanted = Request(tmp_path, DATASETS[:1], METHODS[:2], SEEDS, TRANSFER)
     with pytest.raises(ScwmError, match="missing or incomplete"):
-        reporting.plot(name, *asked, transfer=TRANSFER)
-    made = reporting.plot(name, *asked, partial=True, transfer=TRANSFER)
+        reporting.plot(name, wanted, tmp_path / "plots" / name)
+    made = reporting.plot(name, replace(wanted, partial=True), tmp_path / "plots" / name)
     assert all(path.stat().st_size for path in made)
 
 
@@ -99,12 +103,12 @@ def test_galleries_name_missing_pictures(gapped: Path, tmp_path: Path) -> None:
     names = (DATASETS[:1], METHODS[:1], SEEDS[:1])
     (run_folder(gapped, "mannequins", "scwm", 0) / "visuals.npz").unlink()
     with pytest.raises(ScwmError, match=r"visuals\.npz"):
-        reporting.plot("masks", gapped, *names, tmp_path / "masks")
-    reporting.plot("masks", gapped, *names, tmp_path / "masks", partial=True)
+        reporting.plot("masks", Request(gapped, *names), tmp_path / "masks")
+    reporting.plot("masks", Request(gapped, *names, partial=True), tmp_path / "masks")
 
 
 def test_rank_lists_leave_places_beyond_the_gallery_empty(root: Path) -> None:
-    run = load_runs(root, DATASETS[:1], METHODS[:1], SEEDS[:1]).found[0]
+    run = load_runs(Request(root, DATASETS[:1], METHODS[:1], SEEDS[:1])).found[0]
     with np.load(run.folder / "visuals.npz") as stored:
         visuals = dict(stored)
     visuals["rank_score"][:, 5:] = -np.inf
@@ -115,9 +119,9 @@ def test_rank_lists_leave_places_beyond_the_gallery_empty(root: Path) -> None:
 
 def test_unknown_names_are_refused(root: Path, tmp_path: Path) -> None:
     with pytest.raises(ScwmError, match="no table named"):
-        reporting.table("best", root, *NAMES, tmp_path / "best")
+        reporting.table("best", Request(root, *NAMES), tmp_path / "best")
     with pytest.raises(ScwmError, match="no plot named"):
-        reporting.plot("best", root, *NAMES, tmp_path / "best")
+        reporting.plot("best", Request(root, *NAMES), tmp_path / "best")
 
 
 def test_page_holds_everything_and_needs_no_network(
@@ -126,12 +130,12 @@ def test_page_holds_everything_and_needs_no_network(
     monkeypatch.setattr(freeze, "CONFIG_DIR", tmp_path)
     plots, out = tmp_path / "plots", tmp_path / "report.html"
     with pytest.raises(ScwmError, match=r"masks\.png"):
-        reporting.page(plots, root, *NAMES, out, transfer=TRANSFER)
+        reporting.page(plots, Request(root, *NAMES, transfer=TRANSFER), out)
     for name in reporting.PLOTS:
         plots.mkdir(exist_ok=True)
         Image.new("RGB", (4, 4)).save(plots / f"{name}.png")
     first, second = (
-        reporting.page(plots, root, *NAMES, out, transfer=TRANSFER)[0].read_bytes()
+        reporting.page(plots, Request(root, *NAMES, transfer=TRANSFER), out)[0].read_bytes()
         for _ in range(2)
     )
     assert first == second
@@ -153,11 +157,11 @@ def test_page_holds_everything_and_needs_no_network(
     note = "Settings and claims are not frozen."  # once on the page, and in each table's own file
     assert html.count(note) == 1
     for name in filled:
-        reporting.table(name, root, *NAMES, tmp_path / name, transfer=TRANSFER)
+        reporting.table(name, Request(root, *NAMES, transfer=TRANSFER), tmp_path / name)
         shown = _table((tmp_path / f"{name}.html").read_text(), name)
         assert _table(html, name) == shown.replace(f" {note}", "") != shown
     (plots / "masks.png").unlink()
-    reporting.page(plots, root, *NAMES, out, partial=True)
+    reporting.page(plots, Request(root, *NAMES, partial=True), out)
     html = out.read_text()
     assert "Not built: masks.png" in html and 'id="plot-transfer"' not in html
 
@@ -172,7 +176,9 @@ def _table(html: str, name: str) -> str:
 def test_a_report_of_nothing_lists_what_is_missing(tmp_path: Path) -> None:
     names = (DATASETS[:1], METHODS[:2], SEEDS[:1])
     page, summary = reporting.page(
-        tmp_path, tmp_path, *names, tmp_path / "report.html", partial=True, transfer=TRANSFER
+        tmp_path,
+        Request(tmp_path, *names, partial=True, transfer=TRANSFER),
+        tmp_path / "report.html",
     )
     assert summary.read_text() == "## mannequins\n\nThe full method has no run.\n"
     html = page.read_text()
@@ -183,8 +189,10 @@ def test_a_report_of_nothing_lists_what_is_missing(tmp_path: Path) -> None:
 
 
 def test_a_page_shows_no_key_of_a_claim_and_no_backtick(root: Path, tmp_path: Path) -> None:
-    page, _ = reporting.page(tmp_path, root, *NAMES, tmp_path / "report.html", partial=True)
-    reporting.table("claims", root, *NAMES, tmp_path / "claims")
+    page, _ = reporting.page(
+        tmp_path, Request(root, *NAMES, partial=True), tmp_path / "report.html"
+    )
+    reporting.table("claims", Request(root, *NAMES), tmp_path / "claims")
     for html in (page.read_text(), (tmp_path / "claims.html").read_text()):
         claims = html.partition('id="table-claims"')[2].partition("</section>")[0]
         assert "features that <code>scwm</code> has trained (informative)" in claims
@@ -195,7 +203,7 @@ def test_a_page_shows_no_key_of_a_claim_and_no_backtick(root: Path, tmp_path: Pa
 
 
 def test_courses_show_the_means_of_the_method_its_base_and_an_ablation(root: Path) -> None:
-    drawn = courses(load_runs(root, DATASETS[:1], METHODS, SEEDS), ["loss"])["mannequins"]
+    drawn = courses(load_runs(Request(root, DATASETS[:1], METHODS, SEEDS)), ["loss"])["mannequins"]
     assert drawn["names"] == ["scwm", "global_only", "no_space"]
     ends = pd.concat(
         [pd.read_csv(path) for path in root.glob("mannequins/scwm/seed*/history.csv")]

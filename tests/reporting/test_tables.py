@@ -24,7 +24,7 @@ from made_up_runs import (
 from scwm import reporting
 from scwm.core.errors import ScwmError
 from scwm.core.measures import MEASURES, Measure
-from scwm.reporting.catalogue import methods_of
+from scwm.reporting.catalogue import Request, methods_of
 from scwm.reporting.markup import UNKNOWN, notes_of
 from scwm.reporting.measures import read_measure
 from scwm.reporting.runs import load_runs, run_folder, transferred
@@ -40,7 +40,7 @@ def _plain(root: Path) -> pd.DataFrame:
 
 
 def test_main_csv_equals_plain_pandas(root: Path, tmp_path: Path) -> None:
-    reporting.table("main", root, *NAMES, tmp_path / "main")
+    reporting.table("main", Request(root, *NAMES), tmp_path / "main")
     table = pd.read_csv(tmp_path / "main.csv").set_index(["dataset", "method"])
     plain = _plain(root).groupby(["dataset", "method"])
     for score in SCORES:
@@ -56,7 +56,7 @@ def test_main_csv_equals_plain_pandas(root: Path, tmp_path: Path) -> None:
 
 
 def test_ablation_is_paired_with_scwm_and_has_no_controls(root: Path, tmp_path: Path) -> None:
-    reporting.table("ablation", root, *NAMES, tmp_path / "ablation")
+    reporting.table("ablation", Request(root, *NAMES), tmp_path / "ablation")
     table = pd.read_csv(tmp_path / "ablation.csv").set_index(["dataset", "method"])
     assert list(table.loc["market1501"].index) == list(METHODS[:4])
     plain = _plain(root).set_index(["dataset", "method", "seed"])["mAP"].sort_index()
@@ -74,7 +74,9 @@ def test_best_and_second_are_marked_among_methods_only(tmp_path: Path) -> None:
         _set_map(tmp_path, method, value)
     _set_map(tmp_path, "oracle", 0.99)
     methods = ("oracle", "scwm", "no_space", "global_only")
-    block = build_table("main", load_runs(tmp_path, DATASETS[:1], methods, SEEDS)).blocks[0]
+    block = build_table("main", load_runs(Request(tmp_path, DATASETS[:1], methods, SEEDS))).blocks[
+        0
+    ]
     column = block.header.index("mAP")
     rows = [row for group in block.groups.values() for row in group]
     marks = {row[0].text: (row[column].text, row[column].mark) for row in rows}
@@ -85,7 +87,9 @@ def test_best_and_second_are_marked_among_methods_only(tmp_path: Path) -> None:
         "oracle": ("99.0 ± 0.0", ""),
     }
     assert list(block.groups) == ["methods", "controls"]
-    block = build_table("main", load_runs(tmp_path, DATASETS[:1], methods, SEEDS[:2])).blocks[0]
+    block = build_table(
+        "main", load_runs(Request(tmp_path, DATASETS[:1], methods, SEEDS[:2]))
+    ).blocks[0]
     rows = [row for group in block.groups.values() for row in group]
     assert {row[column].mark for row in rows} == {""}  # two seeds decide nothing
 
@@ -97,7 +101,7 @@ def _set_map(root: Path, method: str, value: float) -> None:
 
 
 def test_one_seed_has_no_deviation(root: Path) -> None:
-    runs = load_runs(root, DATASETS, METHODS, [0])
+    runs = load_runs(Request(root, DATASETS, METHODS, [0]))
     assert summarise("main", runs)["mAP_std"].isna().all()
     cells = build_table("main", runs).blocks[0].groups["methods"][0]
     assert "±" not in cells[-1].text
@@ -120,7 +124,9 @@ def test_numbers_are_shown(measure: Measure, value: float, text: str) -> None:
 
 
 def test_partial_table_shows_gaps_and_no_zero(gapped: Path, tmp_path: Path) -> None:
-    reporting.table("main", gapped, DATASETS[:1], METHODS[:3], SEEDS, tmp_path / "main", True)
+    reporting.table(
+        "main", Request(gapped, DATASETS[:1], METHODS[:3], SEEDS, partial=True), tmp_path / "main"
+    )
     markdown = (tmp_path / "main.md").read_text()
     row = next(line for line in markdown.splitlines() if line.startswith("| `no_space`"))
     assert [cell.strip() for cell in row.strip("|").split("|")][1:] == [
@@ -140,8 +146,8 @@ def test_a_lost_run_marks_its_own_cells_alone(name: str, root: Path, tmp_path: P
     lost = tmp_path / "runs"
     shutil.copytree(root, lost)
     (run_folder(lost, "mannequins", "uniform_memory", 1) / "metrics.json").unlink()
-    whole = build_table(name, load_runs(root, *NAMES))
-    partial = build_table(name, load_runs(lost, *NAMES, partial=True))
+    whole = build_table(name, load_runs(Request(root, *NAMES)))
+    partial = build_table(name, load_runs(Request(lost, *NAMES, partial=True)))
     for before, after in zip(whole.blocks, partial.blocks, strict=True):
         for group in before.groups:
             for old, new in zip(before.groups[group], after.groups[group], strict=True):
@@ -173,7 +179,7 @@ SWEEP = ("scwm", "scwm@model.parts=10", "scwm@model.parts=3", "scwm@losses.part=
 
 
 def test_a_sweep_holds_the_values_in_order_with_the_methods_own(swept: Path) -> None:
-    table = summarise("sweeps", load_runs(swept, DATASETS[:1], SWEEP, SEEDS))
+    table = summarise("sweeps", load_runs(Request(swept, DATASETS[:1], SWEEP, SEEDS)))
     shown = table[["group", "value", "method"]].to_numpy().tolist()
     assert shown == [
         ["model.parts", "3", "scwm@model.parts=3"],
@@ -188,14 +194,13 @@ def test_a_sweep_holds_the_values_in_order_with_the_methods_own(swept: Path) -> 
 
 def test_variants_stand_in_the_sweep_alone(swept: Path, tmp_path: Path) -> None:
     for name in reporting.TABLES:
-        own = (DATASETS[:1], SWEEP, SEEDS, tmp_path / name)
-        reporting.table(name, swept, *own, transfer=TRANSFER)
+        reporting.table(name, Request(swept, DATASETS[:1], SWEEP, SEEDS, TRANSFER), tmp_path / name)
         assert ("model.parts=3" in (tmp_path / f"{name}.md").read_text()) == (name == "sweeps")
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_every_figure_of_a_table_is_the_mean_over_the_runs(name: str, root: Path) -> None:
-    runs = load_runs(root, *NAMES)
+    runs = load_runs(Request(root, *NAMES))
     table = summarise(name, runs).set_index(["dataset", "method"])
     for measure in columns(name, runs):
         if measure.key == "difference":
@@ -209,13 +214,13 @@ def test_every_figure_of_a_table_is_the_mean_over_the_runs(name: str, root: Path
 
 
 def test_re_ranked_scores_are_a_column_where_a_run_has_them(root: Path, tmp_path: Path) -> None:
-    tables = [str(build_table(name, load_runs(root, *NAMES))) for name in LAYOUTS]
+    tables = [str(build_table(name, load_runs(Request(root, *NAMES)))) for name in LAYOUTS]
     assert "re-ranked" not in "".join(tables)
     some = shutil.copytree(root, tmp_path / "runs")
     path = run_folder(some, "mannequins", "scwm", 1) / "metrics.json"
     scores = {"mAP": 0.625, "rank1": 0.75}
     path.write_text(json.dumps(json.loads(path.read_text()) | {"reranked": scores}))
-    runs = load_runs(some, *NAMES)
+    runs = load_runs(Request(some, *NAMES))
     (block, _) = build_table("main", runs).blocks
     rows = {cells[0].text: cells for cells in block.groups["methods"]}
     places = [block.header.index(f"{title} re-ranked") for title in ("mAP", "Rank-1")]
@@ -226,7 +231,7 @@ def test_re_ranked_scores_are_a_column_where_a_run_has_them(root: Path, tmp_path
 
 
 def test_transfer_shows_the_scores_on_the_other_data_set(root: Path, tmp_path: Path) -> None:
-    reporting.table("transfer", root, *NAMES, tmp_path / "transfer", transfer=TRANSFER)
+    reporting.table("transfer", Request(root, *NAMES, transfer=TRANSFER), tmp_path / "transfer")
     table = pd.read_csv(tmp_path / "transfer.csv").set_index(["dataset", "method"])
     pairs = [f"{dataset} to personx" for dataset in DATASETS]
     assert list(dict.fromkeys(table.index.get_level_values(0))) == pairs
@@ -243,7 +248,7 @@ def test_a_run_without_scores_on_the_other_data_set_is_a_gap(root: Path, tmp_pat
     lost = shutil.copytree(root, tmp_path / "runs")
     (run_folder(lost, "mannequins", "scwm", 1) / "transfer/personx.json").unlink()
     (run_folder(lost, "mannequins", "no_space", 2) / "transfer/personx.json").write_text("{")
-    runs = load_runs(lost, *NAMES)
+    runs = load_runs(Request(lost, *NAMES))
     with pytest.raises(ScwmError, match=r"scwm / seed 1: no transfer/personx.json(?s:.*)--partial"):
         transferred(runs, TRANSFER)
     table = build_table("transfer", transferred(runs, TRANSFER, partial=True))
@@ -256,19 +261,19 @@ def test_a_run_without_scores_on_the_other_data_set_is_a_gap(root: Path, tmp_pat
 
 
 def test_a_data_set_is_no_other_one_to_its_own_runs(root: Path) -> None:
-    runs = load_runs(root, DATASETS, METHODS, SEEDS)
+    runs = load_runs(Request(root, DATASETS, METHODS, SEEDS))
     assert transferred(runs, DATASETS, True).datasets == (
         "mannequins to market1501",
         "market1501 to mannequins",
     )
     for given in ((), DATASETS[:1]):
         with pytest.raises(ScwmError, match=r"no other data set(?s:.*)--transfer"):
-            transferred(load_runs(root, DATASETS[:1], METHODS, SEEDS), given)
+            transferred(load_runs(Request(root, DATASETS[:1], METHODS, SEEDS)), given)
 
 
 def test_the_lower_cost_is_the_better(root: Path) -> None:
-    block = build_table("cost", load_runs(root, *NAMES)).blocks[0]
-    means = summarise("cost", load_runs(root, *NAMES)).set_index(["dataset", "method"])
+    block = build_table("cost", load_runs(Request(root, *NAMES))).blocks[0]
+    means = summarise("cost", load_runs(Request(root, *NAMES))).set_index(["dataset", "method"])
     column = block.header.index("Training (s)")
     best = next(row for row in block.groups["methods"] if row[column].mark == "best")
     ranked = [row[0].text for row in block.groups["methods"]]
@@ -277,7 +282,7 @@ def test_the_lower_cost_is_the_better(root: Path) -> None:
 
 def test_latex_has_a_cell_for_every_column(root: Path, tmp_path: Path) -> None:
     for name in reporting.TABLES:
-        reporting.table(name, root, *NAMES, tmp_path / name, transfer=TRANSFER)
+        reporting.table(name, Request(root, *NAMES, transfer=TRANSFER), tmp_path / name)
         lines = (tmp_path / f"{name}.tex").read_text().splitlines()
         for begin in [i for i, line in enumerate(lines) if line.startswith(r"\begin{tabular}")]:
             end = lines.index(r"\end{tabular}}", begin)
@@ -297,7 +302,7 @@ def test_latex_signs_are_escaped() -> None:
 def test_latex_compiles(root: Path, swept: Path, tmp_path: Path) -> None:
     for name in reporting.TABLES:
         source = (swept, DATASETS[:1], SWEEP, SEEDS) if name == "sweeps" else (root, *NAMES)
-        reporting.table(name, *source, tmp_path / name, transfer=TRANSFER)  # type: ignore[call-arg]
+        reporting.table(name, Request(*source, transfer=TRANSFER), tmp_path / name)  # type: ignore[call-arg]
     inputs = "\n".join(rf"\input{{{name}}}" for name in reporting.TABLES)
     document = rf"\documentclass{{article}}{PACKAGES}\begin{{document}}{inputs}\end{{document}}"
     (tmp_path / "all.tex").write_text(document)
@@ -318,7 +323,9 @@ def test_another_method_with_one_setting_changed_is_a_method(tmp_path):
     """Of the reference such a method belongs to the sweep."""
     names = ["scwm", "scwm@model.parts=3", "stripes@memory.momentum=0.2", "pretrained"]
     write_runs(tmp_path, ["mannequins"], names, [0])
-    table = summarise("main", load_runs(tmp_path, ["mannequins"], methods_of("main", names), [0]))
+    table = summarise(
+        "main", load_runs(Request(tmp_path, ["mannequins"], methods_of("main", names), [0]))
+    )
     found = dict(zip(table.method, table.group, strict=True))
     assert found == {
         "scwm": "methods",

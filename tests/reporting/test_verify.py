@@ -13,6 +13,7 @@ from scwm import reporting
 from scwm.cli.main import main
 from scwm.evaluation.evaluate import rank_features
 from scwm.evaluation.sides import read_features
+from scwm.reporting.catalogue import Request
 
 METHODS, SEEDS = ("scwm", "global_only", "scwm@model.parts=3"), (0, 1)
 ROOT = Path(__file__).parents[2]
@@ -28,8 +29,8 @@ def untouched(tmp_path_factory: pytest.TempPathFactory) -> Path:
             folder = write_run(root / "runs", "mannequins", method, seed)
             change(folder / "metrics.json", **_scores(folder))
     given = root / "runs", ["mannequins"], METHODS, SEEDS
-    reporting.table("main", *given, root / "tables/main")
-    reporting.table("transfer", *given, root / "tables/transfer", transfer=TRANSFER)
+    reporting.table("main", Request(*given), root / "tables/main")
+    reporting.table("transfer", Request(*given, transfer=TRANSFER), root / "tables/transfer")
     return root
 
 

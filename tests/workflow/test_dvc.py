@@ -13,6 +13,7 @@ from PIL import Image
 
 from scwm import reporting
 from scwm.core.errors import ScwmError
+from scwm.reporting.catalogue import Request
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
@@ -81,7 +82,7 @@ def results(tmp_path: Path) -> Path:
     for name in reporting.TABLES:
         names = DATASETS[:1], METHODS[:2], SEEDS
         out = folder / "tables" / name
-        reporting.table(name, folder / "runs", *names, out, transfer=TRANSFER)
+        reporting.table(name, Request(folder / "runs", *names, transfer=TRANSFER), out)
     for name in reporting.PLOTS:
         (folder / "plots").mkdir(exist_ok=True)
         Image.new("RGB", (8, 8), "white").save(folder / f"plots/{name}.png")
@@ -161,7 +162,7 @@ def test_only_rendered_people_may_differ_between_kinds_of_cpu(
         write_runs(results / "runs", [dataset], METHODS[:2])
         for name in ("main", "claims"):
             names = [dataset], METHODS[:2], SEEDS
-            reporting.table(name, results / "runs", *names, results / "tables" / name)
+            reporting.table(name, Request(results / "runs", *names), results / "tables" / name)
     for path in (results / "runs").glob("*/*/seed1/provenance.json"):
         found = json.loads(path.read_text())
         found["hardware"] |= {"processor": "another"}
@@ -182,7 +183,7 @@ def test_images_of_real_people_are_not_recorded(results: Path, tmp_path: Path) -
     write_runs(results / "runs", ["market1501"], METHODS[:2])
     for name in ("main", "claims"):
         names = ["market1501"], METHODS[:2], SEEDS
-        reporting.table(name, results / "runs", *names, results / "tables" / name)
+        reporting.table(name, Request(results / "runs", *names), results / "tables" / name)
     record(results, results / "runs", tmp_path / "recorded")
     kept = {path.stem for path in (tmp_path / "recorded/plots").iterdir()}
     assert kept == set(reporting.PLOTS) - {"masks", "ranks"}

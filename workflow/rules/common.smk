@@ -35,6 +35,7 @@ from scwm.reporting.catalogue import (
     PLOTS,
     REFERENCE,
     TABLES,
+    Request,
     TITLES,
     asked,
     with_variants,
@@ -50,19 +51,6 @@ if "{" in str(ROOT):
     )
 
 
-def hold_folder():
-    """One run at a time in this folder. The profiles turn Snakemake's own lock off (`nolock`): it
-    outlives a killed run and must be removed by hand; the kernel frees this one with its process.
-    """
-    global folder_lock
-    folder_lock = Lock(Path(".snakemake/scwm.lock"))
-    if workflow.is_main_process and not folder_lock.acquire():
-        raise WorkflowError(
-            f"Another run (process {folder_lock.holder()}) works in this folder: wait for its end "
-            "or stop it. There is nothing to unlock."
-        )
-
-
 def code(*patterns):
     """Sources that a rule's result depends on, so that an edit reruns that rule and no other.
 
@@ -76,6 +64,31 @@ def code(*patterns):
 def settings_of(dataset, method, seed=0):
     """The resolved config of a run."""
     return resolve_config(method, dataset, seed, overrides_of(config, dataset))
+
+
+def option(flag, values):
+    """A command-line option as words to be quoted one by one; nothing without a value."""
+    values = [values] if isinstance(values, str) else list(values or [])
+    return [flag, *values] if values else []
+
+
+def data_source(dataset):
+    """The archive or folder that the config names for a data set or for the one it is part of."""
+    return config["sources"].get(dataset) or config["sources"].get(lookup(dataset).base)
+
+
+def all_methods():
+    """The methods of the benchmark and the variants of its sweep."""
+    return with_variants(config["methods"], config["sweep"])
+
+
+@cache
+def freeze_state():
+    """What tables say of the freeze. As a parameter of their rules it makes them again after a new
+    freeze and after a change of a frozen file; neither trains a run again.
+    """
+    found = read_freeze()
+    return json.dumps([found.hash, found.commit, found.broken()]) if found else ""
 
 
 def run_code(*patterns):
@@ -108,17 +121,6 @@ def weights_file(wildcards):
     return model.weights if given else f"data/weights/{model.backbone}-{model.weights}.pt"
 
 
-def option(flag, values):
-    """A command-line option as words to be quoted one by one; nothing without a value."""
-    values = [values] if isinstance(values, str) else list(values or [])
-    return [flag, *values] if values else []
-
-
-def data_source(dataset):
-    """The archive or folder that the config names for a data set or for the one it is part of."""
-    return config["sources"].get(dataset) or config["sources"].get(lookup(dataset).base)
-
-
 def dataset_code(dataset):
     """Sources that decide what lies in data/raw/<dataset>."""
     entry = lookup(dataset)
@@ -128,15 +130,18 @@ def dataset_code(dataset):
     return code(*files, LAYOUTS.file(entry.layout))
 
 
-def all_methods():
-    """The methods of the benchmark and the variants of its sweep."""
-    return with_variants(config["methods"], config["sweep"])
-
-
 def benchmark_runs():
-    """The folder of the runs, what names them, and the other data sets that they are scored on."""
+    """The runs of the benchmark, as tables and figures request them."""
     names = config["datasets"], all_methods(), config["seeds"]
-    return f"{config['results']}/runs", *names, config["transfer"]
+    return Request(f"{config['results']}/runs", *names, config["transfer"], config["claims"])
+
+
+def run_options():
+    """The same as options of `scwm table`, `plot` and `page`."""
+    own = benchmark_runs()
+    names = {name: getattr(own, name) for name in ("datasets", "methods", "seeds")}
+    names |= {"transfer": own.transfer, "claims": own.claims, "runs": own.root}
+    return [str(word) for name, value in names.items() for word in option(f"--{name}", value)]
 
 
 def of_benchmark(names):
@@ -148,43 +153,3 @@ def config_files(name):
     """Files of config/ that a table or plot reads."""
     files = ROOT.glob(f"config/{READ_OF_CONFIG[name]}") if name in READ_OF_CONFIG else []
     return sorted(map(str, files))
-
-
-@cache
-def freeze_state():
-    """What tables say of the freeze. As a parameter of their rules it makes them again after a new
-    freeze and after a change of a frozen file; neither trains a run again.
-    """
-    found = read_freeze()
-    return json.dumps([found.hash, found.commit, found.broken()]) if found else ""
-
-
-def escaped(text):
-    """Escape braces, in which Snakemake would look for a name."""
-    return text.replace("{", "{{").replace("}", "}}")
-
-
-def shell_prefix():
-    """What precedes every command: strict bash, this checkout's package, polite threads.
-
-    Snakemake clears PYTHONPATH for conda jobs, hence the assignment in the command itself.
-    Without conda or container, `python` is the one that runs Snakemake, activated or not.
-    """
-    exports = {
-        "PYTHONPATH": escaped(shlex.quote(os.path.abspath(ROOT))) + "${{PYTHONPATH:+:$PYTHONPATH}}",
-        "OMP_WAIT_POLICY": "PASSIVE",
-        "PYTHONUNBUFFERED": "1",
-    }
-    if config["gpu"]:
-        exports["SCWM_DEVICE"] = "cuda"  # an error where there is none, not days on a CPU
-    deployed = {DeploymentMethod.CONDA, DeploymentMethod.APPTAINER}
-    if not deployed & set(workflow.deployment_settings.deployment_method):
-        exports["PATH"] = escaped(shlex.quote(str(Path(sys.executable).parent))) + ":$PATH"
-    words = " ".join(f"{name}={value}" for name, value in exports.items())
-    return f"set -euo pipefail; export {words}; "
-
-
-def rule_env():
-    """The conda environment of every rule."""
-    name = "scwm" if config["gpu"] else "scwm-cpu"
-    return escaped(os.path.abspath(ROOT / f"workflow/envs/{name}.yaml"))

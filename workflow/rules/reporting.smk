@@ -1,7 +1,7 @@
 rule table:
     """Mean and standard deviation over seeds, as CSV, Markdown, HTML and LaTeX."""
     input:
-        runs=lambda wildcards: input_files(wildcards.table, *benchmark_runs()),
+        runs=lambda wildcards: input_files(wildcards.table, benchmark_runs()),
         others=lambda wildcards: config_files(wildcards.table),
         code=code("reporting/**/*.py"),
     output:
@@ -30,25 +30,18 @@ rule table:
         out=subpath(output.csv, strip_suffix=".csv"),
         caption=lambda wildcards: TITLES[wildcards.table],
         frozen=freeze_state(),
-        runs=f"{config['results']}/runs",
-        datasets=config["datasets"],
-        methods=all_methods(),
-        seeds=config["seeds"],
-        transfer=option("--transfer", config["transfer"]),
-        claims=option("--claims", config["claims"]),
+        runs=run_options(),
     message:
         "make table {wildcards.table}"
     shell:
-        "python -m scwm table {wildcards.table:q} --runs {params.runs:q}"
-        " --datasets {params.datasets:q} --methods {params.methods:q} --seeds {params.seeds:q}"
-        " {params.transfer:q} {params.claims:q}"
-        " --out {params.out:q} > {log:q} 2>&1"
+        "python -m scwm table {wildcards.table:q} {params.runs:q} --out {params.out:q}"
+        " > {log:q} 2>&1"
 
 
 rule plot:
     """One figure of the benchmark, as PNG and SVG."""
     input:
-        runs=lambda wildcards: input_files(wildcards.plot, *benchmark_runs()),
+        runs=lambda wildcards: input_files(wildcards.plot, benchmark_runs()),
         others=lambda wildcards: config_files(wildcards.plot),
         code=code("reporting/**/*.py"),
     output:
@@ -74,29 +67,19 @@ rule plot:
     params:
         out=subpath(output.png, strip_suffix=".png"),
         caption=lambda wildcards: CAPTIONS[wildcards.plot],
-        runs=f"{config['results']}/runs",
-        datasets=config["datasets"],
-        methods=all_methods(),
-        seeds=config["seeds"],
-        transfer=option("--transfer", config["transfer"]),
-        claims=option("--claims", config["claims"]),
+        runs=run_options(),
     message:
         "draw plot {wildcards.plot}"
     shell:
-        "python -m scwm plot {wildcards.plot:q} --runs {params.runs:q}"
-        " --datasets {params.datasets:q} --methods {params.methods:q} --seeds {params.seeds:q}"
-        " {params.transfer:q} {params.claims:q} --out {params.out:q} > {log:q} 2>&1"
+        "python -m scwm plot {wildcards.plot:q} {params.runs:q} --out {params.out:q}"
+        " > {log:q} 2>&1"
 
 
 rule page:
     """Tables, plots and provenance on one page that needs no network."""
     input:
         runs=sorted(
-            {
-                file
-                for name in of_benchmark(TABLES)
-                for file in input_files(name, *benchmark_runs())
-            }
+            {file for name in of_benchmark(TABLES) for file in input_files(name, benchmark_runs())}
         ),
         others=[file for name in TABLES for file in config_files(name)],
         plots=expand(f"{config['results']}/plots/{{name}}.png", name=of_benchmark(PLOTS)),
@@ -117,19 +100,12 @@ rule page:
     params:
         plots=lambda wildcards, input: str(Path(input.plots[0]).parent),
         frozen=freeze_state(),
-        runs=lambda wildcards, input: str(Path(input.runs[0]).parents[3]),
-        datasets=config["datasets"],
-        methods=all_methods(),
-        seeds=config["seeds"],
-        transfer=option("--transfer", config["transfer"]),
-        claims=option("--claims", config["claims"]),
+        runs=run_options(),
     message:
         "write {output.page}"
     shell:
-        "python -m scwm page --runs {params.runs:q}"
-        " --plots {params.plots:q} --datasets {params.datasets:q}"
-        " --methods {params.methods:q} --seeds {params.seeds:q}"
-        " {params.transfer:q} {params.claims:q} --out {output.page:q} > {log:q} 2>&1"
+        "python -m scwm page {params.runs:q} --plots {params.plots:q} --out {output.page:q}"
+        " > {log:q} 2>&1"
 
 
 # Tables and plots of the existing runs, with gaps for the others. Without input and output the rule
@@ -147,19 +123,11 @@ rule partial:
         out=f"{config['results']}/partial",
         tables=of_benchmark(TABLES),
         plots=of_benchmark(PLOTS),
-        runs=f"{config['results']}/runs",
-        datasets=config["datasets"],
-        methods=all_methods(),
-        seeds=config["seeds"],
-        transfer=option("--transfer", config["transfer"]),
-        claims=option("--claims", config["claims"]),
+        runs=run_options(),
     message:
         "make tables and plots of what exists, in {params.out}"
     shell:
-        "runs=(--runs {params.runs:q} --datasets {params.datasets:q}"
-        " --methods {params.methods:q} --seeds {params.seeds:q}"
-        " {params.transfer:q} {params.claims:q});"
-        " {{"
+        "runs=({params.runs:q}); {{"
         ' for table in {params.tables:q}; do python -m scwm table "$table"'
         ' "${{runs[@]}}" --partial --out {params.out:q}/tables/"$table"; done;'
         ' for plot in {params.plots:q}; do python -m scwm plot "$plot"'

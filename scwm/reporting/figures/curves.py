@@ -29,16 +29,6 @@ LEGEND_COLUMNS = 5
 LEGEND_LETTERS = 12.5  # to the inch; the line before a name takes the room of eight
 
 
-def training_curves(runs: Runs) -> Figure:
-    """Draw loss terms and learning rate per epoch: mean over seeds with a band."""
-    return _curves(runs, TRAINING)
-
-
-def pseudo_label_curves(runs: Runs) -> Figure:
-    """Draw clusters and label quality per epoch: mean over seeds with a band."""
-    return _curves(runs, PSEUDO_LABELS)
-
-
 def _histories(runs: Runs, columns: Sequence[str]) -> pd.DataFrame:
     keys = ["dataset", "method", "seed", "epoch", *columns]
     frames = [
@@ -50,7 +40,8 @@ def _histories(runs: Runs, columns: Sequence[str]) -> pd.DataFrame:
     return history.reindex(columns=keys)
 
 
-def _curves(runs: Runs, columns: Sequence[str]) -> Figure:
+def curves(runs: Runs, columns: Sequence[str]) -> Figure:
+    """Draw columns of the history per epoch: mean over seeds with a band."""
     history = _histories(runs, columns)
     trained = set(history.method[history[list(columns)].notna().any(axis=1)])
     methods = [method for method in runs.methods if method in trained]

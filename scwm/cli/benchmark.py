@@ -41,11 +41,7 @@ def add(parsers: Parsers) -> None:
 
 
 def benchmark(options: argparse.Namespace) -> None:
-    """`scwm benchmark`: every data set, method, variant and seed; finished runs are kept.
-
-    Raises:
-        ScwmError: the config of the benchmark or of a run is not valid.
-    """
+    """`scwm benchmark`: every data set, method, variant and seed; finished runs are kept."""
     from scwm.core.config import (
         load_benchmark,
         merge,

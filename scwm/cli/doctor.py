@@ -1,18 +1,20 @@
-"""Checks of this machine: packages, hardware, tools, data, with a remedy for each problem."""
+"""The command that checks this machine, with a remedy for each problem."""
 
+import argparse
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from scwm.cli.options import Parsers, command, json_option, print_json
 from scwm.core.errors import ScwmError
-from scwm.core.yaml_files import CONFIG_DIR, names_in
 
 GIB = 1 << 30
 DISK, MEMORY = 5, 4  # GiB that the embedded benchmark needs
@@ -28,6 +30,37 @@ OPTIONAL = {  # purpose of each optional package
     "timm": "backbones of timm: pip install timm",
 }
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OMP_WAIT_POLICY")
+
+
+def add(parsers: Parsers) -> None:
+    """Add `doctor`."""
+    checking = command(
+        parsers,
+        "doctor",
+        doctor,
+        "list what is installed and found here, and what to do",
+        "scwm doctor",
+    )
+    checking.add_argument(
+        "--results", type=Path, default=Path("results"), metavar="DIR", help="default: results"
+    )
+    json_option(checking)
+
+
+def doctor(options: argparse.Namespace) -> None:
+    """`scwm doctor`: check packages, hardware, tools and data, with remedies."""
+    found = examine(options.results)
+    if options.json:
+        print_json([vars(check) for check in found])
+    else:
+        width = max(len(one.name) for one in found)
+        for one in found:
+            print(f"{one.status:8}  {one.name:{width}}  {one.found}".rstrip())
+            if one.remedy:
+                print(textwrap.indent(textwrap.fill(one.remedy, 70), " " * 10))
+    missing = [one.name for one in found if one.status == "missing"]
+    if missing:
+        raise ScwmError(f"Missing: {', '.join(missing)}.", remedy="see the list above")
 
 
 @dataclass(frozen=True)
@@ -47,11 +80,7 @@ class Check:
 
 
 def examine(results: Path) -> list[Check]:
-    """Run all checks, which take about a second and change nothing.
-
-    Args:
-        results: folder of the results.
-    """
+    """Run all checks, which take about a second and change nothing."""
     return [*_packages(), *_hardware(), *_tools(), *_places(results), *_data()]
 
 
@@ -160,6 +189,7 @@ def _places(results: Path) -> Iterator[Check]:
 
 
 def _data() -> Iterator[Check]:
+    from scwm.core.yaml_files import CONFIG_DIR, names_in
     from scwm.data import data_names
     from scwm.data.entries import lookup
     from scwm.data.inspection import whereabouts

@@ -32,11 +32,7 @@ def freeze(options: argparse.Namespace) -> None:
 
 
 def _check() -> None:
-    """List files that were added, altered or removed since the freeze.
-
-    Raises:
-        ScwmError: nothing is frozen, or a frozen file is altered or missing.
-    """
+    """List files that were added, altered or removed since the freeze."""
     from scwm.core.freeze import NAME, read_freeze
     from scwm.core.yaml_files import CONFIG_DIR
 

@@ -163,11 +163,7 @@ def extract(options: argparse.Namespace) -> None:
 
 
 def rank(options: argparse.Namespace) -> None:
-    """`scwm rank`: order the gallery by similarity to each query.
-
-    Raises:
-        ScwmError: a model is among the crops.
-    """
+    """`scwm rank`: order the gallery by similarity to each query."""
     from scwm.core.files import write_text
     from scwm.inference.api import is_model
     from scwm.inference.pages import rank_page
@@ -197,11 +193,7 @@ def rank(options: argparse.Namespace) -> None:
 
 
 def cluster(options: argparse.Namespace) -> None:
-    """`scwm cluster`: group unlabelled crops by identity.
-
-    Raises:
-        ScwmError: a number is out of range.
-    """
+    """`scwm cluster`: group unlabelled crops by identity."""
     from scwm.core.config import changed
     from scwm.core.files import write_text
     from scwm.inference.clusters import cluster_crops, write_clusters

@@ -32,9 +32,6 @@ def lease(wanted: int, pool: list[str], folder: Path | None = None) -> dict[str,
     Returns:
         The names and their locks. A lock is held, also by a command that replaces this process by
         `os.exec…`, until it is released or the process ends in any way.
-
-    Raises:
-        ScwmError: the pool is too small, or other users can write to the folder.
     """
     if wanted > len(pool):
         raise ScwmError(
@@ -82,11 +79,7 @@ def visible_gpus() -> list[str]:
 
 
 def private_folder() -> Path:
-    """Return a folder for locks that no other user can write to or redirect.
-
-    Raises:
-        ScwmError: the folder belongs to another user, or is open to others.
-    """
+    """Return a folder for locks that no other user can write to or redirect."""
     folder = Path(tempfile.gettempdir(), f"scwm-gpus-{os.getuid()}")
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()
@@ -111,9 +104,6 @@ def launch(gpus: int, processes: int, arguments: list[str]) -> list[str]:
 
     Returns:
         The arguments if the command needs one process and no GPU: this process then runs it.
-
-    Raises:
-        ScwmError: there are too few GPUs, or several processes cannot share the command.
     """
     unsuited = arguments[:1] in ([], ["launch"]) or (processes > 1 and arguments[0] != "train")
     if gpus < 0 or processes < 1 or unsuited:

@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from importlib import metadata
 from typing import Any, TextIO
 
-from scwm.cli import benchmark, data, freeze, inference, machine, parsing, reporting, runs
+from scwm.cli import benchmark, data, doctor, freeze, inference, parsing, reporting, runs
 from scwm.core.errors import Interrupted, ScwmError
 from scwm.core.files import refusal
 from scwm.core.plugins import optional_module
 
 GROUPS = {
-    "preparation": (data, machine),
+    "preparation": (data, doctor),
     "runs": (runs, benchmark, freeze),
     "your own crops": (inference, parsing),
     "results": (reporting,),

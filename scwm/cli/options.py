@@ -112,9 +112,6 @@ def open_run(run: Path, store: Path, transfer: bool = False) -> tuple["Config", 
 
     Args:
         transfer: the store is that of another data set.
-
-    Raises:
-        ScwmError: the store holds other images.
     """
     from scwm.core.config import load_config
     from scwm.core.errors import ScwmError

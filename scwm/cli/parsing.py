@@ -38,11 +38,7 @@ def add(parsers: Parsers) -> None:
 
 
 def parse(options: argparse.Namespace) -> None:
-    """`scwm parse`: write part masks and a picture of every stage of the parsing.
-
-    Raises:
-        ScwmError: the options exclude each other.
-    """
+    """`scwm parse`: write part masks and a picture of every stage of the parsing."""
     from scwm.core import allocator
     from scwm.data.files import check_outside
 

@@ -118,11 +118,7 @@ def _add_run(parsers: Parsers, *words: Any) -> argparse.ArgumentParser:
 
 
 def config(options: argparse.Namespace) -> None:
-    """`scwm config`: write every setting of one run.
-
-    Raises:
-        ScwmError: a value is not valid, or names another run.
-    """
+    """`scwm config`: write every setting of one run."""
     from scwm.core.config import (
         changed,
         load_benchmark,
@@ -261,13 +257,11 @@ def _show(scores: dict[str, Any]) -> None:
 
 
 def calibrate(options: argparse.Namespace) -> None:
-    """`scwm calibrate`: write similarity thresholds with their false and true matches.
+    """`scwm calibrate`: write similarity thresholds with their false and true matches."""
+    import pandas as pd
 
-    Raises:
-        ScwmError: the run has no scores.
-    """
-    from scwm.core.files import read_json
-    from scwm.evaluation.calibration import calibrate, write_calibration
+    from scwm.core.files import read_json, write_text
+    from scwm.evaluation.calibration import calibrate
     from scwm.evaluation.sides import read_features
 
     sides = read_features(options.run / "features.npz")
@@ -276,8 +270,7 @@ def calibrate(options: argparse.Namespace) -> None:
         remedy = "evaluate the run again with `scwm evaluate`"
         raise ScwmError("The scores of a run are missing.", options.run / "metrics.json", remedy)
     rows = calibrate(sides, metrics["default_feature"])
-    path = options.run / "calibration.csv"
-    write_calibration(rows, path)
+    path = write_text(pd.DataFrame(rows).to_csv(index=False), options.run / "calibration.csv")
     if options.json:
         print_json(rows)
         return

@@ -10,38 +10,26 @@ from typing import IO
 from scwm.core.errors import ScwmError
 from scwm.core.files import DISK_ERRORS, refusal
 from scwm.core.progress import progress
-from scwm.data.files import inner_path, new_folder
+from scwm.data.files import inner_path
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _BLOCK = 1 << 20
 
 
 def is_archive(path: Path) -> bool:
-    """Whether the name is one of an archive that `unpack` reads, or the file is such an archive."""
+    """Whether the name is one of an archive that `extract` reads, or the file is one."""
     if path.is_dir() or path.name.lower().endswith(ARCHIVES):
         return not path.is_dir()
     return path.is_file() and (zipfile.is_zipfile(path) or tarfile.is_tarfile(path))
 
 
-def unpack(archive: Path, folder: Path, limit: int = 64 << 30) -> Path:
-    """Unpack a zip or tar into `folder`, which appears only when it is complete.
-
-    Args:
-        archive: the archive.
-        folder: the folder to make; an earlier folder of the suite is replaced.
-        limit: largest allowed size of the unpacked files, in bytes.
+def extract(archive: Path, folder: Path, limit: int = 64 << 30) -> None:
+    """Unpack a zip or tar into an existing folder, at most `limit` bytes.
 
     Raises:
         ScwmError: the archive is broken, cut off or too large, or holds a link or a path that
             leads out of the folder; or the disk refuses a file.
     """
-    with new_folder(folder) as temporary:
-        extract(archive, temporary, limit)
-    return folder
-
-
-def extract(archive: Path, folder: Path, limit: int = 64 << 30) -> None:
-    """Unpack into an existing folder, with the checks and errors of `unpack`."""
     try:
         with _open(archive) as opened:
             members = list(_members(opened, archive))

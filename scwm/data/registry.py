@@ -18,7 +18,7 @@ import numpy as np
 from scwm.core.errors import ScwmError
 from scwm.core.files import cache_folder, next_to, read_json, write_json
 from scwm.core.plugins import LAYOUTS
-from scwm.data.archives import extract, is_archive, unpack
+from scwm.data.archives import extract, is_archive
 from scwm.data.download import fetch
 from scwm.data.entries import Entry, Source, lookup
 from scwm.data.files import MARKS, new_folder
@@ -196,11 +196,8 @@ def _cached(entry: Entry, source: Source) -> Path:
         / f"{entry.base or entry.name}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
     )
     if not target.is_dir():
-        if source.path:
-            unpack(Path(source.path), target)
-        else:
-            with new_folder(target) as temporary:
-                _materialise(entry, source, temporary, target)
+        with new_folder(target) as temporary:
+            _materialise(entry, source, temporary, target)
     return target
 
 

@@ -1,15 +1,12 @@
 """Similarity thresholds of a run against false matches, from query and gallery with identities."""
 
-import csv
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from scwm.core.errors import ScwmError
-from scwm.core.files import whole_file
 from scwm.evaluation.sides import Side
 from scwm.evaluation.similarities import RankSide, similarity_chunks
 
@@ -55,14 +52,6 @@ def calibrate(sides: Mapping[str, Side], feature: str) -> list[dict[str, float]]
     shares = (counts / totals)[:, 1:].T.tolist()
     rows = zip(THRESHOLDS.tolist(), shares, strict=True)
     return [dict(zip(COLUMNS, (round(s, 2), *found), strict=True)) for s, found in rows]
-
-
-def write_calibration(rows: Sequence[Mapping[str, float]], path: Path) -> None:
-    """Write the rows of `calibrate` as CSV."""
-    with whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def _reaching(values: Tensor) -> np.ndarray:

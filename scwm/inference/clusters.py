@@ -1,14 +1,14 @@
 """Identities of the user's unlabelled crops, by the clustering of training."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from scwm.core.errors import ScwmError
-from scwm.core.files import whole_file
+from scwm.core.files import write_text
 from scwm.core.settings import Config
 from scwm.inference.features import CropFeatures
 from scwm.method.pseudo_labels import pseudo_labels
@@ -70,7 +70,5 @@ def cluster_crops(found: CropFeatures, config: Config) -> Clusters:
 
 def write_clusters(clusters: Clusters, path: Path) -> None:
     """Write a CSV of file and identity, -1 = unclustered."""
-    with whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["file", "identity"])
-        writer.writerows(zip(clusters.files, clusters.labels.tolist(), strict=True))
+    table = pd.DataFrame({"file": clusters.files, "identity": clusters.labels})
+    write_text(table.to_csv(index=False), path)

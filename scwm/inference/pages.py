@@ -2,7 +2,6 @@
 
 import base64
 import io
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,25 +22,6 @@ UNCLUSTERED = -1
 FIRST = 12  # of an identity, before the rest is folded
 TEMPLATE = "inference/templates/crops.html"
 KINDS = {None: ("", ""), True: ("right", "✓ "), False: ("wrong", "✗ ")}
-
-
-@dataclass(frozen=True)
-class Section:
-    """The rank list of a query, or the crops of an identity.
-
-    Attributes:
-        name: name of the link to the section.
-        about: the query's file, or the number of crops.
-        more: folded crops.
-        rows: rows of a rank list: rank, file, similarity and, if known, whether it is right.
-    """
-
-    name: str
-    title: str
-    about: str
-    crops: list[dict[str, Any]]
-    more: list[dict[str, Any]]
-    rows: list[tuple[object, ...]] | None = None
 
 
 def rank_page(lists: RankLists, title: str, model: str) -> str:
@@ -71,7 +51,8 @@ def rank_page(lists: RankLists, title: str, model: str) -> str:
     )
 
 
-def _ranked(lists: RankLists, number: int) -> Section:
+def _ranked(lists: RankLists, number: int) -> dict[str, Any]:
+    """Describe a section: the rank list of a query, with its rows as a table."""
     query = lists.queries[number]
     crops = [_crop(query, f"query {query.name}", "query", "query")]
     rows: list[tuple[object, ...]] = []
@@ -81,7 +62,8 @@ def _ranked(lists: RankLists, number: int) -> Section:
         crops.append(_crop(file, alt, f"{sign}{similarity:.2f}", kind))
         rows.append((rank, file, f"{similarity:.3f}", *([] if right is None else [kind])))
     title = f"{number + 1}." if rows else f"{number + 1}. Nobody here:"
-    return Section(str(number + 1), title, query.name, crops, [], rows)
+    section = {"name": number + 1, "title": title, "about": query.name}
+    return section | {"crops": crops, "more": [], "rows": rows}
 
 
 def cluster_page(clusters: Clusters, title: str, model: str) -> str:
@@ -108,12 +90,14 @@ def cluster_page(clusters: Clusters, title: str, model: str) -> str:
     )
 
 
-def _sheet(clusters: Clusters, key: int, quota: int) -> Section:
+def _sheet(clusters: Clusters, key: int, quota: int) -> dict[str, Any]:
+    """Describe a section: the crops of an identity, all but the first folded."""
     name = "unclustered" if key == UNCLUSTERED else str(key)
     title = "Unclustered" if key == UNCLUSTERED else f"Identity {key}"
     files = [clusters.files[row] for row in np.flatnonzero(clusters.labels == key).tolist()]
     crops = [_crop(file, f"{title}: {file.name}") for file in files[:quota]]
-    return Section(name, title, f"{len(files)} crops", crops[:FIRST], crops[FIRST:])
+    section = {"name": name, "title": title, "about": f"{len(files)} crops", "rows": None}
+    return section | {"crops": crops[:FIRST], "more": crops[FIRST:]}
 
 
 def _crop(file: Path, alt: str, caption: str = "", kind: str = "") -> dict[str, Any]:

@@ -21,7 +21,8 @@ from PIL import Image
 
 from scwm.core.errors import ScwmError
 from scwm.data import entries, load_dataset
-from scwm.data.archives import unpack
+from scwm.data.archives import extract
+from scwm.data.files import new_folder
 from scwm.data.labels import labelled, read_label
 from scwm.data.layouts import folder, market1501, msmt17
 
@@ -207,7 +208,8 @@ def unpacks(work: Path, content: bytes, ending: str) -> dict[str, bytes] | None:
     with tempfile.TemporaryDirectory(dir=work) as inside:
         target = Path(inside, "target")
         try:
-            unpack(archive, target, limit=1 << 20)
+            with new_folder(target) as temporary:
+                extract(archive, temporary, limit=1 << 20)
         except ScwmError as error:
             assert "where" in str(error) and "remedy" in str(error), error
             assert os.listdir(inside) == []

@@ -16,7 +16,7 @@ import pytest
 from scwm.core.errors import ScwmError
 from scwm.core.files import whole_file
 from scwm.data import archives
-from scwm.data.archives import unpack
+from scwm.data.archives import extract
 from scwm.data.files import new_folder
 
 
@@ -43,6 +43,11 @@ def make_archive(path, files=FILES):
             info.size = len(content)
             archive.addfile(info, io.BytesIO(content))
     return path
+
+
+def unpack(archive, folder, **limit):
+    with new_folder(folder) as temporary:
+        extract(archive, temporary, **limit)
 
 
 def files_in(folder):

@@ -45,8 +45,3 @@ class LinearDiscriminant:
         weights, biases = self.fit(foreground.long(), 2)
         prior = torch.logit(foreground.float().mean())
         return weights[1] - weights[0], biases[1] - biases[0] - prior
-
-    def log_odds(self, foreground: Tensor) -> Tensor:
-        """Compute the log-odds (N,H,W) of `direction`."""
-        weights, bias = self.direction(foreground)
-        return self.pixels.products(weights) + bias

@@ -29,20 +29,25 @@ def labels() -> torch.Tensor:
     return torch.tensor([-1, 0, 1, 2] * (IMAGES // 4))
 
 
-@pytest.mark.parametrize("strategy", ["uniform", "noise_suppression"])
-def test_part_memories_start_from_weighted_means(tiny_config, embedding, labels, strategy):
-    config = tiny_config("scwm", memory={"part_strategy": strategy, "part_tau": 0.2})
+@pytest.mark.parametrize(
+    ("strategy", "tau"), [("uniform", 0.2), ("noise_suppression", 0.2), ("noise_suppression", 1e-3)]
+)
+def test_part_memories_start_from_weighted_means(tiny_config, embedding, labels, strategy, tau):
+    """At a small temperature no weight of float32 is above 0, unless relative to the largest."""
+    config = tiny_config("scwm", memory={"part_strategy": strategy, "part_tau": tau})
     objective = Objective.of(config, embedding, labels)
     features, seen = embedding.part_features, embedding.visibility
-    weights = seen.clone()
+    weights = seen.double()
     if strategy == "noise_suppression":
         first = torch.stack([cluster_means(features[:, k], labels, seen[:, k]) for k in range(4)])
         for i in range(IMAGES):
             if labels[i] >= 0:
                 for k in range(PARTS):
                     difficulty = 1 - float(features[i, k] @ first[k, labels[i]])
-                    weights[i, k] *= np.exp(-difficulty / 0.2)
+                    weights[i, k] *= np.exp(-difficulty / tau)
     for k in range(PARTS):
+        for cluster in range(3):
+            weights[labels == cluster, k] /= weights[labels == cluster, k].max()
         expected = cluster_means(features[:, k], labels, weights[:, k])
         torch.testing.assert_close(objective.parts.centroids[:, k], expected, atol=1e-5, rtol=0)
 

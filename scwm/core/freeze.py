@@ -7,6 +7,7 @@ confirmation data, which follows from that hash.
 import hashlib
 import json
 import os
+import re
 import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
@@ -129,17 +130,19 @@ def frozen_seed(where: object) -> int:
 def hash_of_run(config: Config) -> str | None:
     """Return the hash of the freeze if it holds the settings of a run.
 
-    It is None without a freeze, if frozen files have changed since, or if no benchmark in config/
-    has these settings for the run's data set and method.
+    It is None without a freeze, if frozen files have changed since, or if no frozen benchmark has
+    these settings for the run's data set and method.
     """
     found = read_freeze()
-    return found.hash if found and not found.broken() and _in_a_benchmark(config) else None
+    return found.hash if found and not found.broken() and _holds(found, config) else None
 
 
-def _in_a_benchmark(config: Config) -> bool:
-    for path in CONFIG_DIR.glob("*.yaml"):
-        with suppress(ScwmError):  # an added file may be broken; the method may have no file
-            benchmark = load_benchmark(path)
+def _holds(found: Freeze, config: Config) -> bool:
+    for name in found.files:
+        if not re.fullmatch(r"config/[^/]+\.yaml", name):
+            continue
+        with suppress(ScwmError):  # the method may have no file
+            benchmark = load_benchmark(CONFIG_DIR.parent / name)
             overrides = overrides_of(plain(benchmark), config.dataset)
             same = resolve_config(config.method, config.dataset, config.seed, overrides) == config
             if same and config.dataset in benchmark.datasets:

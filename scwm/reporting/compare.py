@@ -17,7 +17,7 @@ from scwm.core.measures import MEASURES, Measure
 from scwm.core.yaml_files import read_yaml
 from scwm.evaluation.sides import read_query_scores
 from scwm.reporting.measures import read_measure
-from scwm.reporting.paired import seeds_needed, t_interval
+from scwm.reporting.paired import equal_by_chance, seeds_needed, t_interval
 from scwm.reporting.runs import Run, read_run
 from scwm.reporting.tables.layouts import LAYOUTS
 
@@ -53,7 +53,7 @@ class Comparison:
     """The differences of two sides.
 
     Attributes:
-        names: names of the sides: data set and method.
+        names: names of the sides: data set and method, and the seed if each is one run.
         seeds: common seeds.
         basis: basis of the intervals.
     """
@@ -77,9 +77,12 @@ def compare(first: Path, second: Path) -> Comparison:
         ScwmError: runs or common seeds are missing, or a run cannot be read.
     """
     sides = _runs(first), _runs(second)
-    names = tuple(f"{one.dataset} / {one.method}" for one in (side[0] for side in sides))
     by_seed = [{run.seed: run for run in side} for side in sides]
     alone = all(len(side) == 1 for side in sides)
+    names = tuple(
+        f"{one.dataset} / {one.method}" + (f" / seed {one.seed}" if alone else "")
+        for one in (side[0] for side in sides)
+    )
     seeds = tuple(sorted(by_seed[0].keys() & by_seed[1].keys()))
     if alone:
         pairs = [(sides[0][0], sides[1][0])]
@@ -89,6 +92,8 @@ def compare(first: Path, second: Path) -> Comparison:
         pairs = [(by_seed[0][seed], by_seed[1][seed]) for seed in seeds]
     intervals: dict[str, tuple[float, float]] = {}
     basis = f"seeds {', '.join(map(str, seeds))}, paired: Student's 95 % interval"
+    if any(_data(one) != _data(other) for one, other in pairs):
+        basis += "; queries or galleries differ, so a difference may be the data's"
     if len(pairs) == 1:
         intervals, basis = _over_queries(*pairs[0])
     found = (_difference(measure, pairs, intervals) for measure in SHOWN)
@@ -132,12 +137,17 @@ def _difference(
     known *= measure.scale
     interval, deviation = intervals.get(measure.key), None
     if len(pairs) > 1:
-        effects = known[:, 1] - known[:, 0]
-        interval, deviation = t_interval(effects.tolist()), float(effects.std(ddof=1))
+        effects = (known[:, 1] - known[:, 0]).tolist()
+        deviation = float(np.std(effects, ddof=1))
+        interval = None if equal_by_chance(effects) else t_interval(effects)
     elif interval:
         interval = interval[0] * measure.scale, interval[1] * measure.scale
     mean = known.mean(axis=0).tolist()
     return Difference(measure, mean[0], mean[1], interval, deviation)
+
+
+def _data(run: Run) -> tuple[str, object]:
+    return run.dataset, run.provenance.get("data_hash")
 
 
 def _over_queries(first: Run, second: Run) -> tuple[dict[str, tuple[float, float]], str]:
@@ -146,8 +156,7 @@ def _over_queries(first: Run, second: Run) -> tuple[dict[str, tuple[float, float
         scores = [read_query_scores(run.folder / "queries.npz") for run in (first, second)]
     except ScwmError as error:
         return {}, f"one run each, no intervals: {error.what} ({error.where})"
-    data = {run.provenance.get("data_hash") for run in (first, second)}
-    if len(data) > 1 or len({len(own["mAP"]) for own in scores}) > 1:
+    if _data(first) != _data(second) or len({len(own["mAP"]) for own in scores}) > 1:
         return {}, "one run each, no intervals: their queries or galleries differ"
     effects = {name: scores[1][name] - scores[0][name] for name in scores[0]}
     known = {name: values[~np.isnan(values)].tolist() for name, values in effects.items()}

@@ -28,14 +28,20 @@ def t_interval(effects: Sequence[float], level: float = LEVEL) -> tuple[float, f
     return mean - half, mean + half
 
 
+def equal_by_chance(effects: Sequence[float]) -> bool:
+    """Whether two differences are equal and not 0, as shares of few queries often are."""
+    return len(effects) == 2 and np.ptp(effects) <= ROUNDING < abs(float(np.mean(effects)))
+
+
 def t_test(effects: Sequence[float], expected: float) -> float:
     """Compute the two-sided p-value of n >= 2 paired differences whose mean should be `expected`.
 
     It is at most `level` exactly if `expected` is not inside `t_interval(effects, level)`. Equal
-    differences have an interval of one point and a p-value of 0.
+    differences have an interval of one point and a p-value of 0, or 1 if they are
+    `equal_by_chance`.
     """
     if np.ptp(effects) <= ROUNDING:
-        return 0.0
+        return 1.0 if equal_by_chance(effects) else 0.0
     t = (np.mean(effects) - expected) / stats.sem(effects)
     return float(2 * stats.t.sf(abs(t), len(effects) - 1))
 

@@ -103,6 +103,11 @@ def read_run(folder: Path, dataset: str, method: str, seed: int) -> Run:
         history = pd.read_csv(folder / "history.csv")
     except (ValueError, yaml.YAMLError) as error:
         raise ValueError(f"unreadable: {str(error).splitlines()[0]}") from error
+    contents = {"config.yaml": config, "metrics.json": metrics, "provenance.json": provenance}
+    if wrong := [name for name, content in contents.items() if not isinstance(content, dict)]:
+        raise ValueError(f"{wrong[0]} holds no mapping")
+    if not isinstance(metrics.get("mAP", "absent"), int | float | None):
+        raise ValueError("metrics.json has no mAP that is a number")
     found = tuple(metrics.get(key) for key in ("dataset", "method", "seed"))
     if found != (dataset, method, seed):
         raise ValueError(f"metrics.json is of another run: {found}")

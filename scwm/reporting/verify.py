@@ -21,7 +21,7 @@ from scwm.evaluation.evaluate import rank_features
 from scwm.evaluation.sides import read_features, read_query_scores
 from scwm.reporting.catalogue import REFERENCE, Request, transfer_pairs
 from scwm.reporting.measures import read_measure
-from scwm.reporting.runs import Run, load_runs, read_scores
+from scwm.reporting.runs import Run, Runs, load_runs, read_scores
 from scwm.reporting.tables.layouts import LAYOUTS
 
 RANKING = keys_at("features.*.")
@@ -60,7 +60,7 @@ class Findings:
     """All checks, problems that prevented checks, and what nothing in the folders can check.
 
     Attributes:
-        left_out: scores whose features are not stored, with their number of runs.
+        left_out: scores that the folders cannot give again, with their number of runs.
     """
 
     checks: list[Check] = field(default_factory=list)
@@ -84,7 +84,7 @@ class Findings:
     def unverified(self) -> str:
         """List what is left out."""
         lines = (f"\n  {scores} (runs: {count})" for scores, count in self.left_out.items())
-        return "Not verified, because their features are not stored:" + "".join(lines)
+        return "Not verified, because their features or images are not stored:" + "".join(lines)
 
     def confirm(self, results: Path) -> str:
         """Describe the number of checks.
@@ -115,7 +115,8 @@ def verify(
 ) -> Findings:
     """Check the runs in `results`/runs and, unless a seed is chosen, tables of their scores.
 
-    The tables are main.csv and transfer.csv of `results`/tables.
+    The tables are main.csv and transfer.csv of `results`/tables, and claims.csv if nothing is
+    chosen.
 
     Args:
         dataset, method, seed, measure: check only these; `measure` is one of `RANKING`.
@@ -128,7 +129,8 @@ def verify(
     root = results / "runs"
     names = [
         (path.parts[-4], path.parts[-3], int(path.parts[-2].removeprefix("seed")))
-        for path in root.glob("*/*/seed[0-9]*/metrics.json")
+        for path in root.glob("*/*/seed*/metrics.json")
+        if path.parts[-2].removeprefix("seed").isdecimal()
     ]
     chosen = [
         name
@@ -159,6 +161,12 @@ def verify(
                 found.checks += _of_table(path, shown, dataset, method, measure)
             except (ValueError, KeyError) as error:
                 found.problems.append(f"{path}: not a table of `scwm table {table}`: {error}")
+    path = results / "tables/claims.csv"
+    if (dataset, method, seed, measure) == (None,) * 4 and path.is_file():
+        try:
+            found.checks += _of_claims(path, runs)
+        except (ScwmError, ValueError, KeyError) as error:
+            found.problems.append(f"{path}: not a table of `scwm table claims`: {error}")
     return found
 
 
@@ -188,6 +196,7 @@ def _of_run(run: Run, measures: Sequence[str], left_out: Counter[str]) -> Iterat
             yield Check(*name, f"{feature}: {measure}", *(_number(one, measure) for one in both))
     for path in sorted(run.folder.glob("transfer/*.json")):
         yield from _of_transfer(run, path.stem, measures, left_out)
+    left_out["parsing, parts, pseudo labels, history and study, where a run has them"] += 1
     recorded = str(run.provenance.get("config_hash"))
     yield Check(*name, "config_hash", recorded, config_hash(run.config))
 
@@ -270,6 +279,31 @@ def _of_table(
                 if statistic == "count" and math.isnan(stored):  # a row without a run
                     stored = 0.0
                 yield Check(row["dataset"], row["method"], place, key, stored, value)
+
+
+def _of_claims(path: Path, runs: Sequence[Run]) -> Iterator[Check]:
+    """Check the effect, interval, p-value and verdict of each claim by all runs."""
+    # Imported here: statistics take long to load, and the other checks do without them.
+    from scwm.reporting.tables.claim_table import claim_frame
+    from scwm.reporting.tables.claims import evaluate_claims, load_claims
+
+    table = pd.read_csv(path)
+    datasets = tuple(dict.fromkeys(table["dataset"]))
+    seeds = tuple(sorted({run.seed for run in runs}))
+    named = tuple(dict.fromkeys(table.loc[table["kind"] == "required", "claim"]))
+    methods = tuple(dict.fromkeys(run.method for run in runs))
+    again = claim_frame(
+        evaluate_claims(load_claims(), Runs(datasets, methods, seeds, tuple(runs), claims=named))
+    )
+    found = {(row["dataset"], row["claim"]): row for row in again.to_dict("records")}
+    for row in table.to_dict("records"):
+        name = row["dataset"], row["claim"]
+        if name not in found:
+            raise ValueError(f"there is no claim {name[1]} on {name[0]}")
+        place = f"{path.name}, {row['seeds']} seed{'s' if row['seeds'] != 1 else ''}"
+        for key in ("effect", "low", "high", "p_value"):
+            yield Check(*name, place, key, _number(row, key), _number(found[name], key))
+        yield Check(*name, place, "verdict", str(row["verdict"]), found[name]["verdict"])
 
 
 def _of_column(run: Run, column: Measure, runs: Sequence[Run]) -> float | None:

@@ -227,6 +227,14 @@ def test_a_run_with_other_settings_was_not_frozen(
     assert (recorded(changed(run_of(method, 0), change)) is not None) == frozen
 
 
+def test_settings_of_a_config_added_later_were_not_frozen(config: Path) -> None:
+    tuned = plain(load_benchmark(config / "config.yaml"))
+    tuned["settings"]["training"]["weight_decay"] = 0.0123
+    write_json(tuned, config / "tuned.yaml")
+    own = overrides_of(plain(load_benchmark(config / "tuned.yaml")), "mannequins")
+    assert recorded(resolve_config("scwm", "mannequins", 0, own)) is None
+
+
 @pytest.mark.parametrize(
     "change",
     [{"seed": 1}, {"hash": "0"}, {"files": {}}, {"files": [1]}, {"commit": None}, {"more": 1}],

@@ -53,6 +53,7 @@ def test_seeds_are_paired(runs):
 def test_single_runs_are_paired_by_query(runs):
     first, second = runs / "global_only/seed1", runs / "scwm/seed1"
     found = compare(first, second)
+    assert found.names == ("mannequins / global_only / seed 1", "mannequins / scwm / seed 1")
     assert "12 queries" in found.basis
     precision = []
     for folder, feature in ((first, "global"), (second, "both")):
@@ -87,6 +88,15 @@ def test_other_queries_are_not_paired(runs, tmp_path):
     path = run / "provenance.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"data_hash": "cc" * 16}))
     assert "queries or galleries differ" in compare(run, runs / "scwm/seed1").basis
+
+
+def test_seeds_of_other_data_are_said(runs, tmp_path):
+    for seed in (1, 2):
+        path = write_run(tmp_path, "mannequins", "scwm", seed) / "provenance.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"data_hash": "cc" * 16}))
+    other = compare(runs / "scwm", tmp_path / "mannequins/scwm")
+    assert other.basis.endswith("; queries or galleries differ, so a difference may be the data's")
+    assert "differ" not in compare(runs / "scwm", runs / "global_only").basis
 
 
 def test_mistakes_are_told(runs, tmp_path):

@@ -10,11 +10,13 @@ from made_up_runs import TRANSFER, write_runs
 
 from scwm import reporting
 from scwm.core import freeze
+from scwm.core.errors import ScwmError
 from scwm.core.files import write_json
 from scwm.core.freeze import Freeze, current_files
 from scwm.core.yaml_files import CONFIG_DIR
 from scwm.reporting.catalogue import Request
 from scwm.reporting.runs import freeze_note, load_runs
+from scwm.reporting.tables.claim_table import check_table
 from scwm.reporting.tables.claims import load_claims
 
 NAMES = ["mannequins"], ["scwm", "no_space"], [0, 1]
@@ -93,6 +95,27 @@ def test_tables_in_every_form_and_the_report_say_it(
     )
     question = page.read_text().partition('id="question"')[2].partition("<h2")[0]
     assert note in question and page.read_text().count(note) == 1
+
+
+def test_a_frozen_claim_cannot_be_deleted(
+    config: Path, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A refuted claim would be gone from the table, and the others corrected for fewer."""
+    reporting.table("claims", Request(root, *NAMES), tmp_path / "claims")
+    table = pd.read_csv(tmp_path / "claims.csv")
+    named = table.claim.isin(["space_map", "foreground_map"])
+    table.loc[named, "verdict"], table.loc[~named, "kind"] = "held", "informative"
+    table.loc[named, "missing"] = None
+    table.to_csv(tmp_path / "claims.csv", index=False)
+    freeze_now(config)
+    required = sum(one.kind == "required" and "mannequins" in one.datasets for one in load_claims())
+    assert check_table(tmp_path / "claims.csv") == (
+        "required claims: 2 held\n"
+        f"required claims that this benchmark does not name: {required - 2}"
+    )
+    (config / "claims/space_map.yaml").unlink()
+    with pytest.raises(ScwmError, match=r"(?s)claim is missing.*config/claims/space_map\.yaml"):
+        check_table(tmp_path / "claims.csv")
 
 
 def test_claims_of_after_the_freeze_are_marked(config: Path, root: Path, tmp_path: Path) -> None:

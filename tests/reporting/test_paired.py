@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from scwm.reporting.paired import half_width, holm, seeds_needed, t_interval, t_test
+from scwm.reporting.paired import (
+    equal_by_chance,
+    half_width,
+    holm,
+    seeds_needed,
+    t_interval,
+    t_test,
+)
 
 
 def test_t_interval_of_known_values():
@@ -26,6 +33,12 @@ def test_t_test_is_scipys_and_its_interval_ends_there(n):
 def test_equal_differences_have_an_interval_of_one_point():
     assert t_test([0.1, 0.1, 0.1], 0.1) == t_test([0.1, 0.1, 0.1], 0) == 0
     np.testing.assert_allclose(t_interval([0.1, 0.1, 0.1]), (0.1, 0.1))
+
+
+def test_two_equal_differences_may_be_chance():
+    """Two of 98 queries more in both of two seeds."""
+    assert t_test([2 / 98, 2 / 98], 0) == 1 and equal_by_chance([2 / 98, 2 / 98])
+    assert t_test([0.0, 0.0], 0) == 0 and not equal_by_chance([0.0, 0.0])
 
 
 @pytest.mark.parametrize(

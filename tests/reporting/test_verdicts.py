@@ -190,7 +190,11 @@ def test_check_fails_for_a_claim_that_was_altered_after_the_freeze(check):
 
 def test_rounding_decides_no_verdict():
     """Differences that are all 0.1 reach 0.1, whatever their last bits."""
-    for effects in ((0.1, 0.1), (0.6 - 0.5, 0.3 - 0.2), (0.8 - 0.7, 0.6 - 0.5, 0.3 - 0.2)):
+    for effects in (
+        (0.1, 0.1, 0.1),
+        (0.6 - 0.5, 0.3 - 0.2, 0.1),
+        (0.8 - 0.7, 0.6 - 0.5, 0.3 - 0.2),
+    ):
         (found,) = decide([Outcome(claim(0.1, "a"), "toy", effects)])
         assert found.verdict == "held"
 

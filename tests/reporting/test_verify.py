@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from made_up_runs import TRANSFER, write_run
@@ -31,6 +32,7 @@ def untouched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     given = root / "runs", ["mannequins"], METHODS, SEEDS
     reporting.table("main", Request(*given), root / "tables/main")
     reporting.table("transfer", Request(*given, transfer=TRANSFER), root / "tables/transfer")
+    reporting.table("claims", Request(*given), root / "tables/claims")
     return root
 
 
@@ -82,8 +84,9 @@ def test_untouched_results_match(results: Path, capsys: pytest.CaptureFixture[st
     status, out, err = outcome(capsys, results)
     assert (status, err) == (0, "")
     lines = out.splitlines()
-    # head, runs, rows of main.csv and transfer.csv, what is not verified, sum
-    assert len(lines) == 1 + len(METHODS) * len(SEEDS) + 2 + 2 + 3 + 1
+    # head, runs, rows of main.csv, transfer.csv and claims.csv, what is not verified, sum
+    claims = len(pd.read_csv(results / "tables/claims.csv"))
+    assert claims and len(lines) == 1 + len(METHODS) * len(SEEDS) + 2 + 2 + claims + 4 + 1
     mean = 6 * 4 + 2  # measures of the default and of each test feature, transfer and the config
     row = next(line.split() for line in lines if line.split()[:2] == ["mannequins", "scwm"])
     stored = json.loads((results / RUN / "metrics.json").read_text())["mAP"]
@@ -97,7 +100,7 @@ def test_one_cell_is_chosen(results: Path, capsys: pytest.CaptureFixture[str]) -
     assert status == 0
     for name in ("rank1", "both: rank1", "global: rank1", "parts: rank1", "config_hash"):
         assert sum(f"  {name} " in line for line in out.splitlines()) == 1
-    assert len(out.splitlines()) == 1 + 5 + 3 + 1  # head, values, what is not verified, sum
+    assert len(out.splitlines()) == 1 + 5 + 4 + 1  # head, values, what is not verified, sum
     assert outcome(capsys, results, "--method", "best")[0] == 1
     assert "mAP_trapezoid" in outcome(capsys, results, "--measure", "map")[2]
 
@@ -283,3 +286,30 @@ def test_scores_of_queries_that_do_not_fit_are_named(
     status, out, err = outcome(capsys, results)
     assert status == 1 and "Not the scores of queries" in err
     assert ["mannequins", "global_only"] in [line.split()[:2] for line in out.splitlines()]
+
+
+@pytest.mark.parametrize(("column", "value"), [("verdict", "held"), ("effect", "0.5")])
+def test_a_changed_claim_is_found(
+    results: Path, capsys: pytest.CaptureFixture[str], column: str, value: str
+) -> None:
+    path = results / "tables/claims.csv"
+    table = pd.read_csv(path, dtype=str)
+    row = table.index[table.claim == "above_global_only"][0]
+    table.loc[row, column] = value
+    table.to_csv(path, index=False)
+    status, _, err = outcome(capsys, results)
+    assert status == 1 and f"above_global_only / claims.csv, 2 seeds: {column} is" in err
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "metrics.json", "provenance.json"])
+def test_a_file_that_holds_no_mapping_is_told(
+    results: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    (results / RUN / name).write_text("[]")
+    status, _, err = outcome(capsys, results)
+    assert status == 1 and f"{name} holds no mapping" in err
+
+
+def test_a_copy_of_a_run_is_left_alone(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(results / RUN, results / f"{RUN}.bak")
+    assert outcome(capsys, results)[0] == 0

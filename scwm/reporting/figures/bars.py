@@ -65,10 +65,7 @@ def _bars(panel: Axes, scores: pd.DataFrame, order: list[str]) -> None:
             panel.text(reach * 0.01, row, "missing", va="center", fontsize=8, color="#A4400C")
             continue
         seeds = scores.loc[scores.method == method, "mAP"]
-        if len(seeds) > 1:
-            panel.scatter(
-                seeds, [row] * len(seeds), s=14, color="white", edgecolor="black", zorder=5
-            )
+        panel.scatter(seeds, [row] * len(seeds), s=14, color="white", edgecolor="black", zorder=5)
         end = max(tops[method], means[method] + spreads[method])
         panel.text(
             *(end + reach * 0.015, row, f"{means[method]:.1f}"),

@@ -43,6 +43,8 @@ def _histories(runs: Runs, columns: Sequence[str]) -> pd.DataFrame:
 def curves(runs: Runs, columns: Sequence[str]) -> Figure:
     """Draw columns of the history per epoch: mean over seeds with a band."""
     history = _histories(runs, columns)
+    for column in columns:
+        history[column] *= MEASURES[column].scale
     trained = set(history.method[history[list(columns)].notna().any(axis=1)])
     methods = [method for method in runs.methods if method in trained]
     looks = method_looks(methods)
@@ -58,7 +60,7 @@ def curves(runs: Runs, columns: Sequence[str]) -> Figure:
         own = history[history.dataset == dataset]
         panels = list(strip.subplots(down, across, squeeze=False).flat)
         for panel, column in zip(panels, columns, strict=False):
-            panel.set_title(MEASURES[column].heading)
+            panel.set_title(MEASURES[column].axis)
             known = own.dropna(subset=[column])
             if known.empty:
                 _empty(panel)

@@ -6,10 +6,11 @@ from typing import Any
 import pandas as pd
 
 from scwm.core.errors import ScwmError
+from scwm.core.freeze import read_freeze
 from scwm.reporting.catalogue import TITLES
 from scwm.reporting.markup import UNKNOWN, Block, Cell, Table, notes_of
 from scwm.reporting.runs import Runs
-from scwm.reporting.tables.claims import Outcome
+from scwm.reporting.tables.claims import Outcome, load_claims
 
 HEADER = (
     *("Claim", "Statement", "Comparison", "Seeds", "Effect", "95 % interval", "At least"),
@@ -68,10 +69,17 @@ def check_table(table: Path) -> str:
     Raises:
         ScwmError: the file is not such a table, it has no required claim, or one of them fails: it
             is refuted, not run, on one seed, undecided with an effect below what is required,
-            lacks seeds, or was altered after the freeze.
+            lacks seeds, or was altered after the freeze; or a frozen claim has no file any more.
     """
+    frozen = read_freeze()
+    changes = frozen.changes() if frozen else {}
+    gone = [n for n, how in changes.items() if how == "missing" and n.startswith("config/claims/")]
+    if gone:
+        remedy = "restore it from git: a claim is refuted or held, not deleted"
+        raise ScwmError("A frozen claim is missing.", ", ".join(gone), remedy)
     try:
-        claims = pd.read_csv(table).query("kind == 'required'")
+        everything = pd.read_csv(table)
+        claims = everything.query("kind == 'required'")
         undecided = claims.query("verdict == 'undecided' and effect >= at_least")
         passing = claims["verdict"].eq("held") | claims.index.isin(undecided.index)
         changed = claims["since_freeze"].eq("altered")
@@ -80,7 +88,7 @@ def check_table(table: Path) -> str:
         raise ScwmError(
             f"Not a table of claims: it has no {error}", table, "make it with `scwm table claims`"
         ) from error
-    except (OSError, ValueError, pd.errors.UndefinedVariableError) as error:
+    except (OSError, ValueError, TypeError, pd.errors.UndefinedVariableError) as error:
         raise ScwmError(
             f"Not a table of claims: {error}", table, "make it with `scwm table claims`"
         ) from error
@@ -100,6 +108,15 @@ def check_table(table: Path) -> str:
         f"undecided with an effect of at least what is required: {row.claim} on {row.dataset}"
         for row in undecided.itertuples()
     ]
+    asked = set(zip(claims["claim"], claims["dataset"], strict=True))
+    left_out = {
+        (claim.name, dataset)
+        for claim in load_claims()
+        for dataset in everything["dataset"].unique()
+        if claim.kind == "required" and dataset in claim.datasets
+    } - asked
+    if left_out:
+        lines.append(f"required claims that this benchmark does not name: {len(left_out)}")
     return "\n".join(lines)
 
 

@@ -15,7 +15,15 @@ from scwm.core.yaml_files import CONFIG_DIR, read_yaml
 from scwm.data.entries import data_names
 from scwm.reporting.markup import UNKNOWN
 from scwm.reporting.measures import read_source
-from scwm.reporting.paired import LEVEL, ROUNDING, half_width, holm, t_interval, t_test
+from scwm.reporting.paired import (
+    LEVEL,
+    ROUNDING,
+    equal_by_chance,
+    half_width,
+    holm,
+    t_interval,
+    t_test,
+)
 from scwm.reporting.runs import Run, Runs
 
 CLAIMS = CONFIG_DIR / "claims"
@@ -111,8 +119,12 @@ class Outcome:
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """The 95 % interval of `t_interval`, not corrected; None below two seeds."""
-        return t_interval(self.effects) if len(self.effects) > 1 else None
+        """The 95 % interval of `t_interval`, not corrected.
+
+        None below two seeds, and where two are `equal_by_chance`.
+        """
+        few = len(self.effects) < 2 or equal_by_chance(self.effects)
+        return None if few else t_interval(self.effects)
 
     @property
     def reached(self) -> bool:
@@ -148,7 +160,7 @@ class Outcome:
         They are the ends of the interval, at the corrected level, around `at_least`. None unless
         the claim is undecided.
         """
-        if self.verdict != "undecided":
+        if self.verdict != "undecided" or self.interval is None:
             return None
         half = half_width(self.effects, LEVEL / self.tests)
         return self.claim.at_least - half, self.claim.at_least + half

@@ -101,26 +101,27 @@ def _run(run: Path, config: "Config", content: "Benchmark", options: argparse.Na
     from scwm.training.checkpoint import TRAINER
 
     record, modules = run / "provenance.json", named_modules(config)
-    known, weights = read_json(record), _weights(config, options.weights)
+    trained, weights = read_json(run / "train.json"), _weights(config, options.weights)
     now = {"config_hash": config_hash(config), "code_hash": code_hash([TRAINER, *modules])}
     if weights and weights.exists():
         now["weights_hash"] = file_hash(weights)
-    outdated = _differs(known, now)
+    outdated = _differs(trained, now) or not (run / "model.pt").exists()
     store = _store(config.dataset, config.model.image_size, content, needed=outdated)
     processes, gpus = content.processes, int(content.gpu)
-    if outdated or _differs(known, _content(store)):
+    if outdated or _differs(trained, _content(store)):
         for old in (record, run / "study.json"):
             old.unlink(missing_ok=True)
         shutil.rmtree(run / "transfer", ignore_errors=True)
         write_yaml(config, run / "config.yaml")
-        if weights and not options.weights and not weights.exists():
+        own = options.weights or config.model.weights_file
+        if weights and not own and not weights.exists():
             names = config.model.backbone, config.model.weights
             _scwm("weights", *names, "--out", str(weights))
         train = ["--", "train", str(run), "--store", str(store)]
         train += ["--weights", str(weights)] if weights else []
         _scwm("launch", f"--processes={processes}", f"--gpus={gpus * processes}", *train)
-        known = {}
-    if _differs(known, {"code_hash_evaluate": code_hash([SCORER, *modules])}):
+    now |= _content(store) | {"code_hash_evaluate": code_hash([SCORER, *modules])}
+    if _differs(read_json(record), now):
         evaluate = ["--", "evaluate", str(run), "--store", str(store)]
         _scwm("launch", f"--gpus={gpus}", *evaluate)
     shown = read_json(run / "metrics.json") | read_json(record)
@@ -133,7 +134,7 @@ def _weights(config: "Config", given: Path | None) -> Path | None:
     model = config.model
     if model.weights == "none":
         return None
-    return given or Path(f"data/weights/{model.backbone}-{model.weights}.pt")
+    return given or Path(model.weights_file or f"data/weights/{model.backbone}-{model.weights}.pt")
 
 
 def _differs(known: dict[str, Any], now: dict[str, Any]) -> bool:

@@ -162,7 +162,7 @@ def _train(options: argparse.Namespace) -> None:
     from scwm.core import allocator, distributed, provenance
     from scwm.core.config import named_modules
     from scwm.core.device import default_device, resolve_precision
-    from scwm.core.files import file_hash, write_json
+    from scwm.core.files import file_hash, read_json, write_json
     from scwm.core.lock import Lock
     from scwm.core.sources import code_hash
     from scwm.models import read_state
@@ -196,11 +196,13 @@ def _train(options: argparse.Namespace) -> None:
     if distributed.is_main() and not lock.acquire():
         logger.info("waiting for process %s, which trains this run", lock.holder())
         lock.acquire(wait=True)
-        finished = written.exists()  # the other process finished it
+        # The other process finished it, with the same config.
+        finished = read_json(written).get("config_hash") == record["config_hash"]
     if distributed.highest(finished):
         return
-    if distributed.is_main():  # from now on the scores are not those of the history
-        (options.run / "provenance.json").unlink(missing_ok=True)
+    if distributed.is_main():  # from now on these are not of the history
+        for old in ("provenance.json", "train.json"):
+            (options.run / old).unlink(missing_ok=True)
     checkpoints = Checkpoints(state, training_key(config, data_hash, weights_hash))
     train(config, store.split("train"), weights, options.run, checkpoints, events)
     if not distributed.is_main():
@@ -213,6 +215,7 @@ def _train(options: argparse.Namespace) -> None:
     record["peak_gpu_memory_mib"] = provenance.peak_gpu_memory_mib()
     record["processes"] = distributed.count()
     write_json(record, written)
+    checkpoints.remove()  # last: until all is written, the same command needs no training
 
 
 def evaluate(options: argparse.Namespace) -> None:

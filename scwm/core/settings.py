@@ -5,6 +5,8 @@ workflow/schemas/config.schema.yaml are written from them (tools/config_referenc
 depends on the values in its run's config.yaml, not on this file (`scwm.core.sources`).
 """
 
+import os
+import re
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
@@ -90,6 +92,12 @@ class ModelSettings(Section):
     """A file of scwm/models/backbones, or `timm/NAME`: a network of timm."""
     weights: Annotated[str, Field(min_length=1)] = "imagenet"
     """`imagenet`, another of the backbone's `WEIGHTS`, `none`, or a file."""
+
+    @property
+    def weights_file(self) -> str | None:
+        """The file that `weights` names; None if it is a name."""
+        return None if re.fullmatch(NAME, self.weights) else os.path.expanduser(self.weights)
+
     batch_norm: Literal["batch", "frozen"] = "batch"
     """Batch statistics, or the pretrained ones, folded into the convolutions."""
     pooling: Literal["gem", "average"] = "gem"

@@ -121,6 +121,8 @@ class Checkpoints:
                 try:
                     payload = torch.load(path, map_location="cpu", weights_only=True)
                     key, state = payload["key"], payload["state"]
+                except (OSError, MemoryError):  # the file may be whole
+                    raise
                 except Exception as error:
                     logger.warning("Damaged checkpoint %s removed: %s", path, error)
                     path.unlink()  # else the next save would put it in the good one's place

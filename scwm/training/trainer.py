@@ -383,5 +383,3 @@ def train(
     write_history(history, run / "history.csv")
     values = {name: value.cpu() for name, value in network.state_dict().items()}
     save_atomically({"config": plain(config), "model": values}, run / "model.pt")
-    if config.kind == "trained":
-        checkpoints.remove()

@@ -53,6 +53,8 @@ def steps(tmp_path, monkeypatch, versions):
             trained[run] |= {"data_hash": DATA_HASH, "code_hash": code("train")}
             weights = Path(words[-1])
             trained[run] |= {"weights_hash": file_hash(weights)} if weights.exists() else {}
+            (run / "train.json").write_text(json.dumps(trained[run]))
+            (run / "model.pt").touch()
         elif "--out" in words:
             out = Path(words[words.index("--out") + 1])
             file = out / {"get": "manifest.csv", "store": "store.json"}.get(words[1], "")
@@ -143,6 +145,36 @@ def test_other_people_are_rendered_and_trained_on_again(steps, change):
     }
     starts = [" ".join(step.split()[:2]) for step in steps]
     assert starts == [" ".join(one.split()[:2]) for one in expected[change]], steps
+
+
+def test_a_trained_run_without_scores_is_only_evaluated(steps):
+    """As after an evaluation that ran out of memory."""
+    Path("small.yaml").write_text("{datasets: [mannequins_tiny], methods: [scwm], seeds: [1]}")
+    assert cli.main(["benchmark", "small.yaml"]) == 0
+    run = Path("results/runs/mannequins_tiny/scwm/seed1")
+    (run / "provenance.json").unlink()
+    steps.clear()
+    assert cli.main(["benchmark", "small.yaml"]) == 0
+    assert len(steps) == 1 and " evaluate " in steps[0]
+    (run / "model.pt").unlink()
+    steps.clear()
+    assert cli.main(["benchmark", "small.yaml"]) == 0
+    assert len(steps) == 2 and " train " in steps[0] and " evaluate " in steps[1]
+
+
+def test_a_file_of_weights_is_read_where_it_is(steps):
+    """A copy would not follow its changes."""
+    Path("own.bin").write_bytes(b"1")
+    Path("small.yaml").write_text(
+        "{datasets: [mannequins_tiny], methods: [scwm], seeds: [1],"
+        " settings: {model: {weights: ./own.bin}}}"
+    )
+    assert cli.main(["benchmark", "small.yaml"]) == 0
+    assert steps[-2].endswith("--weights own.bin") and not any("weights " in s[:8] for s in steps)
+    Path("own.bin").write_bytes(b"2")
+    steps.clear()
+    assert cli.main(["benchmark", "small.yaml"]) == 0
+    assert len(steps) == 2 and " train " in steps[0]
 
 
 def test_benchmark_scores_on_other_data_sets_at_its_end(steps):

@@ -54,6 +54,21 @@ def test_failed_save_loses_nothing(tmp_path, monkeypatch, caplog, damaged):
     assert not list(tmp_path.glob("*.part"))
 
 
+@pytest.mark.parametrize("error", [MemoryError(), OSError(errno.EIO, "Input/output error")])
+def test_a_file_that_cannot_be_read_now_is_kept(tmp_path, monkeypatch, error):
+    checkpoints = Checkpoints(tmp_path, KEY)
+    checkpoints.save({"history": [1]})
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint.torch, "load", fail)
+        with pytest.raises(type(error)):
+            checkpoints.load()
+    assert checkpoints.load() == {"history": [1]}
+
+
 def _save_and_die(folder: Path, moment: int) -> None:
     """Save a third checkpoint and die before or after one of the calls that touch the disk."""
     passed = iter(range(moment))
@@ -140,6 +155,14 @@ def test_signal_stops_a_training_and_the_error_says_what_is_saved(tmp_path, numb
             os.kill(os.getpid(), number)
     assert signal.getsignal(number) is before
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_system_without_locks_stops_nobody(tmp_path, monkeypatch, caplog):
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("scwm.core.lock.fcntl.flock", fail)
+    assert Lock(tmp_path / "a.lock").acquire() and "no lock here" in caplog.text
 
 
 def test_lock_is_held_by_one_process_and_freed_by_its_death(tmp_path):

@@ -117,8 +117,7 @@ def weights_file(wildcards):
     model = settings_of(wildcards.dataset, wildcards.method).model
     if model.weights == "none":
         return []
-    given = model.weights.endswith((".pt", ".pth"))
-    return model.weights if given else f"data/weights/{model.backbone}-{model.weights}.pt"
+    return model.weights_file or f"data/weights/{model.backbone}-{model.weights}.pt"
 
 
 def dataset_code(dataset):

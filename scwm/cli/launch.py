@@ -80,7 +80,10 @@ def visible_gpus() -> list[str]:
 
 def private_folder() -> Path:
     """Return a folder for locks that no other user can write to or redirect."""
-    folder = Path(tempfile.gettempdir(), f"scwm-gpus-{os.getuid()}")
+    name = f"scwm-gpus-{os.getuid()}"
+    if job := os.environ.get("SLURM_JOB_ID"):  # each job numbers its GPUs from 0
+        name += f"-{job}"
+    folder = Path(tempfile.gettempdir(), name)
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
@@ -95,7 +98,7 @@ def private_folder() -> Path:
 def launch(gpus: int, processes: int, arguments: list[str]) -> list[str]:
     """Replace this process by `scwm` with these arguments, on leased GPUs.
 
-    A SLURM job leases nothing, because SLURM gives each job its own GPUs.
+    A SLURM job that sees only the GPUs it needs leases none: SLURM gave it its own.
 
     Args:
         gpus: number of GPUs to lease.
@@ -116,8 +119,10 @@ def launch(gpus: int, processes: int, arguments: list[str]) -> list[str]:
         return arguments
     command = [sys.executable, "-m"]
     if processes > 1:
+        # torchrun passes these on to its processes; of the last it knows nothing by default.
+        os.environ["TORCHELASTIC_SIGNALS_TO_HANDLE"] = "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"
         command += ["torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", "-m"]
-    if gpus and not os.environ.get("SLURM_JOB_ID"):
+    if gpus and (not os.environ.get("SLURM_JOB_ID") or len(visible_gpus()) > gpus):
         held = lease(gpus, visible_gpus())
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(held)
     command += ["scwm", *verbosity(), *arguments]

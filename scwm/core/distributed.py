@@ -6,11 +6,13 @@ the whole batch from gathered outputs; DistributedDataParallel averages the grad
 labels or writes files is done by the first process, which sends the others what it found.
 """
 
+import ctypes
 import io
 import os
+import signal
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
@@ -21,6 +23,7 @@ from torch import Tensor
 
 from scwm.core.errors import ScwmError
 
+PR_SET_PDEATHSIG = 1  # of prctl: the signal that a process gets when its parent ends
 TIMEOUT = timedelta(days=1)  # the others wait for the pseudo labels of the first
 
 
@@ -34,6 +37,9 @@ def together(device: torch.device) -> Iterator[None]:
     if int(os.environ.get("WORLD_SIZE") or 1) == 1:
         yield
         return
+    # Without torchrun, which may be killed, its processes would go on with GPUs that look free.
+    with suppress(AttributeError, OSError):  # Linux only
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     backend = "gloo"
     if device.type == "cuda":
         number, there = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()

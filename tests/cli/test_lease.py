@@ -138,12 +138,16 @@ def test_launch_becomes_the_command(tmp_path, monkeypatch):
     module.launch(2, 2, ["train", "RUN"])
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     monkeypatch.setenv("SLURM_JOB_ID", "12")
-    module.launch(2, 1, ["train", "RUN"])
+    module.launch(1, 1, ["train", "RUN"])
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3")  # a workflow inside one allocation
+    module.launch(1, 1, ["study", "RUN"])
+    assert (tmp_path / f"scwm-gpus-{os.getuid()}-12").is_dir()
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "scwm"]
     assert became == [
         (["-m", "scwm", "evaluate", "RUN"], "4"),
         ([*torchrun, "train", "RUN"], "4,5"),
         (["-m", "scwm", "train", "RUN"], "0"),
+        (["-m", "scwm", "study", "RUN"], "0"),
     ]
 
 

@@ -1,5 +1,12 @@
 """What several processes exchange: outputs and their gradients, features, state."""
 
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +18,8 @@ from scwm.core import distributed
 from scwm.core.errors import Interrupted, ScwmError
 from scwm.models.embedding import ImageBatches, embed
 from scwm.training.trainer import build_network
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_a_loss_of_gathered_rows_has_the_gradient_of_one_process():
@@ -102,3 +111,39 @@ def test_one_process_exchanges_nothing():
     assert distributed.gather(values) is values
     assert distributed.highest(3) == 3 and distributed.from_main(lambda: values, CPU) is values
     assert distributed.shares(5) == [slice(0, 5)] and distributed.is_main()
+
+
+def test_processes_end_with_torchrun(tmp_path):
+    """Killed without a chance to stop them, as by a scheduler; its GPUs then count as free."""
+    script = tmp_path / "wait.py"
+    script.write_text(
+        "import os, time, torch\n"
+        "from scwm.core import distributed\n"
+        "with distributed.together(torch.device('cpu')):\n"
+        f"    open(rf'{tmp_path}/{{os.getpid()}}.pid', 'w').close()\n"
+        "    time.sleep(300)\n"
+    )
+    words = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(script)]
+    torchrun = subprocess.Popen(
+        [sys.executable, *words], env=os.environ | {"PYTHONPATH": str(ROOT)}
+    )
+    try:
+        _wait(lambda: len(list(tmp_path.glob("*.pid"))) == 2)
+    finally:
+        torchrun.kill()
+        torchrun.wait()
+    _wait(lambda: not any(_runs(one.stem) for one in tmp_path.glob("*.pid")))
+
+
+def _runs(number):
+    """Whether a process neither ended nor waits for its parent to hear of its end."""
+    with contextlib.suppress(FileNotFoundError):
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+def _wait(done, seconds=90):
+    end = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < end
+        time.sleep(0.1)

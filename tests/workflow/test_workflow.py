@@ -82,7 +82,7 @@ def test_paper_graph_is_whole_and_names_missing_data(tmp_path: Path) -> None:
     variants = sum(map(len, config["sweep"].values()))
     runs = len(config["datasets"]) * (len(config["methods"]) + variants) * len(config["seeds"])
     counts = job_counts(done.stdout + done.stderr)
-    assert counts["resolve_config"] == counts["train"] == counts["evaluate"] == runs == 288
+    assert counts["resolve_config"] == counts["train"] == counts["evaluate"] == runs == 306
     assert counts == documented_jobs("paper")
 
     for dataset in config["datasets"]:

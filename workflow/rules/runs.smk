@@ -14,9 +14,6 @@ rule resolve_config:
         mem_mb=1000,
         runtime=5,
     params:
-        overrides=lambda wildcards: json.dumps(
-            overrides_of(config, wildcards.dataset), sort_keys=True
-        ),
         resolved=lambda wildcards: json.dumps(
             plain(settings_of(wildcards.dataset, wildcards.method, int(wildcards.seed))),
             sort_keys=True,
@@ -25,7 +22,7 @@ rule resolve_config:
         "resolve config of {wildcards.method} on {wildcards.dataset}, seed {wildcards.seed}"
     shell:
         "python -m scwm config --method {wildcards.method:q} --dataset {wildcards.dataset:q}"
-        " --seed {wildcards.seed:q} --overrides {params.overrides:q}"
+        " --seed {wildcards.seed:q} --overrides {params.resolved:q}"
         " --out {output.config:q} > {log:q} 2>&1"
 
 
@@ -50,7 +47,7 @@ rule train:
         rule_env()
     threads: config["threads_per_run"] * config["processes"]
     resources:
-        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        mem_mb=lambda wildcards, attempt: 8000 * attempt * config["processes"],
         runtime=720,
         gpu=int(config["gpu"]) * config["processes"],
         processes=config["processes"],

@@ -118,7 +118,7 @@ def lookup(name: str) -> Entry:
 
 def store_sources(name: str) -> list[str]:
     """List the sources that decide what a store of a data set holds (see `scwm.core.sources`)."""
-    return ["data/store.py", "data/labels.py", LAYOUTS.file(lookup(name).layout)]
+    return ["data/store.py", "data/reading.py", LAYOUTS.file(lookup(name).layout)]
 
 
 def overlaps_training(trained: str, tested: str) -> bool:

@@ -13,18 +13,16 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from scwm.core.errors import ScwmError
 from scwm.core.files import cache_folder, next_to, read_json, write_json
-from scwm.core.plugins import LAYOUTS
 from scwm.data.archives import extract, is_archive
 from scwm.data.download import fetch
 from scwm.data.entries import Entry, Source, lookup
 from scwm.data.files import MARKS, new_folder
-from scwm.data.labels import check_labels, check_queries, describe_labels, separate_cameras
+from scwm.data.labels import check_queries, describe_labels
 from scwm.data.manifest import Entry as FileEntry
 from scwm.data.manifest import make_manifest, manifest_hash, write_manifest
+from scwm.data.reading import read_dataset, wrong_counts
 from scwm.data.terms import terms_accepted
 from scwm.data.types import Dataset
 
@@ -108,7 +106,7 @@ def load_dataset(name: str, source: str | Path | None = None) -> Dataset:
     else:
         root = _cached(entry, found)
     dataset = _subset(entry, _read(entry, root))
-    notes = dataset.note, describe_labels(dataset), _wrong_counts(entry, dataset)
+    notes = dataset.note, describe_labels(dataset), wrong_counts(entry.counts, dataset)
     return replace(dataset, note="; ".join(filter(None, notes)))
 
 
@@ -253,31 +251,11 @@ def is_current(name: str, out: Path, given: str | None = None) -> bool:
 
 
 def _read(entry: Entry, root: Path) -> Dataset:
-    load = LAYOUTS.load(entry.layout).load
-    try:
-        dataset: Dataset = load(root, entry.name, **entry.options)
-    except TypeError as error:
-        raise ScwmError(f"{error}", f"options of {entry.name}", "correct the registry") from error
-    check_labels(dataset)
-    dataset = separate_cameras(dataset)
-    return replace(dataset, note="; ".join(filter(None, [entry.note, dataset.note])))
+    return read_dataset(root, entry.name, entry.layout, entry.options, entry.note)
 
 
 def _subset(entry: Entry, dataset: Dataset) -> Dataset:
     return dataset.first_identities(**entry.subset) if entry.subset else dataset
-
-
-def _wrong_counts(entry: Entry, dataset: Dataset) -> str:
-    """Describe the counts that differ from the registry's; "" if none does."""
-    found = {name: len(split) for name, split in dataset.splits.items()}
-    found["train_ids"] = len(np.unique(dataset.train.ids))
-    found["test_ids"] = len(np.unique(dataset.query.ids))
-    wrong = [
-        f"{found[key]:,} {key} (standard {count:,})"
-        for key, count in entry.counts.items()
-        if found[key] != count
-    ]
-    return "not the standard data: " + ", ".join(wrong) if wrong else ""
 
 
 def _verify(entry: Entry, root: Path, out: Path) -> Path:
@@ -295,7 +273,7 @@ def check_files(entry: Entry, root: Path) -> list[FileEntry]:
         ScwmError: something differs, or `check_queries` refuses its labels.
     """
     dataset = _read(entry, root)
-    if wrong := _wrong_counts(entry, _subset(entry, dataset)):
+    if wrong := wrong_counts(entry.counts, _subset(entry, dataset)):
         raise ScwmError(f"{entry.name}: {wrong}", root, "unpack the data set again")
     check_queries(dataset, root)
     entries = make_manifest(dataset)

@@ -31,7 +31,7 @@ def test_a_store_records_the_code_that_decodes_it(trained):
     info = json.loads((trained / "data/stores/toy/store.json").read_text())
     patterns = store_sources("mannequins")
     assert info["code_hash"] == code_hash(patterns)
-    used = {"data/images.py", "data/store.py", "data/labels.py", "data/layouts/market1501.py"}
+    used = {"data/images.py", "data/store.py", "data/reading.py", "data/layouts/market1501.py"}
     assert used <= set(sources(patterns))
 
 

@@ -47,6 +47,7 @@ rule build_store:
     params:
         root=subpath(input.manifest, parent=True),
         folder=subpath(output.images, parent=True),
+        entry=lambda wildcards: json.dumps(asdict(lookup(wildcards.dataset)), sort_keys=True),
     message:
         "decode {wildcards.dataset} at {wildcards.size}"
     shell:

@@ -102,8 +102,42 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object; without a file it is empty."""
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+    """Read a JSON object; without a file it is empty.
+
+    Raises:
+        ScwmError: the file is damaged.
+    """
+    if not path.exists():
+        return {}
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise refusal(error, path) from error
+    except (ValueError, TypeError) as error:
+        raise ScwmError(
+            f"The file is damaged: {error}", path, "remove it, and make it again"
+        ) from error
+
+
+def check_output(out: Path, beside: Mapping[Path, str]) -> None:
+    """Check that an output lies in no run, and that files next to it may be replaced.
+
+    Args:
+        out: the output.
+        beside: other files that are written with it, each with a text that the suite's own hold.
+
+    Raises:
+        ScwmError: it lies in a run, whose files it could replace, or another file is there.
+    """
+    if (out.parent / "config.yaml").exists() and (out.parent / "history.csv").exists():
+        raise ScwmError("The output would lie in a run.", out, "give a path outside it")
+    for path, sign in beside.items():
+        if path.exists() and sign not in path.read_text(encoding="utf-8", errors="replace"):
+            raise ScwmError(
+                f"{path.name} is written next to the output, and another file has this name.",
+                path,
+                "rename that file, or give the output another name",
+            )
 
 
 def save_atomically(payload: Mapping[str, Any], path: Path) -> None:

@@ -9,9 +9,10 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from scwm.core.errors import ScwmError
-from scwm.core.files import next_to, refusal
+from scwm.core.files import next_to, read_json, refusal
 
 IMAGE_SUFFIXES = frozenset(
     {
@@ -20,10 +21,10 @@ IMAGE_SUFFIXES = frozenset(
     }
 )
 logger = logging.getLogger(__name__)
-# Every folder of the suite holds one of them, also after Snakemake has removed its output files
-# before it makes them again.
-MARKS = ("source.json", "store.json", "masks.npy")
-_NOT_COUNTED = ("Thumbs.db", "desktop.ini", "manifest.csv", *MARKS)  # not the user's
+SOURCE = "source.json"  # lists what `scwm data get` put into a folder
+STORE = frozenset({"images.npy", "index.csv", "store.json", "masks.npy"})  # the files of a store
+_OF_SYSTEMS = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
+_NOT_COUNTED = (*_OF_SYSTEMS, "manifest.csv", SOURCE, "store.json", "masks.npy")  # not the user's
 _DRIVE = re.compile(r"[A-Za-z]:[/\\]")
 
 
@@ -92,16 +93,19 @@ def list_images(folder: Path, below: bool = False) -> list[Path]:
 
 
 def check_outside(out: Path, paths: Sequence[Path]) -> None:
-    """Check that an output is none of `paths`, nor in a folder among them.
+    """Check that an output is none of `paths`, nor in a folder among them, nor a file's folder.
 
     It would replace a crop, or the next call would find it among the crops.
 
     Raises:
         ScwmError: it is.
     """
-    target = out.resolve()
+    target = Path(os.path.realpath(out))  # unlike Path.resolve, also of links in a circle
     for path in paths:
-        if target.is_relative_to(path.resolve()):
+        place = Path(os.path.realpath(path))
+        if not place.is_dir() and target == place.parent:
+            raise ScwmError(f"The output would lie beside {path}.", out, "give another folder")
+        if target.is_relative_to(place):
             raise ScwmError(
                 f"The output would lie in {path}, which is read.", out, "give a path outside it"
             )
@@ -206,18 +210,23 @@ def find_root(source: Path, needed: tuple[str, ...], title: str) -> Path:
 
 
 @contextmanager
-def new_folder(target: Path) -> Iterator[Path]:
+def new_folder(target: Path, store: bool = False) -> Iterator[Path]:
     """Yield a temporary folder next to `target` that becomes `target` if the block succeeds.
 
     An error leaves neither the temporary folder nor a half-written target. An existing target is
     replaced only at the end. Temporary folders of killed processes are removed.
 
+    Args:
+        target: the folder; of a link, what it leads to.
+        store: whether it is a store, which replaces only a store; else a data set, which replaces
+            only what its `SOURCE` lists.
+
     Raises:
         ScwmError: `target` holds files that the suite did not put there, or the operating system
             refuses a file.
     """
-    target = Path(os.path.abspath(target))
-    _check_replaceable(target)
+    target = Path(os.path.realpath(target))
+    _check_replaceable(target, store)
     temporary = next_to(target, f".{os.getpid()}.part")
     lock = -1
     try:
@@ -236,9 +245,13 @@ def new_folder(target: Path) -> Iterator[Path]:
             os.close(lock)
 
 
-def _check_replaceable(target: Path) -> None:
+def _check_replaceable(target: Path, store: bool) -> None:
     if target.is_dir():
-        made = any((target / mark).is_file() for mark in MARKS) or not any(target.iterdir())
+        names = set(os.listdir(target)) - _OF_SYSTEMS
+        known: set[str] = set(STORE) if store else set()
+        if not store and "source" in (content := made_from(target)):
+            known = {SOURCE, "manifest.csv", *content.get("holds", names)}
+        made = names <= known
     else:
         made = not target.exists()
     if not made:
@@ -249,6 +262,13 @@ def _check_replaceable(target: Path) -> None:
             target,
             "move them away, or give another folder",
         )
+
+
+def made_from(folder: Path) -> dict[str, Any]:
+    """Read what `scwm data get` recorded in a folder; nothing if there is no such record."""
+    with suppress(ScwmError):
+        return read_json(folder / SOURCE)
+    return {}
 
 
 def _make_locked(folder: Path, pattern: str) -> int:

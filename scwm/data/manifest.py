@@ -43,7 +43,7 @@ def make_manifest(dataset: Dataset) -> list[Entry]:
     Raises:
         ScwmError: a file cannot be read.
     """
-    files = dataset_files(dataset)
+    files = sorted(Path(os.path.abspath(path)) for path in dataset_files(dataset))
     root = Path(os.path.commonpath([path.parent for path in files]))
 
     def entry(path: Path) -> Entry:

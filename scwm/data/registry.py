@@ -18,16 +18,15 @@ from scwm.core.files import cache_folder, next_to, read_json, write_json
 from scwm.data.archives import extract, is_archive
 from scwm.data.download import fetch
 from scwm.data.entries import Entry, Source, lookup
-from scwm.data.files import MARKS, new_folder
+from scwm.data.files import SOURCE, made_from, new_folder
 from scwm.data.labels import check_queries, describe_labels
 from scwm.data.manifest import Entry as FileEntry
-from scwm.data.manifest import make_manifest, manifest_hash, write_manifest
+from scwm.data.manifest import make_manifest, manifest_hash, read_manifest, write_manifest
 from scwm.data.reading import read_dataset, wrong_counts
 from scwm.data.terms import terms_accepted
 from scwm.data.types import Dataset
 
 RAW = Path("data", "raw")
-SOURCE_FILE = MARKS[0]  # in a folder that `get_dataset` made
 _URL = re.compile(r"[a-z][a-z\d+.-]+://", re.IGNORECASE)
 
 
@@ -130,19 +129,22 @@ def get_dataset(name: str, source: str | Path | None, out: Path) -> Path:
             registry's data set; a split is empty, or no query of a known identity has a match.
     """
     entry = lookup(name)
+    if (there := made_from(out).get("name", name)) != name:
+        raise ScwmError(f"The folder holds the data set {there}.", out, "give another folder")
     rendered = entry.source.preset is not None and source is None
     found = entry.source if rendered else resolve_source(name, source, raw=out)
     if found.path and not is_archive(Path(found.path)):
-        root = Path(found.path).resolve()
-        if root == out.resolve() or out.resolve() in root.parents:
+        root, target = (Path(os.path.realpath(path)) for path in (found.path, out))
+        if target in (root, *root.parents):
+            _check_manifest(out / "manifest.csv")
             return _verify(entry, root, out)
         with new_folder(out) as temporary:
-            _write_source(temporary, root, found)
+            _write_source(entry, temporary, root, found)
             _verify(entry, root, temporary)
         return out / "manifest.csv"
     with new_folder(out) as temporary:
         _materialise(entry, found, temporary, out)
-        _write_source(temporary, None, found)
+        _write_source(entry, temporary, None, found)
         try:
             _verify(entry, temporary, temporary)
         except ScwmError as error:  # the folder that it names is about to vanish
@@ -205,7 +207,7 @@ def follow(path: Path) -> Path:
     Raises:
         ScwmError: the pointer is damaged, or its target is gone.
     """
-    pointer = path / SOURCE_FILE
+    pointer = path / SOURCE
     if not pointer.is_file():
         return path
     try:
@@ -228,8 +230,10 @@ def origin(source: Source) -> dict[str, Any]:
     return described
 
 
-def _write_source(made: Path, root: Path | None, source: Source) -> None:
-    write_json({"root": root and str(root), "source": origin(source)}, made / SOURCE_FILE)
+def _write_source(entry: Entry, made: Path, root: Path | None, source: Source) -> None:
+    """Record what a folder was made from and holds, by which it is known as the suite's own."""
+    content = {"name": entry.name, "root": root and str(root), "source": origin(source)}
+    write_json(content | {"holds": sorted(path.name for path in made.iterdir())}, made / SOURCE)
 
 
 def is_current(name: str, out: Path, given: str | None = None) -> bool:
@@ -240,8 +244,8 @@ def is_current(name: str, out: Path, given: str | None = None) -> bool:
     """
     if not (out / "manifest.csv").exists():
         return False
-    with suppress(ValueError):  # damaged
-        made, source = read_json(out / SOURCE_FILE), lookup(name).source
+    with suppress(ValueError, ScwmError):  # damaged
+        made, source = read_json(out / SOURCE), lookup(name).source
         if given and made:  # without a record, the folder itself was given
             source = _given_source(given)
         elif given or made.get("root") or not source.preset:
@@ -250,7 +254,33 @@ def is_current(name: str, out: Path, given: str | None = None) -> bool:
     return False
 
 
+def _check_manifest(path: Path) -> None:
+    """Check that a list of this name, which is about to be replaced, is a manifest."""
+    if path.exists():
+        try:
+            read_manifest(path)
+        except ScwmError as error:
+            raise ScwmError(
+                "The folder has a manifest.csv that the suite did not write.",
+                path,
+                "rename it, or give a folder outside with --out",
+            ) from error
+
+
 def _read(entry: Entry, root: Path) -> Dataset:
+    wanted = entry.source
+    made = made_from(root).get("source") or {}
+    if made.get("preset") and wanted.preset:
+        own, other = (
+            json.dumps([one["preset"], one["seed"], one["knobs"]], sort_keys=True)
+            for one in (asdict(wanted), made)
+        )
+        if own != other:
+            raise ScwmError(
+                f"These are other rendered people than {entry.name}: {other}, not {own}.",
+                root,
+                "give the folder that `scwm data get` made for this name",
+            )
     return read_dataset(root, entry.name, entry.layout, entry.options, entry.note)
 
 

@@ -142,7 +142,7 @@ def build_store(
     if masks and len(masks) != len(paths):
         raise ScwmError(f"{dataset.name}: masks in some splits only", dataset.root)
     root = dataset.root
-    with new_folder(folder) as temporary:
+    with new_folder(folder, store=True) as temporary:
         # A memory-mapped file that outgrows the disk would end the process without a message.
         needed = (3 * len(paths) + len(masks)) * height * width
         if needed > (free := shutil.disk_usage(temporary).free):
@@ -157,7 +157,7 @@ def build_store(
                 for path, identity, camera in zip(
                     split.paths, split.ids, split.cameras, strict=True
                 ):
-                    relative = path.relative_to(root).as_posix()
+                    relative = Path(os.path.relpath(path, root)).as_posix()
                     writer.writerow([row, name, relative, identity, camera])
                     row += 1
 

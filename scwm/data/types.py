@@ -75,7 +75,8 @@ class Dataset:
     def root(self) -> Path:
         """The deepest folder that holds every image."""
         folders = {path.parent for split in self.splits.values() for path in split.paths}
-        return Path(os.path.commonpath([str(folder) for folder in folders]))
+        relative = all(not folder.is_absolute() for folder in folders)
+        return Path(os.path.commonpath(folders if relative else map(os.path.abspath, folders)))
 
     def first_identities(self, train_ids: int, test_ids: int) -> "Dataset":
         """Select the first identities in sorted order, without distractors: an easier protocol."""

@@ -6,6 +6,7 @@ returns their unit features (B,D). It includes the normalisation and the choice 
 
 import copy
 import json
+import os
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -17,12 +18,12 @@ from torch import Tensor, nn
 
 from scwm.core.config import plain
 from scwm.core.errors import ScwmError
-from scwm.core.files import whole_file, write_text
+from scwm.core.files import check_output, whole_file, write_text
 from scwm.core.plugins import optional_module
 from scwm.core.settings import Config
 from scwm.data.augment import IMAGENET_MEAN, IMAGENET_STD
 from scwm.inference.api import Model, default_feature, read_safetensors
-from scwm.inference.model_card import model_card
+from scwm.inference.model_card import INTENDED_USE, model_card
 from scwm.models import Network
 from scwm.models.embedding import collect
 
@@ -70,6 +71,9 @@ def export(
     """
     if out.suffix not in WRITERS:
         raise ScwmError(f"Unknown kind of file '{out.suffix}'.", out, f"use {', '.join(WRITERS)}")
+    check_output(out, {out.with_suffix(".md"): INTENDED_USE})
+    if os.path.realpath(out) == os.path.realpath(run):
+        raise ScwmError("The output is the model itself.", out, "give another path")
     chosen = default_feature(model, feature)
     if half and out.suffix != ".safetensors":
         raise ScwmError("Only .safetensors can hold float16.", out, "leave out --half")

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from scwm.core.errors import ScwmError
-from scwm.core.files import whole_file, write_text
+from scwm.core.files import check_output, whole_file, write_text
 from scwm.core.plugins import optional_module
 from scwm.data.images import read_image
 from scwm.data.layouts.market1501 import parse_name
@@ -28,6 +28,15 @@ embeddings {{
 """
 
 
+def _beside(path: Path) -> dict[Path, str]:
+    """List other files that are written with `path`, each with a text that it holds."""
+    if path.suffix == ".npy":
+        return {path.with_suffix(".json"): '"names"'}
+    if path.suffix == ".tsv":
+        return {path.with_name("projector_config.pbtxt"): "embeddings {"}
+    return {}
+
+
 def save_features(found: CropFeatures, path: Path) -> None:
     """Write the features in the form that the path's suffix names, with the names of the crops.
 
@@ -40,6 +49,7 @@ def save_features(found: CropFeatures, path: Path) -> None:
         ScwmError: a package is not installed, or the operating system refuses a file.
     """
     write = {".npz": _npz, ".npy": _npy, ".csv": _csv, ".parquet": _parquet, ".tsv": _tsv}
+    check_output(path, _beside(path))
     write[path.suffix](found, path)
 
 

@@ -1,5 +1,6 @@
 """The user's own crops: searched in folders, and embedded one batch at a time."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ class CropFeatures:
 
 
 def find_crops(paths: Sequence[Path]) -> list[Path]:
-    """List the files among `paths`, and the images in folders among them and in subfolders.
+    """List the files among `paths`, and the images in folders among them and in subfolders, once.
 
     The files of a folder are sorted and precede those of its subfolders. Hidden files are skipped.
     Links to folders are followed.
@@ -48,7 +49,10 @@ def find_crops(paths: Sequence[Path]) -> list[Path]:
             kinds = ", ".join(sorted(IMAGE_SUFFIXES))
             raise ScwmError("The folder holds no images.", path, f"give one with {kinds} files")
         files += found
-    return files
+    unique: dict[str, Path] = {}
+    for file in files:
+        unique.setdefault(os.path.abspath(file), file)
+    return list(unique.values())
 
 
 def crop_features(

@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -47,8 +48,10 @@ def write_masks(run: Path, paths: Sequence[Path], out: Path) -> Path:
         raise ScwmError(
             f"{both[0]} and {both[1]} would get the same mask.", double, "rename one of them"
         )
-    if replaced := {file.resolve() for file in files} & {one.resolve() for one in targets}:
+    if replaced := set(map(os.path.realpath, files)) & set(map(os.path.realpath, targets)):
         raise ScwmError("A mask would replace a crop.", min(replaced), "give another folder")
+    if other := [one for one in targets if one.exists() and not _is_mask(one)]:
+        raise ScwmError("A mask would replace another file.", other[0], "give another folder")
     model = load_model(run)
     unreadable: dict[int, ScwmError] = {}
     found = stacked(parsed(model, files, unreadable), len(files))
@@ -66,3 +69,10 @@ def write_masks(run: Path, paths: Sequence[Path], out: Path) -> Path:
         with whole_file(target) as temporary:
             mask.save(temporary, "PNG")
     return out
+
+
+def _is_mask(path: Path) -> bool:
+    """Whether a file is a picture with a palette, as masks are."""
+    with suppress(OSError), Image.open(path) as picture:
+        return picture.format == "PNG" and picture.mode == "P"
+    return False

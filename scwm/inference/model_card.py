@@ -30,19 +30,24 @@ such a person cannot notice it and cannot object.
 """
 
 
+INTENDED_USE = "## Intended use"
+
+
 def model_card(model: Model, run: Path, file: Path, feature: str, difference: float) -> str:
     """Write the card of an exported model, as Markdown.
 
     Args:
         model: the model.
-        run: folder of its run; the card shows metrics.json and provenance.json if they exist.
+        run: folder of its run, or the model's file; the card shows metrics.json and provenance.json
+            if they are there.
         file: the exported file.
         feature: its feature.
         difference: largest difference from the model's own output.
     """
     config = model.config
     height, width = config.model.image_size
-    metrics, provenance = (read_json(run / name) for name in ("metrics.json", "provenance.json"))
+    folder = run if run.is_dir() else run.parent
+    metrics, provenance = (read_json(folder / n) for n in ("metrics.json", "provenance.json"))
     parameters = sum(value.numel() for value in model.network.parameters())
     about = {
         "file": f"`{file.name}`",
@@ -74,13 +79,13 @@ def model_card(model: Model, run: Path, file: Path, feature: str, difference: fl
             "",
             "## Metrics",
             "",
-            *(_metrics(metrics) or ["It was not evaluated."]),
+            *(_metrics(metrics) or ["Unknown: there are no scores next to the model."]),
             "",
             "## Provenance",
             "",
             *(_items(origin) or ["Unknown."]),
             "",
-            "## Intended use",
+            INTENDED_USE,
             "",
             INTENDED,
         ]

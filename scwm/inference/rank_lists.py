@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -167,9 +168,10 @@ def _labels(
 
 def _own_files(query: Sequence[Path], gallery: Sequence[Path]) -> tuple[Labels, Labels]:
     """Make identities by which the protocol leaves out only the query's own file."""
-    places = {file.resolve(): row + 1 for row, file in enumerate(gallery)}
-    ids = np.array([places.get(file.resolve(), 0) for file in query])
-    return (ids, 0 * ids), (np.arange(len(gallery)) + 1, np.zeros(len(gallery), dtype=np.int64))
+    numbers: dict[str, int] = {}  # a file may be in the gallery twice, also by a link
+    own = np.array([numbers.setdefault(os.path.realpath(f), len(numbers) + 1) for f in gallery])
+    ids = np.array([numbers.get(os.path.realpath(file), 0) for file in query])
+    return (ids, 0 * ids), (own, 0 * own)
 
 
 def write_rank_lists(lists: RankLists, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import json
 import os
 import shutil
 import signal
@@ -210,34 +211,65 @@ def test_file_is_replaced_whole_or_kept():
     assert files_in(Path()) == {"file": b"new"}
 
 
+def own(folder, text):
+    """Write what marks a folder as the suite's own."""
+    (folder / "source.json").write_text(json.dumps({"source": text, "holds": ["a"]}))
+
+
 def test_folder_is_replaced_whole_or_kept():
     for text in ("old", "new"):
         with new_folder(Path("out")) as temporary:
-            (temporary / "source.json").write_text(text)
+            own(temporary, text)
     with pytest.raises(KeyError), new_folder(Path("out")) as temporary:
-        (temporary / "source.json").write_text("half")
+        own(temporary, "half")
         raise KeyError
-    assert files_in(Path()) == {"out/source.json": b"new"}
+    assert json.loads(Path("out/source.json").read_text())["source"] == "new"
+    assert list(files_in(Path())) == ["out/source.json"]
 
 
 @pytest.mark.parametrize("name", ["a" * 240, "ä" * 127])
 def test_names_as_long_as_a_disk_holds_have_temporary_ones(name):
     for text in ("old", "new"):
         with new_folder(Path("in", name)) as temporary:
-            (temporary / "source.json").write_text(text)
+            own(temporary, text)
         with whole_file(Path(name)) as temporary:
             temporary.write_text(text)
     assert sorted(os.listdir()) == sorted([name, "in"]) and os.listdir("in") == [name]
-    assert Path("in", name, "source.json").read_text() == Path(name).read_text() == "new"
+    assert json.loads(Path("in", name, "source.json").read_text())["source"] == "new"
+    assert Path(name).read_text() == "new"
 
 
 @pytest.mark.parametrize("left", ["source.json", "store.json", "masks.npy"])
 def test_folder_of_which_snakemake_removed_the_outputs_is_made_again(left):
     Path("out").mkdir()
-    Path("out", left).touch()
-    with new_folder(Path("out")) as temporary:
+    own(Path("out"), "") if left == "source.json" else Path("out", left).touch()
+    with new_folder(Path("out"), store=left != "source.json") as temporary:
         (temporary / "new").touch()
     assert os.listdir("out") == ["new"]
+
+
+@pytest.mark.parametrize("store", [False, True])
+@pytest.mark.parametrize("mark", ["source.json", "store.json", "masks.npy", "manifest.csv"])
+def test_a_file_of_the_suites_makes_no_folder_its_own(mark, store):
+    """Beside it lies a file of the user's."""
+    Path("out").mkdir()
+    own(Path("out"), "") if mark == "source.json" else Path("out", mark).touch()
+    Path("out/thesis.txt").write_text("precious")
+    with pytest.raises(ScwmError, match="did not put there"), new_folder(Path("out"), store):
+        pytest.fail("not reached")
+    assert Path("out/thesis.txt").read_text() == "precious"
+
+
+def test_a_store_replaces_no_data_set_and_a_link_stays_a_link():
+    with new_folder(Path("data")) as temporary:
+        own(temporary, "")
+    with pytest.raises(ScwmError, match="did not put there"), new_folder(Path("data"), store=True):
+        pytest.fail("not reached")
+    Path("link").symlink_to("data")
+    with new_folder(Path("link")) as temporary:
+        (temporary / "a").touch()
+    assert Path("link").is_symlink() and os.listdir("data") == ["a"]
+    assert sorted(os.listdir()) == ["data", "link"]
 
 
 @pytest.mark.parametrize("target", ["mine", "mine/file", "."])

@@ -1,6 +1,7 @@
 """Registry and sources: nothing half-succeeds."""
 
 import hashlib
+import json
 import os
 import shutil
 import zipfile
@@ -269,3 +270,30 @@ def test_every_address_is_a_download(source, monkeypatch):
     monkeypatch.setattr(download.time, "sleep", lambda seconds: None)
     with pytest.raises(ScwmError, match=r"(?s)could not download a\.zip.*a\.zip: "):
         get_dataset("toy", source, Path("out"))
+
+
+def test_a_data_set_replaces_no_other(monkeypatch):
+    """Nor a list of the user's with the name of a manifest."""
+    register("")
+    get_dataset("toy", make_tree(Path("tree")), Path("made"))
+    assert json.loads(Path("made/source.json").read_text())["name"] == "toy"
+    get_dataset("toy", Path("tree"), Path("made"))
+    made = Path("made/source.json")
+    made.write_text(json.dumps(json.loads(made.read_text()) | {"name": "other"}))
+    with pytest.raises(ScwmError, match="holds the data set other"):
+        get_dataset("toy", Path("tree"), Path("made"))
+    Path("tree/manifest.csv").write_text("mine")
+    with pytest.raises(ScwmError, match="that the suite did not write"):
+        get_dataset("toy", Path("tree"), Path("tree"))
+    assert Path("tree/manifest.csv").read_text() == "mine"
+
+
+def test_other_rendered_people_are_refused(monkeypatch):
+    """Those of another seed look alike and have the same layout and counts."""
+    monkeypatch.setattr("scwm.data.mannequins.render", lambda _, out, **__: make_tree(out))
+    register("source: {preset: tiny, seed: 1}")
+    get_dataset("toy", None, Path("made"))
+    load_dataset("toy", Path("made"))
+    register("source: {preset: tiny, seed: 2}")
+    with pytest.raises(ScwmError, match="other rendered people than toy"):
+        load_dataset("toy", Path("made"))

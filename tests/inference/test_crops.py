@@ -260,7 +260,7 @@ def test_below_the_lowest_similarity_nobody_is_here(tmp_path, rerank, toy_folder
     image = next((toy_folder / "query").iterdir())
     paths = [tmp_path / f"{name}.jpg" for name in "abcdefgh"]
     for path in paths:
-        path.symlink_to(image)
+        shutil.copy(image, path)
     features = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
     features /= np.linalg.norm(features, axis=1, keepdims=True)
     query, gallery = (
@@ -430,3 +430,25 @@ def test_large_results_are_shown_in_part(model, monkeypatch, toy_folder):
     text = pages.cluster_page(many, "a", "m")
     assert text.count("<section") == 2 and text.count("<img") == 24
     assert "The 2 largest identities" in text and "At most 12 crops" in text
+
+
+def test_the_querys_own_file_is_left_out_however_often_it_is_named(call, tmp_path, toy_folder):
+    """The gallery holds it in a folder, by itself, and by a link."""
+    for number, image in zip(range(3), (toy_folder / "query").iterdir(), strict=False):
+        (tmp_path / "crops").mkdir(exist_ok=True)
+        shutil.copy(image, tmp_path / f"crops/{number}.jpg")
+    (tmp_path / "link.jpg").symlink_to(tmp_path / "crops/0.jpg")
+    query = "{tmp}/crops/0.jpg"
+    words = f"rank {{run}} --queries {query} --gallery {{tmp}}/crops {query} {{tmp}}/link.jpg"
+    assert call(f"{words} --names none --out {{tmp}}/ranks") == 0
+    found = [Path(row["file"]).name for row in rows(tmp_path / "ranks/ranks.csv")]
+    assert sorted(found) == ["1.jpg", "2.jpg"]
+
+
+def test_links_in_a_circle_are_said(call, tmp_path, toy_folder, capsys):
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    crops = toy_folder / "query"
+    assert call(f"rank {{run}} --queries {crops} --gallery {crops} --out {{tmp}}/a") == 1
+    assert call(f"rank {{run}} --queries {{tmp}}/a --gallery {crops} --out {{tmp}}/ranks") == 1
+    assert "Traceback" not in capsys.readouterr().err

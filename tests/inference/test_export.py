@@ -102,4 +102,22 @@ def test_card_tells_what_is_known(trained, tmp_path):
     bare = tmp_path / "bare"
     bare.mkdir()
     module.export(scwm.load_model(trained / RUN), bare, tmp_path / "bare.pt")
-    assert "It was not evaluated." in (tmp_path / "bare.md").read_text()
+    assert "Unknown: there are no scores next to the model." in (tmp_path / "bare.md").read_text()
+
+
+def test_an_export_replaces_no_run_and_no_text_of_the_users(trained, tmp_path):
+    run = trained / RUN
+    model = scwm.load_model(run)
+    before = (run / "model.pt").read_bytes()
+    for out in (run / "model.pt", run / "exported.pt"):
+        with pytest.raises(ScwmError, match="would lie in a run"):
+            module.export(model, run, out)
+    assert (run / "model.pt").read_bytes() == before
+    (tmp_path / "README.md").write_text("mine")
+    with pytest.raises(ScwmError, match="another file has this name"):
+        module.export(model, run, tmp_path / "README.safetensors")
+    assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
+    for _ in range(2):
+        module.export(model, run, tmp_path / "model.safetensors")
+    with pytest.raises(ScwmError, match="is the model itself"):
+        module.export(model, tmp_path / "model.safetensors", tmp_path / "model.safetensors")

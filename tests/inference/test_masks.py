@@ -82,6 +82,20 @@ def test_a_mask_never_replaces_a_crop(call, toy_folder, tmp_path, capsys):
     Image.open(next((toy_folder / "query").iterdir())).save(crop)
     before = crop.read_bytes()
     assert call("parse {run} {tmp}/crops/a.png --masks {tmp}/crops") == 1
-    assert "A mask would replace a crop." in capsys.readouterr().err
+    assert "would lie beside" in capsys.readouterr().err
     assert call("parse {run} {tmp}/crops/a.png --output {tmp}/crops/a.png") == 1
     assert crop.read_bytes() == before
+
+
+def test_a_mask_replaces_only_a_mask(call, toy_folder, tmp_path, capsys):
+    """As of `--masks DIR` with the pictures of DIR that a shell chose; another is kept."""
+    (tmp_path / "mine").mkdir()
+    crop, other = tmp_path / "crop.jpg", tmp_path / "mine/crop.png"
+    for path in (crop, other):
+        Image.open(next((toy_folder / "query").iterdir())).save(path)
+    before = other.read_bytes()
+    assert call("parse {run} {tmp}/crop.jpg --masks {tmp}/mine") == 1
+    assert "would replace another file" in capsys.readouterr().err and other.read_bytes() == before
+    other.unlink()
+    for _ in range(2):
+        assert call("parse {run} {tmp}/crop.jpg --masks {tmp}/mine") == 0

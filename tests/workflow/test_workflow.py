@@ -172,7 +172,7 @@ def test_the_ablation_check_decides_what_its_config_names(tmp_path: Path) -> Non
         *("--configfile", str(ROOT / "config/ci.yaml")),
     )
     commands = re.findall(r"python -m scwm (?:table|plot|page) .*", done.stdout + done.stderr)
-    given = f" --claims {' '.join(config.claims)} --out "
+    given = f" --claims {' '.join(config.claims)} --runs "
     made = [asked(names, config.datasets, config.transfer) for names in (TABLES, PLOTS)]
     assert len(commands) == len(made[0]) + len(made[1]) + 1
     assert all(given in command for command in commands)

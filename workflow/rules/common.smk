@@ -66,6 +66,11 @@ def settings_of(dataset, method, seed=0):
     return resolve_config(method, dataset, seed, overrides_of(config, dataset))
 
 
+def expanded(path):
+    """A file that the config names, with the home folder for `~`; nothing without one."""
+    return os.path.expanduser(path) if path else []
+
+
 def option(flag, values):
     """A command-line option as words to be quoted one by one; nothing without a value."""
     values = [values] if isinstance(values, str) else list(values or [])

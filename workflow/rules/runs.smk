@@ -143,7 +143,7 @@ rule study:
         images=store_file("images.npy"),
         index=store_file("index.csv"),
         info=store_file("store.json"),
-        keypoints=lambda wildcards: config["keypoints"].get(wildcards.dataset) or [],
+        keypoints=lambda wildcards: expanded(config["keypoints"].get(wildcards.dataset)),
         # The study compares every strategy and each correction with the run's own.
         code=run_code(
             "evaluation/study.py",

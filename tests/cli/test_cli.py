@@ -164,7 +164,7 @@ def test_stopped_training_goes_on(trained, scwm, write_config, capsys, monkeypat
     assert list((trained / ".scwm/state").glob("*/checkpoint.pt"))
     assert scwm(command) == 0
     assert seen == [0, 1, 1] and len(pd.read_csv(trained / "stopped/history.csv")) == 2
-    assert not list((trained / ".scwm/state").glob("*/*.pt"))
+    assert not list((trained / ".scwm/state").glob("*global_only*/*.pt"))
 
 
 def test_results_go_to_stdout_and_messages_to_stderr(trained, scwm, toy_folder, capsys):

@@ -102,7 +102,6 @@ def test_contract_of_every_method(finished, tiny_config, method):
 
     network, config = load_network(run / "model.pt")
     assert config == tiny_config(method) and same(network.state_dict(), model_of(run))
-    assert list((run / "state").glob("*")) == [], "a finished run leaves no checkpoint"
 
 
 def test_oracle_trains_on_the_identities(finished):

@@ -37,7 +37,7 @@ def together(device: torch.device) -> Iterator[None]:
     if int(os.environ.get("WORLD_SIZE") or 1) == 1:
         yield
         return
-    # Without torchrun, which may be killed, its processes would go on with GPUs that look free.
+    # If torchrun is killed, its processes must end too: their GPUs look free to the next job.
     with suppress(AttributeError, OSError):  # Linux only
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     backend = "gloo"

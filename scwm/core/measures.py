@@ -127,7 +127,7 @@ _REGISTRY = (
     *_at(
         ("pseudo_labels.{}", "history:{}", "study:pseudo_labels.{}"),
         Measure("clusters", "Clusters", "", "", 0),
-        Measure("unclustered_share", "Unclustered images (share)", better="lower"),
+        Measure("unclustered_share", "Share of unclustered images", better="lower"),
         Measure("ari", "ARI"),
         Measure("nmi", "NMI"),
     ),

@@ -265,7 +265,7 @@ def _check_replaceable(target: Path, store: bool) -> None:
 
 
 def made_from(folder: Path) -> dict[str, Any]:
-    """Read what `scwm data get` recorded in a folder; nothing if there is no such record."""
+    """Read what `scwm data get` recorded in a folder; without a record it is empty."""
     with suppress(ScwmError):
         return read_json(folder / SOURCE)
     return {}

@@ -299,7 +299,7 @@ def _of_claims(path: Path, runs: Sequence[Run]) -> Iterator[Check]:
     for row in table.to_dict("records"):
         name = row["dataset"], row["claim"]
         if name not in found:
-            raise ValueError(f"there is no claim {name[1]} on {name[0]}")
+            raise ValueError(f"unknown claim: {name[1]} on {name[0]}")
         place = f"{path.name}, {row['seeds']} seed{'s' if row['seeds'] != 1 else ''}"
         for key in ("effect", "low", "high", "p_value"):
             yield Check(*name, place, key, _number(row, key), _number(found[name], key))

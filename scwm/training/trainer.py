@@ -365,6 +365,8 @@ def train(
 ) -> None:
     """Train a run and write its model.pt and history.csv; resumes from a checkpoint.
 
+    The checkpoint stays, so that whoever writes the run's record removes it last.
+
     Controls that are not trained get a model of their untrained network and an empty history.
 
     Args:

@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from scwm.cli.options import Parsers, command, json_option, print_json
 from scwm.core.errors import ScwmError
+from scwm.core.files import check_writable
 
 GIB = 1 << 30
 DISK, MEMORY = 5, 4  # GiB that the embedded benchmark needs
@@ -175,12 +175,12 @@ def _output(*command: str) -> str:
 
 
 def _places(results: Path) -> Iterator[Check]:
-    folder = next(one for one in (results.absolute(), *results.absolute().parents) if one.exists())
     try:
-        with tempfile.TemporaryFile(dir=folder):
-            yield Check("results", "ok", f"{folder} is writable")
-    except OSError as error:
-        yield Check("results", "missing", f"{folder}: {error.strerror}", "give --results DIR")
+        folder = check_writable(results)
+        yield Check("results", "ok", f"{folder} is writable")
+    except ScwmError as error:
+        folder = Path.cwd()
+        yield Check("results", "missing", f"{error.where}: {error.what}", "give --results DIR")
     free = shutil.disk_usage(folder).free
     enough = free >= DISK * GIB
     yield Check("disk", "ok" if enough else "missing", f"{free / GIB:.1f} GiB free",
@@ -200,7 +200,12 @@ def _data() -> Iterator[Check]:
             yield Check("config", "missing", str(error.where), str(error.remedy))
             return
     for name in data_names():
-        entry, place = lookup(name), whereabouts(name)
+        try:
+            entry, place = lookup(name), whereabouts(name)
+        except ScwmError as error:
+            remedy = f"{error.where}: {error.remedy}"
+            yield Check(f"data {name}", "missing", error.what, remedy)
+            continue
         here = place != "not here"
         accept = f", or run `scwm data accept {name}`" if entry.terms else ""
         variable = f"set {entry.env}=PATH (archive or folder){accept}; see `scwm data card {name}`"

@@ -115,6 +115,12 @@ def launch(gpus: int, processes: int, arguments: list[str]) -> list[str]:
             "--processes, --gpus",
             "give counts and a command other than `launch`; only `train` takes several processes",
         )
+    if gpus not in (0, processes):
+        raise ScwmError(
+            f"{processes} process(es) cannot share {gpus} GPU(s): each needs its own.",
+            "--processes, --gpus",
+            f"let Snakemake have more (`--resources gpu={processes}`), or set `processes: {gpus}`",
+        )
     if not gpus and processes == 1:
         return arguments
     command = [sys.executable, "-m"]

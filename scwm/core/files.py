@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import pwd
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -117,6 +118,26 @@ def read_json(path: Path) -> dict[str, Any]:
         raise ScwmError(
             f"The file is damaged: {error}", path, "remove it, and make it again"
         ) from error
+
+
+def check_writable(out: Path) -> Path:
+    """Check that a file or folder can be made, which may come after hours of work.
+
+    Returns:
+        The folder that was checked: the nearest to `out` that exists.
+
+    Raises:
+        ScwmError: the operating system refuses it.
+    """
+    path = Path(os.path.realpath(out))
+    folder = path if path.is_dir() else next(one for one in path.parents if os.path.lexists(one))
+    device = path.exists() and not (path.is_file() or path.is_dir())
+    try:
+        if not device:
+            tempfile.TemporaryFile(dir=folder).close()
+        return folder
+    except OSError as error:
+        raise refusal(error, out) from error
 
 
 def check_output(out: Path, beside: Mapping[Path, str]) -> None:

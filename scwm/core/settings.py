@@ -315,8 +315,8 @@ class Benchmark(Section):
     """Whether training and evaluation ask the scheduler for a GPU."""
     processes: Annotated[int, Field(ge=1)] = 1
     """Processes that share each training's batches; with `gpu` each has its own GPU."""
-    threads_per_run: Annotated[int, Field(ge=1)] = 1
-    """CPU threads of one process; on few cores, several runs at once are faster than threads."""
+    threads_per_run: Annotated[int, Field(ge=1)] | None = None
+    """CPU threads of one process. Null: 8 with `gpu`, else 1: several runs at once are faster."""
     container: Annotated[str, Field(min_length=1)] | None = None
     """Image that the rules run in with `--sdm apptainer`: `docker://NAME` or a file."""
     sources: Paths = {}

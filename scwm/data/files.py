@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from scwm.core.errors import ScwmError
-from scwm.core.files import next_to, read_json, refusal
+from scwm.core.files import check_writable, next_to, read_json, refusal
 
 IMAGE_SUFFIXES = frozenset(
     {
@@ -93,13 +93,15 @@ def list_images(folder: Path, below: bool = False) -> list[Path]:
 
 
 def check_outside(out: Path, paths: Sequence[Path]) -> None:
-    """Check that an output is none of `paths`, nor in a folder among them, nor a file's folder.
+    """Check that an output can be written, and replaces or joins no crop that is read.
 
-    It would replace a crop, or the next call would find it among the crops.
+    It may be none of `paths`, nor be in a folder among them, nor be a file's folder: it would
+    replace a crop, or the next call would find it among the crops.
 
     Raises:
-        ScwmError: it is.
+        ScwmError: it is, or it cannot be written.
     """
+    check_writable(out)
     target = Path(os.path.realpath(out))  # unlike Path.resolve, also of links in a circle
     for path in paths:
         place = Path(os.path.realpath(path))

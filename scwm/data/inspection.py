@@ -26,8 +26,8 @@ def whereabouts(name: str) -> str:
 def verify_dataset(name: str, root: Path) -> str:
     """Check the files of a data set in place: layout, counts, matches, hashes.
 
-    Hashes are compared with the registry and with the manifest.csv of `scwm data get`, if they
-    exist.
+    Counts and hashes are compared with the registry's, and hashes with the manifest.csv of
+    `scwm data get`, if they exist.
 
     Returns:
         The result, in words.
@@ -47,7 +47,8 @@ def verify_dataset(name: str, root: Path) -> str:
                 raise ScwmError(f"{name}: a file is {kind}: {path}", manifest, "get the data again")
         hashes.append(str(manifest))
     compared = f"hashes as in {' and '.join(hashes)}" if hashes else "no hashes to compare with"
-    return f"{len(found):,} files; layout and counts are right; {compared}"
+    right = "layout and counts are" if entry.counts else "the layout is"
+    return f"{len(found):,} files; {right} right; {compared}"
 
 
 def data_card(name: str) -> dict[str, Any]:

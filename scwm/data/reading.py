@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,12 @@ def read_dataset(
     """
     load = LAYOUTS.load(layout).load
     try:
-        dataset: Dataset = load(root, name, **options)
+        signature(load).bind(root, name, **options)
     except TypeError as error:
-        raise ScwmError(f"{error}", f"options of {name}", "correct the registry") from error
+        raise ScwmError(
+            f"The layout {layout}: {error}.", f"options of {name}", "correct the data set's entry"
+        ) from error
+    dataset: Dataset = load(root, name, **options)
     check_labels(dataset)
     dataset = separate_cameras(dataset)
     return replace(dataset, note="; ".join(filter(None, [note, dataset.note])))

@@ -87,7 +87,7 @@ def extract(model: Model, images: Images, feature: str | None = None) -> np.ndar
         (N,D) float32; cosine similarity is their inner product.
     """
     name = default_feature(model, feature)
-    return stacked(extracted(model, images, name), len(images))
+    return stacked(extracted(model, images, name), _count(images))
 
 
 def parse(model: Model, images: Images) -> np.ndarray:
@@ -98,7 +98,7 @@ def parse(model: Model, images: Images) -> np.ndarray:
     Raises:
         ScwmError: the model has no parsed parts.
     """
-    return stacked(parsed(model, images), len(images))
+    return stacked(parsed(model, images), _count(images))
 
 
 def rank(model: Model, queries: Images, gallery: Images) -> tuple[np.ndarray, np.ndarray]:
@@ -123,8 +123,7 @@ def read_crops(images: Images, size: Sequence[int]) -> np.ndarray:
     Raises:
         ScwmError: there are no images, or one cannot be read.
     """
-    if not len(images):
-        raise ScwmError("No images were given.")
+    _count(images)
     return np.stack([_read(image, (size[1], size[0])) for image in images])
 
 
@@ -158,8 +157,7 @@ def described(
     Raises:
         ScwmError: there are no images, or one cannot be read.
     """
-    if not len(images):
-        raise ScwmError("No images were given.")
+    count = _count(images)
     height, width = model.config.model.image_size
     device = default_device()
     normalise = Augment().normalise
@@ -175,10 +173,10 @@ def described(
             return None
 
     size = model.config.evaluation.batch
-    rows = range(len(images))
+    rows = range(count)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         waiting = [pool.submit(read, row) for row in rows[:size]]
-        for start in progress(range(0, len(images), size), "crops"):
+        for start in progress(range(0, count, size), "crops"):
             now = waiting
             waiting = [pool.submit(read, row) for row in rows[start + size :][:size]]
             pixels = [found for job in now if (found := job.result()) is not None]
@@ -241,6 +239,19 @@ def read_safetensors(path: Path) -> tuple[Network, Config]:
     except Exception as error:
         remedy = "give a file that `scwm export` wrote"
         raise ScwmError(f"Not a model of this suite: {error}", path, remedy) from error
+
+
+def _count(images: Images) -> int:
+    """Count the images.
+
+    Raises:
+        ScwmError: there are none, or one was given without a list around it.
+    """
+    if isinstance(images, str | Path | Image.Image):
+        raise ScwmError("One image was given instead of a list.", images, "write [image]")
+    if not len(images):
+        raise ScwmError("No images were given.")
+    return len(images)
 
 
 def _read(image: Source, size: tuple[int, int]) -> np.ndarray:

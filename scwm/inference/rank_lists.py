@@ -109,7 +109,8 @@ def rank_crops(
     sides = labels or _own_files(query.files, gallery.files)
     arguments = query.features, *sides[0], gallery.features, *sides[1]
     # Re-ranked lists are cut after their least similar images are left out, not before.
-    length = len(gallery.files) if rerank and min_similarity is not None else top
+    whole = rerank and min_similarity is not None
+    length = len(gallery.files) if whole else min(top, len(gallery.files))
     index, similarity, correct = ranked_lists(*arguments, top=length, rerank=rerank)
     distance = -similarity if rerank else None
     if rerank:

@@ -30,6 +30,7 @@ RUN = "results/runs/mannequins/scwm/seed0"
         ("config --method scwm --dataset d --out x --overrides 5", ["overrides", "mapping"]),
         ("config --method scwm --dataset d --out x --seed -1", ["seed"]),
         ("launch --", ["Cannot launch ''", "a command other than"]),
+        ("launch --processes 4 --gpus 1 -- train run", ["4 process(es)", "--resources gpu=4"]),
         ("launch -- launch -- doctor", ["Cannot launch 'launch", "a command other than"]),
         ("weights resnet50 fresh/config.yaml --out x", ["Cannot read the weights.", "torch.save"]),
         ("rank fresh/config.yaml --queries a --gallery b --out x", ["Not a model of this suite."]),

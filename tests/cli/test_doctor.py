@@ -1,12 +1,14 @@
 """`scwm doctor`: what it finds here, and what it says where something is missing."""
 
 import json
+import shutil
 from importlib import metadata
 
 import pytest
 
 from scwm.cli import doctor
 from scwm.cli.main import main
+from scwm.core.yaml_files import CONFIG_DIR
 
 
 def found(results):
@@ -52,6 +54,15 @@ def test_what_is_missing_is_told(tmp_path, monkeypatch, capsys):
     assert {"name": "numpy", "status": "missing"}.items() <= next(
         one for one in json.loads(capsys.readouterr().out) if one["name"] == "numpy"
     ).items()
+
+
+def test_a_broken_entry_is_a_line_of_its_own(tmp_path, monkeypatch):
+    shutil.copytree(CONFIG_DIR / "datasets", tmp_path / "datasets")
+    (tmp_path / "datasets/own.yaml").write_text("title: [", encoding="utf-8")
+    monkeypatch.setattr("scwm.data.entries.CONFIG_DIR", tmp_path)
+    checks = found(tmp_path)
+    assert checks["data own"].status == "missing" and "own.yaml" in checks["data own"].remedy
+    assert checks["data mannequins"].status == "ok"
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,8 @@ def test_mistakes_are_named(models, tmp_path):
         lambda: scwm.extract(model, np.zeros((1, 64, 32, 3), np.uint8), "parts"),
         lambda: scwm.extract(model, [broken]),
         lambda: scwm.extract(model, []),
+        lambda: scwm.extract(model, str(broken)),
+        lambda: scwm.rank(model, [broken], broken),
         lambda: scwm.load_model(broken),
         lambda: scwm.load_model(tmp_path / "absent.pt"),
     ):

@@ -27,7 +27,7 @@ COMPARED = ("results/ci/tables/*.csv", *(f"{RUNS}/*/seed0/{end}" for end in ENDS
 # This cluster keeps no accounts for `sacct` to read, and its jobs are short.
 SLURM = ["--slurm-status-command", "squeue"]
 SLURM += ["--slurm-init-seconds-before-status-checks", "2", "--seconds-between-status-checks", "5"]
-SLURM += ["--jobs", "2", "--latency-wait", "20", "--set-threads", "train=1", "evaluate=1"]
+SLURM += ["--jobs", "2", "--latency-wait", "20"]
 
 
 class Benchmark:

@@ -76,7 +76,7 @@ def _bars(panel: Axes, scores: pd.DataFrame, order: list[str]) -> None:
         )
     if "scwm" in means:
         panel.axvline(means["scwm"], color=REFERENCE, linestyle=(0, (4, 3)), linewidth=1, zorder=2)
-    panel.set(xlabel=MAP.axis, ylabel="", xlim=(0, reach * 1.1), yticks=range(len(order)))
+    panel.set(xlabel=MAP.axis, ylabel="", xlim=(0, reach * 1.18), yticks=range(len(order)))
     panel.set_yticklabels(order)
     panel.set_ylim(len(order) - 0.5, -0.5)
     panel.grid(axis="y", visible=False)

@@ -221,6 +221,20 @@ def test_a_run_and_its_weights_may_have_a_name_of_timm(tmp_path: Path) -> None:
     assert "train scwm@model.backbone=timm+test_vit.r160_in1k on mannequins, seed 0" in told
 
 
+@pytest.mark.parametrize(("setting", "threads"), [("gpu=true", 8), ("threads_per_run=3", 3)])
+def test_every_profile_gives_a_run_its_threads(setting: str, threads: int, tmp_path: Path) -> None:
+    """One for each process without a GPU, eight with one; a profile changes nothing."""
+    for profile in ("default", "gpu"):
+        done = snakemake(
+            *(ROOT, "--dry-run", "--printshellcmds", "--cores", "32", "--directory", str(tmp_path)),
+            *("--workflow-profile", str(ROOT / "workflow/profiles" / profile)),
+            *("--config", "methods=[scwm]", "seeds=[0]", setting),
+        )
+        assert done.returncode == 0, done.stderr
+        found = re.findall(r"OMP_NUM_THREADS=\D*(\d+)", done.stdout + done.stderr)
+        assert found == [str(threads)] * 3, "to train, to evaluate and to study"
+
+
 def test_a_config_file_of_two_lines_changes_the_default_only_there(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("seeds: [0, 1]\nsettings: {training: {epochs: 3}}\n")
     runs = settings_of_runs(

@@ -70,6 +70,18 @@ def test_an_output_next_to_the_crops_is_written(call, toy_folder, tmp_path):
     assert call("rank {run} --queries {query} --gallery {tmp}/crops --out {tmp}") == 0
 
 
+@pytest.mark.parametrize("end", ["extract {run} {query} --out", "rank {gallery} --out"])
+def test_an_output_that_cannot_be_written_is_refused_before_any_work(
+    call, tmp_path, capsys, monkeypatch, end
+):
+    (tmp_path / "file").write_text("mine", encoding="utf-8")
+    monkeypatch.setattr("scwm.inference.api.load_model", lambda _: pytest.fail("too late"))
+    words = end.replace("rank", "rank {run} --queries {query} --gallery")
+    assert call(f"{words} {{tmp}}/file/below/f.npz") == 1
+    assert "Not a directory" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 # Features
 
 
@@ -207,8 +219,8 @@ def test_queries_without_a_match_are_counted(tmp_path):
     names = ("0001_c1.jpg", "0002_c1.jpg", "0003_c1.jpg")
     query = CropFeatures([tmp_path / n for n in names], np.eye(3, dtype=np.float32), "global")
     gallery = CropFeatures([tmp_path / "0002_c2.jpg"], np.eye(3, dtype=np.float32)[:1], "global")
-    lists = rank_crops(query, gallery)
-    assert lists.scored == 1 and lists.scores["mAP"] == 1
+    lists = rank_crops(query, gallery, top=10**12)
+    assert lists.scored == 1 and lists.index.shape == (3, 1) and lists.scores["mAP"] == 1
     assert as_json(lists)["queries_scored"] == 1
     short = rank_crops(query, gallery, min_similarity=0.5)
     assert short.scores == lists.scores

@@ -25,7 +25,7 @@ from scwm.reporting.catalogue import PLOTS, TABLES, asked
 from scwm.reporting.tables.claims import load_claims
 
 CONFIGS = (
-    *("config", "benchmark", "baselines", "ci"),
+    *("config", "benchmark", "baselines", "baselines_market1501", "ci"),
     *("market1501_small", "market1501_cpu", "paper"),
 )
 

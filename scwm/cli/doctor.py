@@ -179,8 +179,8 @@ def _places(results: Path) -> Iterator[Check]:
         folder = check_writable(results)
         yield Check("results", "ok", f"{folder} is writable")
     except ScwmError as error:
-        folder = Path.cwd()
         yield Check("results", "missing", f"{error.where}: {error.what}", "give --results DIR")
+        return
     free = shutil.disk_usage(folder).free
     enough = free >= DISK * GIB
     yield Check("disk", "ok" if enough else "missing", f"{free / GIB:.1f} GiB free",

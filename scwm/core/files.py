@@ -137,6 +137,7 @@ def check_writable(out: Path) -> Path:
             tempfile.TemporaryFile(dir=folder).close()
         return folder
     except OSError as error:
+        error.filename = None  # a temporary file's
         raise refusal(error, out) from error
 
 

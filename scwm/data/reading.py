@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +30,13 @@ def read_dataset(
     """
     load = LAYOUTS.load(layout).load
     try:
-        signature(load).bind(root, name, **options)
+        dataset: Dataset = load(root, name, **options)
     except TypeError as error:
         raise ScwmError(
-            f"The layout {layout}: {error}.", f"options of {name}", "correct the data set's entry"
+            f"The layout {layout} failed: {error}",
+            f"options of {name}",
+            f"correct the data set's entry; if it is right, scwm/{LAYOUTS.file(layout)}",
         ) from error
-    dataset: Dataset = load(root, name, **options)
     check_labels(dataset)
     dataset = separate_cameras(dataset)
     return replace(dataset, note="; ".join(filter(None, [note, dataset.note])))

@@ -201,6 +201,13 @@ CASES = {
     "registry option": Case(
         "data get toy --out x --source tree", ["options of toy"], registry("options: {parts: 3}")
     ),
+    "registry option of another type": Case(
+        "data get c --out x --source tree", ["options of c", "layouts/msmt17.py"],
+        lambda patch: (
+            registry("")(patch),
+            write("datasets/c.yaml", "{title: C, layout: msmt17, options: {train_lists: 5}}"),
+        ),
+    ),
     "registry not YAML": Case(TOY, ["toy.yaml"], registry("- [")),
     "unknown preset": Case(TOY, ["'huge'"], registry("source: {preset: huge}")),
     # What the data are

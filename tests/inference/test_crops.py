@@ -78,7 +78,8 @@ def test_an_output_that_cannot_be_written_is_refused_before_any_work(
     monkeypatch.setattr("scwm.inference.api.load_model", lambda _: pytest.fail("too late"))
     words = end.replace("rank", "rank {run} --queries {query} --gallery")
     assert call(f"{words} {{tmp}}/file/below/f.npz") == 1
-    assert "Not a directory" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "Not a directory" in told and "file/below/f.npz\n" in told
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 

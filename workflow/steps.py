@@ -23,8 +23,10 @@ SECONDS = {
     "page": 3,
     "all": 0,
 }
-"""Seconds of a job of each kind in the embedded benchmark, on two idle cores. Only their ratios
-matter: the times of this run replace them as they come in."""
+"""Seconds of a job of each kind in the embedded benchmark, on two idle cores with AVX-512. The times
+of this run replace them as they come in."""
+OLDER = 3.3
+"""How much longer a training takes on a first-generation AMD EPYC (AVX2), measured."""
 REPORTING = ("table", "plot", "page", "all")
 """Kinds of jobs that wait for the runs."""
 PRIOR = 60  # expected seconds that count as met before anything is measured
@@ -69,9 +71,12 @@ class Estimate:
     def __init__(self, steps: Iterable[Step]) -> None:
         self.steps = list(steps)
 
-    def left(self, now: float) -> float:
-        """Return seconds until the last step ends: the runs, then what waits for all of them."""
-        speeds = {step.kind: self._speed(step.kind, now) for step in self.steps}
+    def left(self, now: float, slower: float = 1.0) -> float:
+        """Return seconds until the last step ends: the runs, then what waits for all of them.
+
+        A kind of step of which none has ended yet takes `slower` times as long as expected.
+        """
+        speeds = {step.kind: self._speed(step.kind, now, slower) for step in self.steps}
         total = 0.0
         for reporting in (False, True):
             steps = [one for one in self.steps if (one.kind in REPORTING) == reporting]
@@ -80,7 +85,15 @@ class Estimate:
             total += max([work, *(rest for rest, _ in rests)])
         return total
 
-    def _speed(self, kind: str, now: float) -> float:
+    def between(self, now: float) -> str:
+        """Return the time left; until a training has ended, for a recent and for an older CPU."""
+        ends = [one.spent is not None for one in self.steps if one.kind == "train"]
+        left = spoken(self.left(now))
+        if not ends or any(ends):
+            return left
+        return f"{left} to {spoken(self.left(now, OLDER))}"
+
+    def _speed(self, kind: str, now: float, slower: float) -> float:
         """Return seconds of this machine per expected second, of this kind if known, else of all.
 
         A step that runs longer than expected counts before its end.
@@ -90,6 +103,7 @@ class Estimate:
         prior = 0 if own else PRIOR
         spent = sum(one.spent or 0 for one in own or done) + prior
         known = spent / (sum(one.seconds for one in own or done) + prior)
+        known *= 1 if own else slower
         running = (
             (now - one.start) / one.seconds
             for one in self.steps
@@ -126,7 +140,7 @@ class Terminal(logging.Filter):
     def begin(self, steps: dict[int, Step]) -> None:
         """Take the jobs of the run, by their ids, before the first starts."""
         self.steps, self.estimate = steps, Estimate(steps.values())
-        left = spoken(self.estimate.left(self.clock()))
+        left = self.estimate.between(self.clock())
         self.write(f"{len(steps)} steps, about {left} if the machine has nothing else to do")
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -163,8 +177,8 @@ class Terminal(logging.Filter):
         step.spent = 0.0 if step.start is None else now - step.start
         done = sum(one.spent is not None for one in self.steps.values())
         line = f"{done:4} of {len(self.steps)}  {step.message} ({spoken(step.spent)})"
-        left = self.estimate.left(now)
-        self.write(line if done == len(self.steps) else f"{line}, about {spoken(left)} left")
+        left = self.estimate.between(now)
+        self.write(line if done == len(self.steps) else f"{line}, about {left} left")
 
 
 def spoken(seconds: float) -> str:

@@ -31,3 +31,19 @@ def test_average_linkage_is_that_of_scipy(seed, eps):
     found = average_linkage.cluster(stored, eps, 1)
     assert adjusted_rand_score(expected, found) == 1
     assert found.max() + 1 == len(np.unique(expected))
+
+
+@pytest.mark.parametrize("eps", [0.4, 0.5])
+def test_the_lowest_numbers_merge_first_among_equally_close_pairs(eps):
+    """Of a chain 0-1-2-3 of equal steps, 0-1 merges, then 2-3; their mean distance is 0.85."""
+    chain = np.ones((4, 4)) - np.eye(4)
+    for one in range(3):
+        chain[one, one + 1] = chain[one + 1, one] = 0.4
+    found = average_linkage.cluster(sparse.csr_array(np.where(chain < 1, chain, 0)), eps, 1)
+    assert found.tolist() == [0, 0, 1, 1]
+
+
+def test_small_clusters_and_images_without_neighbours_are_unclustered():
+    near = sparse.csr_array(([0.1, 0.1], ([1, 2], [2, 1])), shape=(4, 4))
+    assert average_linkage.cluster(near, 0.5, 2).tolist() == [-1, 0, 0, -1]
+    assert average_linkage.cluster(near, 0.5, 3).tolist() == [-1, -1, -1, -1]

@@ -59,8 +59,8 @@ def smooth_backbone() -> Backbone:
 
 @pytest.mark.parametrize("kind", ["groups", "whole batch", "frozen"])
 def test_processes_follow_one(steps_of, toy_store, toy_weights, tmp_path, monkeypatch, kind):
-    """Two epochs at the learning rate of real runs, in float64: twenty steps, or six of MobileNetV2,
-    whose convolutions are slow in float64.
+    """Two epochs at the learning rate of real runs, in float64: twenty steps, or six of a frozen
+    MobileNetV2, whose convolutions are slow in float64.
 
     The 52 batch normalisations of an untrained MobileNetV2 on groups of four images magnify a
     difference ten million times in ten steps: only a frozen one can be compared.

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from benchmarks import STAGES, gpu, gpu_check
+from benchmarks import STAGES, clusterings, gpu, gpu_check
 from benchmarks.harness import Stage
 from benchmarks.report import write_report
 from scwm.cli.main import build_parser
@@ -26,6 +26,12 @@ def test_ours_agrees_with_the_reference(stage: Stage) -> None:
     ours = stage.ours(stage.inputs(stage.tiny))
     figures = stage.agreement(ours, stage.reference(stage.inputs(stage.tiny)))
     assert figures.keys() == stage.tolerance.keys() and not stage.disagreements(figures)
+
+
+@pytest.mark.parametrize("name", clusterings.CLUSTERINGS.names())
+def test_every_clustering_finds_most_identities(name):
+    row = clusterings.measured(name, 1380)
+    assert row["ari"] > 60 and 40 < row["clusters"] < 100  # of 80 identities
 
 
 def test_report_has_a_table_for_each_stage_and_a_plot_of_those_that_grow(tmp_path):

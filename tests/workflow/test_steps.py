@@ -38,7 +38,7 @@ def trainings(count: int, seconds: float = 300, share: float = 0.5) -> dict[int,
 
 def test_the_first_estimate_is_the_expected_work_divided_among_the_cores() -> None:
     run = Run(trainings(4) | {9: Step("page", "write page", 60)})
-    assert run.lines == ["5 steps, about 11 min to 36 min if the machine has nothing else to do"]
+    assert run.lines == ["5 steps, about 11 min to 30 min if the machine has nothing else to do"]
     assert run.terminal.estimate.left(0) == 4 * 300 / 2 + 60
 
 
@@ -59,11 +59,11 @@ def test_the_speed_of_the_machine_is_unknown_until_a_training_has_ended() -> Non
     """The longest times in the message are those of an older CPU."""
     run = Run(trainings(2, share=1) | {9: Step("resolve_config", "resolve config", 0.5)})
     run.start(9)
-    assert re.search(r"about 10 min to 33 min left$", run.finish(9))
+    assert re.search(r"about 10 min to 27 min left$", run.finish(9))
     run.start(0)
-    run.now = 300 * 3
-    assert run.terminal.estimate.between(run.now) == "15 min to 18 min"  # the first is late already
-    assert re.search(r"about 15 min left$", run.finish(0))
+    run.now = 300 * 2
+    assert run.terminal.estimate.between(run.now) == "10 min to 17 min"  # the first is late already
+    assert re.search(r"about 10 min left$", run.finish(0))
 
 
 def test_one_long_step_is_not_divided_among_idle_cores() -> None:

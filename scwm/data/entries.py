@@ -121,6 +121,11 @@ def store_sources(name: str) -> list[str]:
     return ["data/store.py", "data/reading.py", LAYOUTS.file(lookup(name).layout)]
 
 
+def is_development(name: str) -> bool:
+    """Whether all splits of a registered data set come from its base's training images."""
+    return name in data_names() and bool(lookup(name).options.get("development"))
+
+
 def overlaps_training(trained: str, tested: str) -> bool:
     """Whether the test images of one data set are training images of another.
 
@@ -130,8 +135,7 @@ def overlaps_training(trained: str, tested: str) -> bool:
         return False
     first, second = lookup(trained), lookup(tested)
     same = (first.base or first.name) == (second.base or second.name)
-    halves = [bool(one.options.get("development")) for one in (first, second)]
-    return same and halves == [False, True]
+    return same and not is_development(trained) and is_development(tested)
 
 
 def _folder() -> Path:

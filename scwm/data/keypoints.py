@@ -16,16 +16,16 @@ JOINTS = (
 SIZE = (64, 128)  # width and height of Market-1501's images, in pixels
 
 
-def read_keypoints(path: Path, count: int) -> np.ndarray:
-    """Read the joints of the first `count` images of a split, in the order of their file names.
-
-    So a data set of a split's first identities takes the first rows of the split's file.
+def read_keypoints(path: Path, rows: np.ndarray) -> np.ndarray:
+    """Read the joints of images.
 
     Args:
         path: MATLAB v7.3 file with `pp` of shape (images, 28): 14 x, then 14 y, in pixels from 1.
+            Its rows are in the order of the images' file names.
+        rows: (N,) the images' places among the images of the file.
 
     Returns:
-        (count,14,2): x and y as fractions of the image's width and height.
+        (N,14,2): x and y as fractions of the image's width and height.
 
     Raises:
         ScwmError: h5py is not installed, the file is not of this form or holds fewer images.
@@ -38,12 +38,13 @@ def read_keypoints(path: Path, count: int) -> np.ndarray:
         raise ScwmError(
             f"Not a file of key points: {error}", path, "give a MATLAB v7.3 file with `pp`"
         ) from error
-    if values.ndim != 2 or values.shape[1] != 2 * len(JOINTS) or len(values) < count:
+    least = int(rows.max()) + 1
+    if values.ndim != 2 or values.shape[1] != 2 * len(JOINTS) or len(values) < least:
         raise ScwmError(
-            f"Key points have shape {values.shape}, expected ({count} or more, {2 * len(JOINTS)}).",
+            f"Key points have shape {values.shape}, expected ({least} or more, {2 * len(JOINTS)}).",
             path,
             "give the file of the training images",
         )
-    pixels = values[:count].reshape(count, 2, len(JOINTS)).transpose(0, 2, 1)
+    pixels = values[rows].reshape(len(rows), 2, len(JOINTS)).transpose(0, 2, 1)
     points: np.ndarray = (pixels - 0.5) / np.array(SIZE)
     return points

@@ -22,6 +22,7 @@ from scwm.core.plugins import FOREGROUND_CORRECTIONS, STRATEGIES
 from scwm.core.progress import progress
 from scwm.core.seeding import derived_seed, numpy_generator
 from scwm.core.settings import Config
+from scwm.data.entries import is_development
 from scwm.data.keypoints import JOINTS, read_keypoints
 from scwm.data.labels import labelled
 from scwm.data.sampler import identity_batches
@@ -64,7 +65,7 @@ def study(run: Path, store: ImageStore, keypoints: Path | None = None) -> dict[s
         ScwmError: the model is missing, or the key points belong to other images.
     """
     split = store.split("train")
-    points = None if keypoints is None else read_keypoints(keypoints, len(split))
+    points = None if keypoints is None else read_keypoints(keypoints, keypoint_rows(store))
     config, embedding = embed_parsed(run, split)
     labels = label_images(config, embedding, split.ids)
     found = {
@@ -78,6 +79,18 @@ def study(run: Path, store: ImageStore, keypoints: Path | None = None) -> dict[s
     }
     write_json(found, run / "study.json")
     return found
+
+
+def keypoint_rows(store: ImageStore) -> np.ndarray:
+    """Find the training images (N,) among all images of their folder, in the order of the names.
+
+    A data set of the first identities of a folder has its first images. Development data take all
+    their splits from the folder of training images.
+    """
+    splits = store.info["counts"] if is_development(store.info["dataset"]) else ["train"]
+    names = sorted(path for name in splits for path in store.split(name).paths)
+    rows: np.ndarray = np.searchsorted(names, store.split("train").paths)
+    return rows
 
 
 def embed_parsed(run: Path, split: StoreSplit) -> tuple[Config, Embedding]:

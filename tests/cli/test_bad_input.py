@@ -149,7 +149,10 @@ SIDE = torch.eye(4), [1, 1, 2, 2]
             lambda: evaluate_ranking(SIDE[0] * torch.nan, SIDE[1], [1] * 4, *SIDE, [2] * 4),
             "infinities or NaN.*query.*diverged",
         ),
-        (lambda: read_keypoints(Path("toy/index.csv"), 3), "key points.*index.csv.*MATLAB"),
+        (
+            lambda: read_keypoints(Path("toy/index.csv"), np.arange(3)),
+            "key points.*index.csv.*MATLAB",
+        ),
     ],
 )
 def test_public_functions_tell(act, message):

@@ -183,14 +183,14 @@ def test_keypoints_are_read_and_mistakes_named(tmp_path):
     values = np.arange(3 * 28).reshape(3, 28) % 60 + 1.0
     with h5py.File(path, "w") as file:
         file["pp"] = values
-    points = read_keypoints(path, 2)
+    points = read_keypoints(path, np.array([0, 2]))
     assert points.shape == (2, 14, 2) and len(JOINTS) == 14
-    np.testing.assert_allclose(points[1, 3] * (64, 128) + 0.5, values[1, [3, 17]])
+    np.testing.assert_allclose(points[1, 3] * (64, 128) + 0.5, values[2, [3, 17]])
     with pytest.raises(ScwmError, match="expected \\(5 or more, 28\\)"):
-        read_keypoints(path, 5)
+        read_keypoints(path, np.arange(5))
     path.write_text("no HDF5")
     with pytest.raises(ScwmError, match="Not a file of key points"):
-        read_keypoints(path, 2)
+        read_keypoints(path, np.arange(2))
 
 
 # The monitor of an epoch's steps

@@ -19,6 +19,7 @@ from scwm.evaluation.study import (
     SCORES,
     corrections,
     highest,
+    keypoint_rows,
     parse_in_settings,
     pooled_features,
     pooled_map,
@@ -140,6 +141,16 @@ def test_joints_are_scored_where_given(run, toy_store, tmp_path):
         file["pp"] = np.ones((count - 1, 28))
     with pytest.raises(ScwmError, match="training images"):
         study(run, toy_store, path)
+
+
+def test_joints_of_development_data_are_those_of_the_same_images(toy_store, monkeypatch):
+    """Its training images are some of the folder whose images the file lists by name."""
+    assert keypoint_rows(toy_store).tolist() == [*range(len(toy_store.split("train")))]
+    monkeypatch.setitem(toy_store.info, "dataset", "market1501_dev_small")
+    paths = [path for part in ("train", "query", "gallery") for path in toy_store.split(part).paths]
+    rows = keypoint_rows(toy_store)
+    assert [sorted(paths)[row] for row in rows] == toy_store.split("train").paths
+    assert rows.max() >= len(rows)
 
 
 def test_pooled_features_are_standardised_means_of_each_part():

@@ -4,7 +4,6 @@ import argparse
 import json
 import logging
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -37,37 +36,28 @@ def add(parsers: Parsers) -> None:
     whole.add_argument("config", type=Path, help="config of a benchmark, as for Snakemake")
     whole.add_argument("--results", type=Path, help="default: `results` of the config")
     whole.add_argument("--weights", type=Path, help="pretrained weights; default: fetched")
-    whole.add_argument("--set", nargs="*", action="extend", default=[], metavar="KEY.PATH=VALUE")
+    whole.add_argument(
+        "--set",
+        nargs="*",
+        action="extend",
+        default=[],
+        metavar="KEY.PATH=VALUE",
+        help="change settings of every run; a method's own values win",
+    )
 
 
 def benchmark(options: argparse.Namespace) -> None:
     """`scwm benchmark`: every data set, method, variant and seed; finished runs are kept."""
-    from scwm.core.config import (
-        load_benchmark,
-        merge,
-        overrides_of,
-        parse_assignments,
-        plain,
-        resolve_config,
-    )
-    from scwm.data.entries import lookup
-    from scwm.reporting.catalogue import transfer_pairs, with_variants
+    from scwm.cli.planned_runs import planned_configs, run_threads
+    from scwm.core.config import load_benchmark, parse_assignments, plain
+    from scwm.reporting.catalogue import transfer_pairs
 
     content, assigned = load_benchmark(options.config), parse_assignments(options.set)
     if content.gpu:
         os.environ["SCWM_DEVICE"] = "cuda"  # without a GPU an error, not days on a CPU
+    os.environ["OMP_NUM_THREADS"] = str(run_threads(plain(content)))
     results = options.results or Path(content.results)
-    methods = with_variants(content.methods, content.sweep)
-    for name in (*content.datasets, *content.transfer, *content.sources):
-        lookup(name)
-    settings = {
-        name: merge(overrides_of(plain(content), name), assigned) for name in content.datasets
-    }
-    configs = [  # all of them are checked before the first run
-        resolve_config(method, dataset, seed, settings[dataset])
-        for dataset, seed, method in product(content.datasets, content.seeds, methods)
-    ]
-    for config in configs:
+    for config in planned_configs(content, assigned):  # all are checked before the first run
         run = results / "runs" / config.dataset / config.method / f"seed{config.seed}"
         _run(run, config, content, options)
     pairs = transfer_pairs(content.datasets, content.transfer).values()
@@ -86,7 +76,7 @@ def _transfer(run: Path, target: str, content: "Benchmark") -> None:
     found = read_json(run / f"transfer/{target}.json")
     now = {"code_hash": code_hash([SCORER, *named_modules(config)])}
     outdated = _differs(found, now)
-    store = _store(target, config.model.image_size, content, needed=outdated)
+    store = _store(target, config, content, needed=outdated)
     if outdated or _differs(found, _content(store)):
         words = ["--", "evaluate", str(run), "--transfer", "--store", str(store)]
         _scwm("launch", f"--gpus={int(content.gpu)}", *words)
@@ -94,6 +84,7 @@ def _transfer(run: Path, target: str, content: "Benchmark") -> None:
 
 def _run(run: Path, config: "Config", content: "Benchmark", options: argparse.Namespace) -> None:
     """Make one run, or what is outdated of it: like a checkpoint, it has a key."""
+    from scwm.cli.planned_runs import weights_path
     from scwm.core.config import config_hash, named_modules, write_yaml
     from scwm.core.files import file_hash, read_json
     from scwm.core.sources import code_hash
@@ -101,40 +92,31 @@ def _run(run: Path, config: "Config", content: "Benchmark", options: argparse.Na
     from scwm.training.checkpoint import TRAINER
 
     record, modules = run / "provenance.json", named_modules(config)
-    trained, weights = read_json(run / "train.json"), _weights(config, options.weights)
+    trained, own = read_json(run / "train.json"), weights_path(config)
+    weights = own and (options.weights or own)
     now = {"config_hash": config_hash(config), "code_hash": code_hash([TRAINER, *modules])}
     if weights and weights.exists():
         now["weights_hash"] = file_hash(weights)
     outdated = _differs(trained, now) or not (run / "model.pt").exists()
-    store = _store(config.dataset, config.model.image_size, content, needed=outdated)
+    scored = {"code_hash_evaluate": code_hash([SCORER, *modules])}
+    due = outdated or _differs(read_json(record), now | scored)
+    store = _store(config.dataset, config, content, needed=due)
     processes, gpus = content.processes, int(content.gpu)
     if outdated or _differs(trained, _content(store)):
-        for old in (record, run / "study.json"):
-            old.unlink(missing_ok=True)
-        shutil.rmtree(run / "transfer", ignore_errors=True)
         write_yaml(config, run / "config.yaml")
-        own = options.weights or config.model.weights_file
-        if weights and not own and not weights.exists():
+        given = options.weights or config.model.weights_file
+        if weights and not given and not weights.exists():
             names = config.model.backbone, config.model.weights
             _scwm("weights", *names, "--out", str(weights))
         train = ["--", "train", str(run), "--store", str(store)]
         train += ["--weights", str(weights)] if weights else []
         _scwm("launch", f"--processes={processes}", f"--gpus={gpus * processes}", *train)
-    now |= _content(store) | {"code_hash_evaluate": code_hash([SCORER, *modules])}
-    if _differs(read_json(record), now):
+    if _differs(read_json(record), now | scored | _content(store)):
         evaluate = ["--", "evaluate", str(run), "--store", str(store)]
         _scwm("launch", f"--gpus={gpus}", *evaluate)
     shown = read_json(run / "metrics.json") | read_json(record)
     figures = {name: shown[name] for name in SHOWN if shown.get(name) is not None}
     print(json.dumps({"run": str(run), **figures}), flush=True)
-
-
-def _weights(config: "Config", given: Path | None) -> Path | None:
-    """Return the file of the pretrained weights, which may have to be fetched."""
-    model = config.model
-    if model.weights == "none":
-        return None
-    return given or Path(model.weights_file or f"data/weights/{model.backbone}-{model.weights}.pt")
 
 
 def _differs(known: dict[str, Any], now: dict[str, Any]) -> bool:
@@ -150,30 +132,32 @@ def _content(store: Path) -> dict[str, Any]:
     return {"data_hash": made.get("content_hash")} if made else {}
 
 
-def _store(dataset: str, size: list[int], content: "Benchmark", needed: bool) -> Path:
-    """Return the folder of the data set's decoded images.
+def _store(dataset: str, config: "Config", content: "Benchmark", needed: bool) -> Path:
+    """Return the folder of a data set's decoded images at the size of a run's.
 
     It is made again if it is older than the data set or of other code, and so is a data set of
     another source, seed or renderer. What is missing is made only if it is needed.
     """
+    from scwm.cli.planned_runs import source_of, store_folder
     from scwm.core.files import read_json
     from scwm.core.sources import code_hash
-    from scwm.data.entries import lookup, store_sources
+    from scwm.data.entries import store_sources
     from scwm.data.registry import is_current
 
-    shape, raw = f"{size[0]}x{size[1]}", Path("data/raw", dataset)
-    store = Path("data/stores", dataset, shape)
+    store, raw = store_folder(dataset, config), Path("data/raw", dataset)
     made, listed = store / "store.json", raw / "manifest.csv"
     outdated = _differs(read_json(made), {"code_hash": code_hash(store_sources(dataset))})
     if not listed.exists() and not (needed and outdated):
         return store
-    source = content.sources.get(dataset) or content.sources.get(lookup(dataset).base or "")
+    source = source_of(dataset, content.sources)
     if not is_current(dataset, raw, source):
         _scwm("data", "get", dataset, *(["--source", source] if source else []), "--out", str(raw))
     if made.exists():
         needed = outdated or made.stat().st_mtime < listed.stat().st_mtime
     if needed:
-        _scwm("data", "store", dataset, "--root", str(raw), "--size", shape, "--out", str(store))
+        _scwm(
+            "data", "store", dataset, "--root", str(raw), "--size", store.name, "--out", str(store)
+        )
     return store
 
 

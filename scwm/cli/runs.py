@@ -3,6 +3,7 @@
 import argparse
 import json
 import logging
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,14 @@ def add(parsers: Parsers) -> None:
         "--benchmark", type=Path, metavar="FILE", help="take the settings of its runs"
     )
     settings.add_argument("--overrides", default="{}", metavar="JSON", help="nested settings")
-    settings.add_argument("--set", nargs="*", action="extend", default=[], metavar="KEY.PATH=VALUE")
+    settings.add_argument(
+        "--set",
+        nargs="*",
+        action="extend",
+        default=[],
+        metavar="KEY.PATH=VALUE",
+        help="change settings, also those of the method",
+    )
     settings.add_argument("--out", type=Path, required=True)
 
     training = _add_run(
@@ -201,8 +209,9 @@ def _train(options: argparse.Namespace) -> None:
     if distributed.highest(finished):
         return
     if distributed.is_main():  # from now on these are not of the history
-        for old in ("provenance.json", "train.json"):
+        for old in ("provenance.json", "train.json", "study.json"):
             (options.run / old).unlink(missing_ok=True)
+        shutil.rmtree(options.run / "transfer", ignore_errors=True)
     checkpoints = Checkpoints(state, training_key(config, data_hash, weights_hash))
     train(config, store.split("train"), weights, options.run, checkpoints, events)
     if not distributed.is_main():

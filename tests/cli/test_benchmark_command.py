@@ -53,6 +53,8 @@ def steps(tmp_path, monkeypatch, versions):
             trained[run] |= {"data_hash": DATA_HASH, "code_hash": code("train")}
             weights = Path(words[-1])
             trained[run] |= {"weights_hash": file_hash(weights)} if weights.exists() else {}
+            (run / "provenance.json").unlink(missing_ok=True)
+            shutil.rmtree(run / "transfer", ignore_errors=True)
             (run / "train.json").write_text(json.dumps(trained[run]))
             (run / "model.pt").touch()
         elif "--out" in words:
@@ -77,6 +79,7 @@ def steps(tmp_path, monkeypatch, versions):
         return code(step)
 
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setattr(benchmark, "_scwm", call)
     monkeypatch.setattr("scwm.core.sources.code_hash", code_hash)
     return called
@@ -267,12 +270,49 @@ def test_another_source_is_taken(steps):
 
 
 @pytest.mark.parametrize(
-    "key", ["setings: {}", "sweep: {model.part: [3]}", "transfer: [manequins]"]
+    "key",
+    [
+        "setings: {}",
+        "sweep: {model.part: [3]}",
+        "transfer: [manequins]",
+        "keypoints: {manequins: there}",
+        "dataset_settings: {manequins: {}}",
+    ],
 )
 def test_misspelt_keys_are_refused_as_by_the_workflow(steps, told, key):
     Path("small.yaml").write_text(f"{{datasets: [mannequins], methods: [scwm], seeds: [0], {key}}}")
     assert cli.main(["benchmark", "small.yaml"]) == 1 and steps == []
     assert "Did you mean" in told()
+
+
+def test_a_variant_that_changes_nothing_is_refused_as_by_the_workflow(steps, told):
+    Path("small.yaml").write_text(
+        "{datasets: [mannequins], methods: [scwm, scwm@model.parts=6], seeds: [0]}"
+    )
+    assert cli.main(["benchmark", "small.yaml"]) == 1 and steps == []
+    assert "scwm@model.parts=6 is scwm itself on mannequins" in told()
+
+
+@pytest.mark.parametrize(
+    ("key", "threads"), [("", "1"), ("gpu: true", "8"), ("threads_per_run: 3", "3")]
+)
+def test_threads_are_those_of_the_workflow(steps, monkeypatch, key, threads):
+    """They decide the bytes of a training."""
+    monkeypatch.setenv("SCWM_DEVICE", "cpu")
+    Path("small.yaml").write_text(f"{{datasets: [mannequins], methods: [scwm], seeds: [0], {key}}}")
+    assert cli.main(["benchmark", "small.yaml"]) == 0
+    assert os.environ["OMP_NUM_THREADS"] == threads
+
+
+def test_an_evaluation_makes_a_store_that_is_gone(steps, versions):
+    Path("small.yaml").write_text("{datasets: [mannequins_tiny], methods: [scwm], seeds: [0]}")
+    assert cli.main(["benchmark", "small.yaml"]) == 0
+    steps.clear()
+    shutil.rmtree("data/stores")
+    versions["evaluate"] = 2
+    assert cli.main(["benchmark", "small.yaml"]) == 0
+    starts = [step.split(" -- ")[-1].split()[:2] for step in steps]
+    assert [one[0] for one in starts] == ["data", "evaluate"] and starts[0][1] == "store"
 
 
 def test_finished_runs_need_no_data(steps):

@@ -65,9 +65,14 @@ def test_diverged_training_is_told(trained, scwm, write_config, told, monkeypatc
     losses = Objective.losses
     monkeypatch.setattr(Objective, "losses", lambda *given: losses(*given) * math.nan)
     write_config(trained / "diverged", "global_only", "training.epochs=1")
+    older = trained / "diverged/study.json", trained / "diverged/transfer/market1501.json"
+    older[1].parent.mkdir()
+    for file in older:
+        file.write_text("{}")
     assert scwm("train diverged --store data/stores/toy --weights given.pt") == 1
     assert "learning_rate" in told()
     assert not (trained / "diverged/model.pt").exists()
+    assert not any(file.exists() for file in older)  # scores of a model that this one replaces
 
 
 @pytest.mark.parametrize(

@@ -19,32 +19,23 @@ def check_config(config):
     places = [os.path.relpath(file) for file in workflow.configfiles]
     places += ["--config"] if workflow.config_settings.config else []
     try:
-        config.update(plain(read_benchmark(config, ", ".join(places))))
-        keys = ("datasets", "transfer", "sources", "keypoints", "dataset_settings")
-        for name in [name for key in keys for name in config[key]]:
-            lookup(name)
-        for dataset in config["datasets"]:
-            check_methods(dataset)
+        benchmark = read_benchmark(config, ", ".join(places))
+        config.update(plain(benchmark))
+        planned_configs(benchmark)
         freeze_state()
     except ScwmError as error:
         raise WorkflowError(f"The config is not valid. {error}")
-
-
-def check_methods(dataset):
-    """What a model cannot know of the methods' settings on a data set."""
-    for method in all_methods():
-        base = split_variant(method)[0]
-        own, plain_one = settings_of(dataset, method), settings_of(dataset, base)
-        names = {"method": base, "description": plain_one.description}
-        if base != method and own.model_copy(update=names) == plain_one:
-            raise WorkflowError(f"{method} is {base} itself on {dataset}; leave the value out.")
 
 
 def data_at_hand(dataset):
     """Whether the suite makes the data set, has it already, or is told where it is."""
     entry = lookup(dataset)
     folder = Path("data/raw", dataset)
-    places = [data_source(dataset), os.environ.get(entry.env or ""), entry.source.path]
+    places = [
+        source_of(dataset, config["sources"]),
+        os.environ.get(entry.env or ""),
+        entry.source.path,
+    ]
     return (
         bool(entry.source.preset)
         or (bool(entry.terms) and terms_accepted(entry))

@@ -12,6 +12,13 @@ from snakemake_interface_executor_plugins.settings import DeploymentMethod
 
 sys.path.insert(0, str(Path(workflow.basedir).parent))
 # These need nothing but PyYAML and pydantic.
+from scwm.cli.planned_runs import (
+    planned_configs,
+    run_threads,
+    source_of,
+    store_folder,
+    weights_path,
+)
 from scwm.core.config import (
     is_whole,
     named_modules,
@@ -19,7 +26,6 @@ from scwm.core.config import (
     plain,
     read_benchmark,
     resolve_config,
-    split_variant,
 )
 from scwm.core.errors import ScwmError
 from scwm.core.freeze import read_freeze
@@ -77,11 +83,6 @@ def option(flag, values):
     return [flag, *values] if values else []
 
 
-def data_source(dataset):
-    """The archive or folder that the config names for a data set or for the one it is part of."""
-    return config["sources"].get(dataset) or config["sources"].get(lookup(dataset).base)
-
-
 def all_methods():
     """The methods of the benchmark and the variants of its sweep."""
     return with_variants(config["methods"], config["sweep"])
@@ -111,18 +112,16 @@ def store_file(name, dataset="dataset"):
     set."""
 
     def path(wildcards):
-        height, width = settings_of(wildcards.dataset, wildcards.method).model.image_size
-        return f"data/stores/{wildcards[dataset]}/{height}x{width}/{name}"
+        own = settings_of(wildcards.dataset, wildcards.method)
+        return str(store_folder(wildcards[dataset], own) / name)
 
     return path
 
 
 def weights_file(wildcards):
     """Input function: the backbone's weights; none where the run starts from random ones."""
-    model = settings_of(wildcards.dataset, wildcards.method).model
-    if model.weights == "none":
-        return []
-    return model.weights_file or f"data/weights/{model.backbone}-{model.weights}.pt"
+    path = weights_path(settings_of(wildcards.dataset, wildcards.method))
+    return str(path) if path else []
 
 
 def dataset_code(dataset):

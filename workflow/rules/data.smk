@@ -16,7 +16,7 @@ rule get_dataset:
         runtime=240,
     params:
         folder=subpath(output.manifest, parent=True),
-        source=lambda wildcards: option("--source", data_source(wildcards.dataset)),
+        source=lambda wildcards: option("--source", source_of(wildcards.dataset, config["sources"])),
         entry=lambda wildcards: json.dumps(asdict(lookup(wildcards.dataset)), sort_keys=True),
     message:
         "get data set {wildcards.dataset}"

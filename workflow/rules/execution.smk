@@ -37,11 +37,6 @@ def shell_prefix():
     return f"set -euo pipefail; export {words}; "
 
 
-def run_threads():
-    """The CPU threads of one process of a run."""
-    return config["threads_per_run"] or (8 if config["gpu"] else 1)
-
-
 def rule_env():
     """The conda environment of every rule."""
     name = "scwm" if config["gpu"] else "scwm-cpu"

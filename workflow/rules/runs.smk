@@ -45,7 +45,7 @@ rule train:
         f"{config['results']}/benchmarks/train/{{dataset}}-{{method}}-{{seed}}.tsv"
     conda:
         rule_env()
-    threads: run_threads() * config["processes"]
+    threads: run_threads(config) * config["processes"]
     resources:
         mem_mb=lambda wildcards, attempt: 8000 * attempt * config["processes"],
         runtime=720,
@@ -86,7 +86,7 @@ rule evaluate:
         f"{config['results']}/benchmarks/evaluate/{{dataset}}-{{method}}-{{seed}}.tsv"
     conda:
         rule_env()
-    threads: run_threads()
+    threads: run_threads(config)
     resources:
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
         runtime=120,
@@ -119,7 +119,7 @@ rule transfer:
         f"{config['results']}/benchmarks/transfer/{{dataset}}-{{method}}-{{seed}}-{{target}}.tsv"
     conda:
         rule_env()
-    threads: run_threads()
+    threads: run_threads(config)
     resources:
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
         runtime=120,
@@ -160,7 +160,7 @@ rule study:
         f"{config['results']}/benchmarks/study/{{dataset}}-{{method}}-{{seed}}.tsv"
     conda:
         rule_env()
-    threads: run_threads()
+    threads: run_threads(config)
     resources:
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
         runtime=120,

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 
 from scwm.core.errors import ScwmError
 from scwm.core.files import write_text
 from scwm.core.settings import Config
 from scwm.inference.features import CropFeatures
-from scwm.method.pseudo_labels import pseudo_labels
+from scwm.method.labelling import cluster_images
 
 # A neighbour list holds at most the eighth part of the crops, or ten. Of five kinds of folders of
 # 40 to 212 crops of Market-1501 this agreed best with the identities in four, among a fourth to a
@@ -42,7 +43,7 @@ class Clusters:
 
 
 def cluster_crops(found: CropFeatures, config: Config) -> Clusters:
-    """Cluster crops by `scwm.pseudo_labels.pseudo_labels`, by the settings `pseudo_labels`.
+    """Cluster crops as training images are clustered in the first epoch.
 
     The neighbour lists shrink with the folder, so that they do not hold most of it.
 
@@ -63,8 +64,8 @@ def cluster_crops(found: CropFeatures, config: Config) -> Clusters:
         f"eps = {settings.eps:g}, k1 = {used[0]}, k2 = {used[1]}; where people are mixed, lower "
         "--eps, or give --k1 the crops of one person"
     )
-    chosen = settings.eps, settings.min_samples, *used, settings.clustering
-    labels = pseudo_labels(found.features, *chosen)
+    chosen = settings.model_copy(update={"k1": used[0], "k2": used[1]})
+    labels = cluster_images(chosen, torch.from_numpy(found.features))
     return Clusters(found.files, labels, words, message)
 
 

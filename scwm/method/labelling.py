@@ -6,7 +6,7 @@ from torch import Tensor
 
 from scwm.core.errors import ScwmError
 from scwm.core.seeding import derived_seed
-from scwm.core.settings import Config
+from scwm.core.settings import Config, PseudoLabelSettings
 from scwm.data.labels import labelled
 from scwm.method.parsing import cascaded_clustering
 from scwm.method.pseudo_labels import pseudo_labels
@@ -23,8 +23,6 @@ def label_images(
     reliability: Reliability | None = None,
 ) -> Tensor:
     """Cluster images into pseudo identities, (N,) on the embedding's device, -1 = unclustered.
-
-    An image whose feature is zero, because it shows no part, stays unclustered.
 
     Args:
         config: config of the run.
@@ -49,17 +47,7 @@ def label_images(
     else:
         features = embedding.features()
         chosen = features.get(feature or settings.feature, features["global"])
-        shown = chosen.ne(0).any(1).cpu()
-        found = np.full(len(ids), -1)
-        if reliability is None and settings.eps_gap:
-            reliability = Reliability(settings.eps_gap)
-        if shown.sum() > 1:
-            found[shown.numpy()] = pseudo_labels(
-                chosen if shown.all() else chosen[shown.to(chosen.device)],
-                *(settings.eps, settings.min_samples, settings.k1, settings.k2),
-                settings.clustering,
-                reliability=reliability,
-            )
+        found = cluster_images(settings, chosen, reliability)
     labels = torch.as_tensor(found).to(embedding.global_feature.device)
     if int(trained_classes(config, labels).max()) < 1:
         raise ScwmError(
@@ -68,6 +56,33 @@ def label_images(
             "lower eps if all images are in one cluster, raise it if all are unclustered",
         )
     return labels
+
+
+def cluster_images(
+    settings: PseudoLabelSettings, features: Tensor, reliability: Reliability | None = None
+) -> np.ndarray:
+    """Cluster images by their features (N,D), by the settings `pseudo_labels`.
+
+    An image whose feature is zero, because it shows no part, stays unclustered.
+
+    Args:
+        reliability: the criterion of earlier epochs; None: that of the settings, at its start.
+
+    Returns:
+        (N,) int64, clusters from 0, -1 = unclustered.
+    """
+    shown = features.ne(0).any(1).cpu()
+    found = np.full(len(features), -1)
+    if reliability is None and settings.eps_gap:
+        reliability = Reliability(settings.eps_gap)
+    if shown.sum() > 1:
+        found[shown.numpy()] = pseudo_labels(
+            features if shown.all() else features[shown.to(features.device)],
+            *(settings.eps, settings.min_samples, settings.k1, settings.k2),
+            settings.clustering,
+            reliability=reliability,
+        )
+    return found
 
 
 def trained_classes(config: Config, labels: Tensor) -> Tensor:

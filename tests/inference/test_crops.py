@@ -20,6 +20,8 @@ from scwm.inference.api import SHIPPED
 from scwm.inference.clusters import cluster_crops
 from scwm.inference.features import CropFeatures, find_crops
 from scwm.inference.rank_lists import rank_crops
+from scwm.method.pseudo_labels import pseudo_labels
+from scwm.method.pseudo_labels.reliability import Reliability
 from scwm.models import Network
 
 # Outputs
@@ -149,8 +151,6 @@ def test_clusters_are_the_pseudo_labels(call, tmp_path, toy_folder, model):
     found = read_csv(tmp_path / "c/clusters.csv")
     files = find_crops([toy_folder / "bounding_box_test", toy_folder / "query"])
     assert [row["file"] for row in found] == [str(file) for file in files]
-    from scwm.method.pseudo_labels import pseudo_labels
-
     expected = pseudo_labels(scwm.extract(model, files), 0.7, 2, 4, 1)
     assert [int(row["identity"]) for row in found] == expected.tolist()
 
@@ -167,6 +167,27 @@ def test_a_number_out_of_range_is_refused_before_any_work(call, capsys, monkeypa
 
 def settings(model, **changes):
     return changed(model.config, {"pseudo_labels": changes})
+
+
+def test_crops_that_show_no_part_are_unclustered(model):
+    """As in training; so are the images of a cluster that a smaller radius takes apart (SpCL)."""
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(5, 32)).repeat(5, 0) + 0.1 * rng.normal(size=(25, 32))
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    features[3] = 0
+    crops = CropFeatures([Path(f"{i}.jpg") for i in range(25)], features.astype(np.float32), "both")
+    chosen = settings(model, k1=10, k2=3, min_samples=2)
+    expected = np.arange(5).repeat(5)
+    expected[3] = -1
+    assert cluster_crops(crops, chosen).labels.tolist() == expected.tolist()
+    reliable = settings(model, k1=10, k2=3, min_samples=2, eps_gap=0.02)
+    labels = pseudo_labels(
+        np.delete(features, 3, 0).astype(np.float32),
+        *(chosen.pseudo_labels.eps, 2, 10, 3),
+        reliability=Reliability(0.02),
+    )
+    found = cluster_crops(crops, reliable).labels
+    assert np.delete(found, 3).tolist() == labels.tolist() and found[3] == -1
 
 
 def test_neighbours_shrink_with_the_folder(model):

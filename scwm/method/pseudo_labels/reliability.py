@@ -6,7 +6,7 @@ import numpy as np
 
 from scwm.method.pseudo_labels.numbers import number_clusters, own_classes
 
-RELIABLE_SHARE = 0.9  # of the clusters of the first epoch, about which the limit leaves whole
+RELIABLE_SHARE = 0.9  # about this share of the clusters of the first epoch reaches the limit
 
 
 @dataclass

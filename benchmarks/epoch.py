@@ -73,7 +73,8 @@ def epochs_of(trainer: Trainer, count: int) -> list[dict[str, float]]:
         spent: dict[str, float] = defaultdict(float)
         with ExitStack() as stack:
             for owner, name, key in (
-                (trainer, "augment", "augmentation"),
+                (trainer.augment, "draw", "augmentation"),
+                (trainer.augment, "apply", "augmentation"),
                 (trainer, "forward", "forward"),
                 (Objective, "losses", "losses"),
                 (torch.Tensor, "backward", "backward"),

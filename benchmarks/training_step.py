@@ -1,9 +1,9 @@
 """The training step of `scwm`; the reference is that of `global_only`.
 
-Whole steps of `scwm.training.Trainer` at the settings of config/config.yaml (48 images a batch) and
-config/market1501_small.yaml (64): batch, augmentation, forward, losses, backward, optimiser,
-running average, monitor and memories. The learning rate is 0, so that both see the same global
-features, and their global losses must agree.
+Whole steps of `scwm.training.trainer.Trainer` at the settings of config/config.yaml (48 images a
+batch) and config/market1501_small.yaml (64): batch, augmentation, forward, losses, backward,
+optimiser, running average, monitor and memories. The learning rate is 0, so that both see the same
+global features, and their global losses must agree.
 """
 
 from typing import Any

@@ -121,7 +121,7 @@ def data_list(options: argparse.Namespace) -> None:
     rows = [
         (
             card["name"],
-            " / ".join(f"{card['counts'].get(name, '–'):,}" for name in SPLITS)
+            " / ".join(_number(card["counts"].get(name)) for name in SPLITS)
             if card["counts"]
             else "–",
             card["here"],
@@ -129,6 +129,10 @@ def data_list(options: argparse.Namespace) -> None:
         for card in cards
     ]
     print_table([("name", " / ".join(SPLITS), "here"), *rows])
+
+
+def _number(count: int | None) -> str:
+    return "–" if count is None else f"{count:,}"
 
 
 def data_card(options: argparse.Namespace) -> None:

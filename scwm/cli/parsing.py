@@ -31,9 +31,9 @@ def add(parsers: Parsers) -> None:
         "--masks", type=Path, metavar="DIR", help="write a PNG of part labels for each of IMAGES"
     )
     parts.add_argument(
-        "--images", type=int, default=10, metavar="N", help="number of training images (default 10)"
+        "--images", type=int, metavar="N", help="number of training images (default 10)"
     )
-    parts.add_argument("--seed", type=int, default=0, help="seed of their draw")
+    parts.add_argument("--seed", type=int, help="seed of their draw (default 0)")
     device_option(parts)
 
 
@@ -48,6 +48,8 @@ def parse(options: argparse.Namespace) -> None:
         raise ScwmError("Nothing to write.", "--output, --masks", "name one of them, or both")
     if options.masks and not options.files:
         raise ScwmError("Masks need images.", "--masks", "give IMAGES")
+    if options.files and (options.images, options.seed) != (None, None):
+        raise ScwmError("These choose images of a store.", "--images, --seed", "give --store")
     for out in filter(None, (options.masks, options.output)):
         check_outside(out, options.files)
     allocator.keep_freed_memory()
@@ -66,7 +68,8 @@ def _draw_stages(options: argparse.Namespace) -> None:
 
     if options.store:
         store = open_run(options.run, options.store)[1]
-        shown = store_stages(options.run, store, options.images, options.seed)
+        choice = (10 if options.images is None else options.images), options.seed or 0
+        shown = store_stages(options.run, store, *choice)
     else:
         shown = crop_stages(options.run, options.files)
     draw_stages(*shown, options.output)

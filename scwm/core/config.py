@@ -84,7 +84,7 @@ def resolve_config(
             'give sections and their values: {"training": {"epochs": 5}}',
         )
     own = read_yaml(CONFIG_DIR / "methods" / f"{plain_name}.yaml")
-    if key.partition(".")[0] in ("dataset", "method", "seed"):
+    if key.partition(".")[0] in ("dataset", "description", "method", "seed"):
         raise ScwmError(f"{method} changes no setting.", key, "name a setting of docs/config.md")
     if key:
         changes = f"{key}={value}"

@@ -24,6 +24,7 @@ PACKAGES = (
     "scikit-learn",
     "timm",
     "faiss-cpu",
+    "infomap",
     "snakemake",
 )
 

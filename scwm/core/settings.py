@@ -173,7 +173,7 @@ class RefinementSettings(Section):
     neighbours: Annotated[int, within(0, 1000)] = 0
     """Nearest images by which a part and the global feature agree; 0: memories, no refinement."""
     own_share: Share = 0.5
-    """Of the pseudo identity in a global feature's label; the parts' predictions have the rest."""
+    """β: weight of the pseudo identity in a global feature's label; the parts share the rest."""
     equal_epochs: Annotated[int, within(0, 10**6)] = 5
     """First epochs, in which all labels of parts are smoothed by 0.1, not by their agreement."""
     cameras: Weight = 0.0

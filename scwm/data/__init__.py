@@ -4,40 +4,28 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from scwm.data.augment import Augment, Draws
     from scwm.data.entries import data_names
-    from scwm.data.registry import get_dataset, load_dataset, resolve_source
-    from scwm.data.sampler import identity_batches
-    from scwm.data.store import ImageStore, StoreSplit, build_store
+    from scwm.data.registry import get_dataset, load_dataset
+    from scwm.data.store import ImageStore, build_store
     from scwm.data.types import Dataset, Split
 
 _MODULES = {
-    "Augment": "augment",
     "Dataset": "types",
-    "Draws": "augment",
     "ImageStore": "store",
     "Split": "types",
-    "StoreSplit": "store",
     "build_store": "store",
     "data_names": "entries",
     "get_dataset": "registry",
-    "identity_batches": "sampler",
     "load_dataset": "registry",
-    "resolve_source": "registry",
 }
 __all__ = [
-    "Augment",
     "Dataset",
-    "Draws",
     "ImageStore",
     "Split",
-    "StoreSplit",
     "build_store",
     "data_names",
     "get_dataset",
-    "identity_batches",
     "load_dataset",
-    "resolve_source",
 ]
 
 

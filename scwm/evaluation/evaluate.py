@@ -62,6 +62,8 @@ def load_network(path: Path) -> tuple[Network, Config]:
         return restore_network(payload["config"], payload["model"])
     except FileNotFoundError as error:
         raise ScwmError("There is no model here.", path, "train the run first") from error
+    except ScwmError as error:
+        raise ScwmError(error.what, error.where or path, error.remedy) from error
     except Exception as error:
         remedy = "give the model.pt that `scwm train` wrote, or train the run again"
         raise ScwmError(f"Not a model of this suite{reason(error)}", path, remedy) from error

@@ -236,6 +236,8 @@ def read_safetensors(path: Path) -> tuple[Network, Config]:
         return restore_network(values, state)
     except FileNotFoundError as error:
         raise ScwmError("There is no such file.", path, "check the path") from error
+    except ScwmError as error:
+        raise ScwmError(error.what, error.where or path, error.remedy) from error
     except Exception as error:
         remedy = "give a file that `scwm export` wrote"
         raise ScwmError(f"Not a model of this suite: {error}", path, remedy) from error

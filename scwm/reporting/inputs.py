@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable
 from itertools import product
+from pathlib import Path
 
+from scwm.core.errors import ScwmError
 from scwm.core.measures import locate
 from scwm.core.yaml_files import CONFIG_DIR, read_yaml
 from scwm.reporting.catalogue import REFERENCE, Request, methods_of
@@ -47,7 +49,25 @@ def _of_some(name: str, dataset: str) -> set[tuple[str, str]]:
         return {(REFERENCE, "study.json")}
     if name != "claims":
         return set()
-    claims = [read_yaml(path) for path in (CONFIG_DIR / "claims").glob("*.yaml")]
-    about = [claim for claim in claims if dataset in claim.get("datasets", [dataset])]
-    sides = [side for claim in about for side in (claim, claim | claim["against"])]
-    return {(side["method"], f"{locate(side['metric'])[0]}.json") for side in sides}
+    paths = sorted((CONFIG_DIR / "claims").glob("*.yaml"))
+    return {pair for path in paths for pair in _of_claim(path, dataset)}
+
+
+def _of_claim(path: Path, dataset: str) -> list[tuple[str, str]]:
+    """Find what a claim compares on a data set: two methods and files of their runs.
+
+    Raises:
+        ScwmError: the claim lacks a method or metric.
+    """
+    claim = read_yaml(path)
+    try:
+        if dataset not in claim.get("datasets", [dataset]):
+            return []
+        sides = [claim, claim | claim["against"]]
+        named = [(side["method"], f"{locate(side['metric'])[0]}.json") for side in sides]
+        if not all(isinstance(method, str) for method, _ in named):
+            raise TypeError
+        return named
+    except (KeyError, TypeError) as error:
+        remedy = "give method, metric and against, as in the other files of config/claims"
+        raise ScwmError("The claim names no two sides.", path, remedy) from error

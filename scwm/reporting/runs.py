@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from scwm.core.errors import ScwmError
 from scwm.core.freeze import read_freeze
+from scwm.core.yaml_files import parse_yaml
 from scwm.reporting.catalogue import Request, transfer_pairs
 from scwm.reporting.inputs import READ_OF_RUNS
 
@@ -97,11 +97,11 @@ def read_run(folder: Path, dataset: str, method: str, seed: int) -> Run:
     if absent:
         raise ValueError(f"no {', '.join(absent)}")
     try:
-        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        config = parse_yaml((folder / "config.yaml").read_text(encoding="utf-8"), "config.yaml")
         metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
         provenance = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
         history = pd.read_csv(folder / "history.csv")
-    except (ValueError, yaml.YAMLError) as error:
+    except (ValueError, ScwmError) as error:
         raise ValueError(f"unreadable: {str(error).splitlines()[0]}") from error
     contents = {"config.yaml": config, "metrics.json": metrics, "provenance.json": provenance}
     if wrong := [name for name, content in contents.items() if not isinstance(content, dict)]:

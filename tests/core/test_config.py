@@ -121,6 +121,7 @@ def test_a_variant_is_its_method_with_one_setting_changed():
         ("scwm@method=oracle", "Unknown method"),
         ("scwm@model.parts=../4", "Unknown method"),
         ("spcl@seed.x=3", "spcl@seed.x=3 changes no setting"),
+        ("scwm@description.x=1", "scwm@description.x=1 changes no setting"),
     ],
 )
 def test_a_variant_that_cannot_be_is_refused(name, message):

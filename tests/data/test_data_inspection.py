@@ -37,6 +37,14 @@ def test_list_and_card_are_printed(capsys):
     assert "licence agreement" in text and max(map(len, text.splitlines())) <= 80
 
 
+def test_counts_of_some_splits_are_enough(monkeypatch, capsys):
+    card = {"name": "mine", "counts": {"train": 1234}, "here": "not here"}
+    monkeypatch.setattr("scwm.data.data_names", lambda: ["mine"])
+    monkeypatch.setattr("scwm.data.inspection.data_card", lambda _: card)
+    assert main(["data", "list"]) == 0
+    assert "1,234 / – / –" in capsys.readouterr().out
+
+
 @pytest.fixture
 def copy(toy_folder, tmp_path):
     shutil.copytree(toy_folder, tmp_path / "copy")

@@ -153,6 +153,7 @@ def test_long_file_names_keep_their_end():
     [
         ("scwm", ["images or a store"]),
         ("scwm {file} --store {store}", ["images or a store"]),
+        ("scwm {file} --images 4", ["--images, --seed", "give --store"]),
         ("scwm {tmp}/absent.jpg", ["absent.jpg", "no such file"]),
         ("scwm {tmp}/empty", ["holds no images", ".jpg"]),
         ("scwm {tmp}/text.txt", ["cannot decode the image", "text.txt"]),

@@ -229,6 +229,16 @@ def test_claims_table_waits_for_the_scores_that_its_claims_name(write, monkeypat
     assert read == {f"runs/mannequins/{m}/seed0/transfer/personx.json" for m in METHODS}
 
 
+@pytest.mark.parametrize("change", [{"against": None}, {"against": "stripes"}, {"method": None}])
+def test_a_claim_without_two_sides_is_named(write, monkeypatch, change):
+    """Before any run: Snakemake asks which files the table reads."""
+    folder = write(change)
+    monkeypatch.setattr("scwm.reporting.inputs.CONFIG_DIR", folder.parent)
+    wanted = Request(Path("runs"), ["mannequins"], list(METHODS), [0])
+    with pytest.raises(ScwmError, match=r"(?s)no two sides.*claims/.*\.yaml"):
+        input_files("claims", wanted)
+
+
 def test_unknown_claim_is_named_with_the_nearest(tmp_path, capsys):
     runs = ["--datasets", "mannequins", "--methods", *METHODS, "--seeds", "0"]
     words = ["table", "claims", *runs, "--claims", "space_mio", "--out", str(tmp_path / "a")]

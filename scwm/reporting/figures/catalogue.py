@@ -35,4 +35,5 @@ FIGURES: dict[str, Callable[[Runs, bool], Figure]] = {
     "tsne": tsne.tsne_panels,
     "time": lambda runs, partial: times.time_bars(runs),
 }
-"""Of each name in `names.PLOTS`: draws the runs; where `partial`, without their missing files."""
+"""Of each name in `scwm.reporting.catalogue.PLOTS`: draws the runs; where `partial`, without their
+missing files."""

@@ -71,7 +71,7 @@ def method_looks(methods: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 @contextmanager
 def figure_style() -> Iterator[None]:
-    """Return the style of all figures; a fixed salt makes identifiers in an SVG reproducible."""
+    """Apply the style of all figures; a fixed salt makes identifiers in an SVG reproducible."""
     settings = {
         **sns.axes_style("whitegrid"),
         **sns.plotting_context("paper", font_scale=1.1),

@@ -1,6 +1,5 @@
 """Scores of the memories' weights by temperature, from the runs' study.json."""
 
-import json
 from typing import Any
 
 import pandas as pd
@@ -11,7 +10,7 @@ from matplotlib.lines import Line2D
 from scwm.core.measures import MEASURES
 from scwm.reporting.catalogue import REFERENCE
 from scwm.reporting.figures.style import dataset_panels, say
-from scwm.reporting.runs import Gap, Run, Runs
+from scwm.reporting.runs import Gap, Run, Runs, read_scores
 
 MEMORIES = ("global", "part")
 COLUMNS = ("global_wrong_ratio", "part_wrong_ratio", "global_hard_rank", "part_hard_rank")
@@ -34,8 +33,8 @@ def study_weights(runs: Runs) -> tuple[pd.DataFrame, list[Gap]]:
         if run.method != REFERENCE:
             continue
         try:
-            memory = json.loads((run.folder / "study.json").read_text(encoding="utf-8"))["memory"]
-        except (FileNotFoundError, ValueError, KeyError):
+            memory = read_scores(run, "study.json")["memory"]
+        except LookupError:
             gaps.append(Gap(run.dataset, run.method, run.seed, "no study of its memories"))
             continue
         fixed = (

@@ -12,8 +12,10 @@ from typing import Any
 import yaml
 
 from scwm.core.checks import allowed
+from scwm.core.config import method_names
 from scwm.core.files import whole_file
 from scwm.core.settings import Benchmark, Config
+from scwm.core.yaml_files import CONFIG_DIR, read_yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE, SCHEMA = ROOT / "docs/config.md", ROOT / "workflow/schemas/config.schema.yaml"
@@ -28,7 +30,8 @@ share; a *run's* config holds every setting that it was made with.
 
 A setting that nothing changes has its default. A benchmark's `settings` change it, then its
 `dataset_settings`, then the method (`config/methods/NAME.yaml`), then `--set key=value` of
-`scwm config`. An unknown key or a value out of range is an error that names it. Where each default
+`scwm config`. `--set` of `scwm benchmark` changes the benchmark's `settings`, so a method's own
+values win. An unknown key or a value out of range is an error that names it. Where each default
 comes from: [method](method.md#9-settings).
 """
 BENCHMARK = """
@@ -41,6 +44,16 @@ merges mappings ([workflow](workflow.md)).
 """
 
 
+METHODS = """
+## Methods
+
+A method is a file of `config/methods`. Each keeps the settings of `scwm` but for what it says.
+
+| method | what it is |
+| --- | --- |
+"""
+
+
 def page() -> str:
     """The whole of docs/config.md."""
     run, benchmark = Config.model_json_schema(), Benchmark.model_json_schema()
@@ -50,7 +63,14 @@ def page() -> str:
     for name, spec in sections.items():
         section = run["$defs"][spec["$ref"].rpartition("/")[2]]
         tables.append(f"\n### `{name}`\n\n{section['description']}\n\n{table(section, run)}")
-    return HEAD + "".join(tables) + BENCHMARK + "\n" + table(benchmark, benchmark)
+    listed = [f"| `{name}` | {description(name)} |\n" for name in method_names()]
+    methods = METHODS + "".join(listed)
+    return HEAD + "".join(tables) + methods + BENCHMARK + "\n" + table(benchmark, benchmark)
+
+
+def description(method: str) -> str:
+    text: str = read_yaml(CONFIG_DIR / "methods" / f"{method}.yaml")["description"]
+    return text
 
 
 def table(spec: dict[str, Any], schema: dict[str, Any]) -> str:

@@ -62,7 +62,7 @@ def prepared(
         masks = network(trainer.augment.normalise(trainer.images[slice(2)])).masks
         assert masks is not None
         cells = torch.randint(masks.shape[1], (images, *masks.shape[2:]), generator=generator)
-        trainer.cells = cells.to(trainer.device, torch.uint8)
+        trainer.part_labels = cells.to(trainer.device, torch.uint8)
     objective = Objective.of(config, embedding, labels)
     monitor = StepMonitor.of(objective, embedding, labels, split)
     trainer.config = changed(config, {"training": {"iterations": 1}})

@@ -68,20 +68,20 @@ class Augment:
         self._scales: dict[torch.device, tuple[Tensor, Tensor]] = {}
 
     def __call__(
-        self, images: Tensor, cells: Tensor | None, generator: torch.Generator
+        self, images: Tensor, part_labels: Tensor | None, generator: torch.Generator
     ) -> tuple[Tensor, Tensor | None]:
         """Augment a batch.
 
         Args:
             images: (B,H,W,3) uint8.
-            cells: (B,h,w) uint8 part labels on any coarser grid, or None.
+            part_labels: (B,h,w) uint8 on any coarser grid, or None.
             generator: draws use its device.
 
         Returns:
-            (B,3,H,W) float32, normalised, stored channels last; and the moved cells.
+            (B,3,H,W) float32, normalised, stored channels last; and the moved part labels.
         """
         draws = self.draw(len(images), images.shape[1], images.shape[2], generator)
-        return self.apply(images, cells, draws)
+        return self.apply(images, part_labels, draws)
 
     def draw(self, batch: int, height: int, width: int, generator: torch.Generator) -> Draws:
         """Draw flip, crop and rectangle for `batch` images of `height` x `width` pixels."""
@@ -107,7 +107,7 @@ class Augment:
         return Draws(flip, shift, torch.stack([top, left, tall, wide], 1))
 
     def apply(
-        self, images: Tensor, cells: Tensor | None, draws: Draws
+        self, images: Tensor, part_labels: Tensor | None, draws: Draws
     ) -> tuple[Tensor, Tensor | None]:
         """Apply `draws`; shapes as in `__call__`.
 
@@ -128,7 +128,9 @@ class Augment:
         for image, (top, left, tall, wide) in zip(batch, draws.erased.tolist(), strict=True):
             if tall:
                 image[:, top : top + tall, left : left + wide] = 0
-        return batch, None if cells is None else _move(cells, size, draws.to(cells.device))
+        if part_labels is not None:
+            part_labels = _move(part_labels, size, draws.to(part_labels.device))
+        return batch, part_labels
 
     def normalise(self, images: Tensor) -> Tensor:
         """Normalise (B,H,W,3) uint8 to (B,3,H,W) float32, stored channels last."""
@@ -162,19 +164,19 @@ def _erased(shape: tuple[int, int], size: tuple[int, int], draws: Draws) -> Tens
     return hidden[0][:, :, None] & hidden[1][:, None, :]
 
 
-def _move(cells: Tensor, size: tuple[int, int], draws: Draws) -> Tensor:
+def _move(part_labels: Tensor, size: tuple[int, int], draws: Draws) -> Tensor:
     """Flip, crop and erase a (B,h,w) grid of labels that covers images of `size` pixels."""
-    shape = cells.shape[1], cells.shape[2]
+    shape = part_labels.shape[1], part_labels.shape[2]
     sources, inside = [], []
     for axis in (0, 1):
-        centre = _centres(shape[axis], size[axis], cells.device)
+        centre = _centres(shape[axis], size[axis], part_labels.device)
         moved = centre + 2 * shape[axis] * draws.shift[:, axis, None]
         source = torch.div(moved, 2 * size[axis], rounding_mode="floor")
         inside.append((source >= 0) & (source < shape[axis]))
         sources.append(source.clamp(0, shape[axis] - 1))
     rows, columns = sources
     columns = torch.where(draws.flip[:, None], shape[1] - 1 - columns, columns)
-    image = torch.arange(len(cells), device=cells.device)[:, None, None]
-    labels = cells[image, rows[:, :, None], columns[:, None, :]]
+    image = torch.arange(len(part_labels), device=part_labels.device)[:, None, None]
+    labels = part_labels[image, rows[:, :, None], columns[:, None, :]]
     shown = inside[0][:, :, None] & inside[1][:, None, :] & ~_erased(shape, size, draws)
     return torch.where(shown, labels, 0)

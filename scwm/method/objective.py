@@ -71,12 +71,12 @@ class Objective(nn.Module):
         """The features (N,D) that a global memory of images holds; None of another memory."""
         return self.whole.centroids if self.by_image else None
 
-    def losses(self, output: Output, cells: Tensor | None, rows: Tensor) -> Tensor:
+    def losses(self, output: Output, part_labels: Tensor | None, rows: Tensor) -> Tensor:
         """The sum and its five terms without their weights, (6,) in the order of LOSSES.
 
         Args:
             output: the network's, of B images.
-            cells: (B,h,w) part labels, None without parsing.
+            part_labels: (B,h,w), None without parsing.
             rows: (B,) of the training images.
         """
         whole, part = self._of_features(output, rows)
@@ -84,8 +84,8 @@ class Objective(nn.Module):
         features, seen, masks = output.part_features, output.visibility, output.masks
         if self.parts and features is not None and seen is not None:
             separation = separation_loss(features, seen, self.weights.separation_margin)
-            if output.logits is not None and masks is not None and cells is not None:
-                parsing = parsing_loss(output.logits, cells)
+            if output.logits is not None and masks is not None and part_labels is not None:
+                parsing = parsing_loss(output.logits, part_labels)
                 diversity = diversity_loss(masks[:, 1:])
         total = (
             whole

@@ -101,7 +101,7 @@ class Trainer:
         self.average = RunningAverage(network, settings.average)
         self.augment = Augment(config.augment.flip, config.augment.pad, config.augment.erase)
         self.parsed = network.parts > 0 and config.model.part_source == "parsed"
-        self.cells: Tensor | None = None
+        self.part_labels: Tensor | None = None
         self.slots: Tensor | None = None
         gap = config.pseudo_labels.eps_gap
         self.reliability = Reliability(gap) if gap else None
@@ -169,7 +169,7 @@ class Trainer:
             "average": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "history": self.history,
-            "cells": self.cells,
+            "part_labels": self.part_labels,
             "slots": self.slots,
             "limit": self.reliability and self.reliability.limit,
             "refinement": self.refinement and self.refinement.state_dict(),
@@ -184,9 +184,9 @@ class Trainer:
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.history = state["history"]
-        self.cells, self.slots = (
+        self.part_labels, self.slots = (
             None if state[name] is None else state[name].to(self.device)
-            for name in ("cells", "slots")
+            for name in ("part_labels", "slots")
         )
         if self.reliability:
             self.reliability.limit = state["limit"]
@@ -216,7 +216,7 @@ class Trainer:
         """
         start = time.perf_counter()
         embedding = self.embedding(number)
-        labels, self.cells, (whole, parts), measures, means, row = distributed.from_main(
+        labels, self.part_labels, (whole, parts), measures, means, row = distributed.from_main(
             lambda: self.label(embedding, number, start), self.device
         )
         if self.refinement is not None:
@@ -261,10 +261,10 @@ class Trainer:
         clock.append(time.perf_counter())
         row: dict[str, Any] = label_scores(labels.cpu().numpy(), ids)
         if number > 0 and embedding.pixels is not None:
-            self.cells = parse_images(self.config, embedding, labels, number)
+            self.part_labels = parse_images(self.config, embedding, labels, number)
         masks, predicted = self.split.masks, embedding.part_labels
-        if masks is not None and self.cells is not None and predicted is not None:
-            row |= training_scores(masks, self.cells, predicted)
+        if masks is not None and self.part_labels is not None and predicted is not None:
+            row |= training_scores(masks, self.part_labels, predicted)
         clock.append(time.perf_counter())
         classes = trained_classes(self.config, labels)
         prototypes = start_prototypes(self.config, embedding, classes)
@@ -278,7 +278,7 @@ class Trainer:
         stages = ("features", "parsing", "pseudo_labels", "parsing", "pseudo_labels")
         for stage, (begin, end) in zip(stages, pairwise(clock), strict=True):
             row[f"seconds_{stage}"] = row.get(f"seconds_{stage}", 0.0) + end - begin
-        return classes, self.cells, prototypes, (agreement, proxies), means, row
+        return classes, self.part_labels, prototypes, (agreement, proxies), means, row
 
     @torch.no_grad()
     def start_parts(self, embedding: Embedding) -> Embedding:
@@ -291,9 +291,9 @@ class Trainer:
         assert pixels is not None
         if isinstance(self.network.head, PartHead):
             labels = label_images(self.config, embedding, self.split.ids, "global")
-            self.cells = parse_images(self.config, embedding, labels, 0)
+            self.part_labels = parse_images(self.config, embedding, labels, 0)
             with tensor_float32(self.device, False):
-                found = LinearDiscriminant(pixels).fit(self.cells, self.network.parts + 1)
+                found = LinearDiscriminant(pixels).fit(self.part_labels, self.network.parts + 1)
             self.network.head.start_from(*found)
         count = len(whole)
         step = group_size(count, self.config.evaluation.batch)
@@ -326,11 +326,11 @@ class Trainer:
                 checkpoints.stop_if_asked(epoch.number)
             index = torch.from_numpy(rows).to(self.device, non_blocking=True)
             draws = self.augment.draw(len(rows), height, width, epoch.draws)
-            cells = None if self.cells is None else self.cells[index[own]]
-            images, cells = self.augment.apply(images, cells, draws[own])
+            part_labels = None if self.part_labels is None else self.part_labels[index[own]]
+            images, part_labels = self.augment.apply(images, part_labels, draws[own])
             output = self.forward(images)
-            cells = None if cells is None else distributed.gather(cells)
-            losses = objective.losses(output, cells, index)
+            part_labels = None if part_labels is None else distributed.gather(part_labels)
+            losses = objective.losses(output, part_labels, index)
             self.optimizer.zero_grad()
             with tensor_float32(self.device, self.precision == "tf32"):
                 losses[0].backward()

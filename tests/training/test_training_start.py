@@ -76,7 +76,7 @@ def test_parts_start_from_clusters_of_the_global_feature(tiny_config, toy_store,
     expected = cascaded_clustering(embedding.pixels, groups, trainer.network.parts, seed=seed)
 
     started = trainer.start_parts(embedding)
-    assert torch.equal(trainer.cells, expected)
+    assert torch.equal(trainer.part_labels, expected)
     weights, biases = LinearDiscriminant(embedding.pixels.float()).fit(
         expected, trainer.network.parts + 1
     )

@@ -21,7 +21,7 @@ from scwm.data.types import Dataset
 NAME = "manifest.csv"
 
 
-class Entry(NamedTuple):
+class FileEntry(NamedTuple):
     """One file: path relative to the data set's root, size in bytes, sha256."""
 
     path: str
@@ -37,7 +37,7 @@ def dataset_files(dataset: Dataset) -> list[Path]:
     return sorted(files)
 
 
-def make_manifest(dataset: Dataset) -> list[Entry]:
+def make_manifest(dataset: Dataset) -> list[FileEntry]:
     """Hash every file of a data set; the entries are sorted by path.
 
     Raises:
@@ -46,9 +46,11 @@ def make_manifest(dataset: Dataset) -> list[Entry]:
     files = sorted(Path(os.path.abspath(path)) for path in dataset_files(dataset))
     root = Path(os.path.commonpath([path.parent for path in files]))
 
-    def entry(path: Path) -> Entry:
+    def entry(path: Path) -> FileEntry:
         try:
-            return Entry(path.relative_to(root).as_posix(), path.stat().st_size, file_hash(path))
+            return FileEntry(
+                path.relative_to(root).as_posix(), path.stat().st_size, file_hash(path)
+            )
         except OSError as error:
             raise unreadable(error, path) from error
 
@@ -57,13 +59,13 @@ def make_manifest(dataset: Dataset) -> list[Entry]:
         return sorted(hashed)
 
 
-def manifest_hash(entries: list[Entry]) -> str:
+def manifest_hash(entries: list[FileEntry]) -> str:
     """Return one sha256 over all entries."""
     lines = "".join(f"{one.path} {one.sha256}\n" for one in sorted(entries))
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def read_manifest(path: Path) -> list[Entry]:
+def read_manifest(path: Path) -> list[FileEntry]:
     """Read the entries of a manifest.
 
     Raises:
@@ -71,18 +73,18 @@ def read_manifest(path: Path) -> list[Entry]:
     """
     rows = list(csv.reader(read_text(path).splitlines()))
     try:
-        if tuple(rows[0]) != Entry._fields:
+        if tuple(rows[0]) != FileEntry._fields:
             raise ValueError(f"its columns are {rows[0]}")
-        return [Entry(name, int(size), sha256) for name, size, sha256 in rows[1:]]
+        return [FileEntry(name, int(size), sha256) for name, size, sha256 in rows[1:]]
     except (IndexError, ValueError) as error:
         raise ScwmError(f"Not a manifest: {error}", path, "run `scwm data get` again") from error
 
 
-def write_manifest(entries: list[Entry], folder: Path) -> Path:
+def write_manifest(entries: list[FileEntry], folder: Path) -> Path:
     """Write `manifest.csv` (path, size, sha256) into the folder."""
     path = folder / NAME
     with whole_file(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(Entry._fields)
+        writer.writerow(FileEntry._fields)
         writer.writerows(entries)
     return path

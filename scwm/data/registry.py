@@ -20,8 +20,13 @@ from scwm.data.download import fetch
 from scwm.data.entries import Entry, Source, lookup
 from scwm.data.files import SOURCE, made_from, new_folder
 from scwm.data.labels import check_queries, describe_labels
-from scwm.data.manifest import Entry as FileEntry
-from scwm.data.manifest import make_manifest, manifest_hash, read_manifest, write_manifest
+from scwm.data.manifest import (
+    FileEntry,
+    make_manifest,
+    manifest_hash,
+    read_manifest,
+    write_manifest,
+)
 from scwm.data.reading import read_dataset, wrong_counts
 from scwm.data.terms import terms_accepted
 from scwm.data.types import Dataset

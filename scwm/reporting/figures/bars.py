@@ -6,12 +6,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from scwm.core.measures import MEASURES
+from scwm.reporting.catalogue import REFERENCE
 from scwm.reporting.figures.style import dataset_panels, say
 from scwm.reporting.runs import CONTROLS, Runs
 
 MAP = MEASURES["mAP"]
-ABLATION, CONTROL = "#7FB2D6", "#C4C4C4"
-REFERENCE = "#0072B2"
+FULL, ABLATION, CONTROL = "#0072B2", "#7FB2D6", "#C4C4C4"
 
 
 def ablation_bars(runs: Runs) -> Figure:
@@ -19,7 +19,7 @@ def ablation_bars(runs: Runs) -> Figure:
 
     The dashed line marks the full method; controls are grey; a method without a score is labelled.
     """
-    order = sorted(runs.methods, key=lambda m: (m in CONTROLS, m != "scwm"))
+    order = sorted(runs.methods, key=lambda m: (m in CONTROLS, m != REFERENCE))
     scores = pd.DataFrame(
         [
             (run.dataset, run.method, run.seed, MAP.scale * score)
@@ -40,7 +40,7 @@ def ablation_bars(runs: Runs) -> Figure:
 
 
 def _bars(panel: Axes, scores: pd.DataFrame, order: list[str]) -> None:
-    colours = {m: CONTROL if m in CONTROLS else ABLATION for m in order} | {"scwm": REFERENCE}
+    colours = {m: CONTROL if m in CONTROLS else ABLATION for m in order} | {REFERENCE: FULL}
     if len(scores):
         sns.barplot(
             scores,
@@ -74,8 +74,8 @@ def _bars(panel: Axes, scores: pd.DataFrame, order: list[str]) -> None:
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8},
             zorder=6,
         )
-    if "scwm" in means:
-        panel.axvline(means["scwm"], color=REFERENCE, linestyle=(0, (4, 3)), linewidth=1, zorder=2)
+    if REFERENCE in means:
+        panel.axvline(means[REFERENCE], color=FULL, linestyle=(0, (4, 3)), linewidth=1, zorder=2)
     panel.set(xlabel=MAP.axis, ylabel="", xlim=(0, reach * 1.18), yticks=range(len(order)))
     panel.set_yticklabels(order)
     panel.set_ylim(len(order) - 0.5, -0.5)

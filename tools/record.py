@@ -235,12 +235,14 @@ def index(
         f"{len(provenance['runs'])} runs at commit `{provenance['commit'][:10]}`, on "
         + "; ".join(f"{m['processor']}, {m['cores']} cores, GPU: {m['gpu']}" for m in machines)
         + ". Written by `tools/record.py`; versions, hashes: [provenance.json](provenance.json).",
+        "[runs](runs) holds config, history, scores of each query and provenance of each run.",
+        "`scwm verify` with this folder recomputes scores and tables from them.",
         "",
         *(f"- [{name}](tables/{name}.md) ([CSV](tables/{name}.csv))" for name in tables),
         "",
     ]
     for name in plots:
-        lines += [f"![{CAPTIONS[name]}](plots/{name}.png)", "", CAPTIONS[name], ""]
+        lines += [f"![{name}](plots/{name}.png)", "", CAPTIONS[name], ""]
     return "\n".join(lines).rstrip() + "\n"
 
 

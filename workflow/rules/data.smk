@@ -10,7 +10,7 @@ rule get_dataset:
         "results/benchmarks/get_dataset/{dataset}.tsv"
     conda:
         rule_env()
-    threads: 1
+    threads: 8  # of the cores that it may use, the renderer uses all
     resources:
         mem_mb=4000,
         runtime=240,
@@ -40,7 +40,7 @@ rule build_store:
         "results/benchmarks/build_store/{dataset}-{size}.tsv"
     conda:
         rule_env()
-    threads: 1
+    threads: 8  # the images are decoded on all cores
     resources:
         mem_mb=4000,
         runtime=120,

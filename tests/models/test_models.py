@@ -60,6 +60,36 @@ def test_pixel_features_are_ranked_by_the_deep_stage(tiny_config):
     assert torch.allclose(norm.gather(1, strongest)[:, 0], norm.amax(1), rtol=1e-4)
 
 
+@torch.inference_mode()
+def test_pixel_features_are_deep_shallow_and_colour(tiny_config):
+    """By plain loops, from the stages' maps: docs/method.md, §1."""
+    network = network_of(tiny_config, "mobilenet_v2", [256, 128])
+    images = torch.randn(2, 3, 256, 128)
+    maps, branch = network.backbone(images), network.pixel_features
+    found = branch(maps, images)
+    height, width = found.shape[2:]
+    deep = nn.functional.interpolate(branch.deep(maps[-1]), (height, width), mode="bilinear")
+    shallow = maps[branch.shallow]
+    assert (height, width) == (16, 8) and shallow.shape[2:] == (32, 16)
+    for image in range(2):
+        scale = deep[image].norm(dim=0).mean() / 2
+        for row in range(height):
+            for column in range(width):
+                blocks = []
+                for one in (shallow[image], images[image]):
+                    tall, wide = one.shape[1] // height, one.shape[2] // width
+                    block = one[:, row * tall : (row + 1) * tall, column * wide :][:, :, :wide]
+                    blocks.append(block.flatten(1))
+                look = blocks[0].mean(1)
+                colour = torch.cat([blocks[1].mean(1), blocks[1].std(1, correction=0)])
+                detail = torch.cat([look / look.norm(), 0.35 / 6**0.5 * colour])
+                detail = branch.detail(detail[None, :, None, None]).flatten()
+                expected = torch.cat([deep[image, :, row, column], scale * detail / detail.norm()])
+                torch.testing.assert_close(
+                    found[image, :, row, column], expected, atol=1e-4, rtol=1e-3
+                )
+
+
 def test_without_parts_there_is_a_global_feature_only(tiny_config):
     network = network_of(tiny_config, "mobilenet_v2", [64, 32], parts=0)
     output = network(torch.randn(2, 3, 64, 32))

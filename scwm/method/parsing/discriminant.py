@@ -9,9 +9,10 @@ from scwm.method.parsing.pixels import Pixels
 class LinearDiscriminant:
     """The linear classifier of Gaussians with a shared covariance (Fisher, 1936).
 
-    Logits ``w_c · f + b_c`` with ``w_c = S⁻¹ m_c`` and ``b_c = log p_c - m_c · w_c / 2``; the
-    pooled covariance S within classes is shrunk by a tenth of its mean variance. Quantities that do
-    not depend on the labels are computed once.
+    Logits ``w_c · (f - m) + log p_c - m_c · w_c / 2`` with ``w_c = S⁻¹ m_c``. m is the mean of all
+    pixels, m_c the mean of a class less m. A tenth of the mean variance is added to the diagonal of
+    the pooled covariance S within classes. Quantities that do not depend on the labels are computed
+    once.
 
     Args:
         maps: (N,C,H,W) pixel features of any float type, used without scaling; or `Pixels`.

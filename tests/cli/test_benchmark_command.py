@@ -13,7 +13,7 @@ import pytest
 from scwm.cli import benchmark
 from scwm.cli import main as cli
 from scwm.core.config import config_hash, load_config
-from scwm.core.errors import ScwmError
+from scwm.core.errors import Interrupted, ScwmError
 from scwm.core.files import file_hash
 from scwm.core.yaml_files import CONFIG_DIR, read_yaml
 from scwm.data.entries import Source, lookup
@@ -346,6 +346,19 @@ def test_config_of_something_else_is_an_error(tmp_path):
     options = cli.build_parser().parse_args(["benchmark", str(tmp_path / "run.yaml")])
     with pytest.raises(ScwmError, match=r"(?s)Unknown key 'seed'.*mean 'seeds'.*run\.yaml"):
         options.run_command(options)
+
+
+def test_a_step_that_was_asked_to_stop_stops_the_benchmark(tmp_path, monkeypatch):
+    step = tmp_path / "step"
+    step.write_text("#!/bin/sh\nexit 75\n")
+    step.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(step))
+    with pytest.raises(Interrupted, match="call the same command again"):
+        benchmark._scwm("train")
+    step.write_text("#!/bin/sh\nexit 1\n")
+    with pytest.raises(ScwmError, match="A step of the benchmark failed") as failed:
+        benchmark._scwm("train")
+    assert not isinstance(failed.value, Interrupted)
 
 
 def test_a_request_to_stop_reaches_the_step(tmp_path):

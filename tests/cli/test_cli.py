@@ -1,7 +1,12 @@
 """The command line: the whole path on the tiny data set."""
 
 import json
+import os
 import re
+import signal
+import threading
+import time
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -10,8 +15,12 @@ import yaml
 from PIL import Image
 from trained_runs import history_of
 
+from scwm.core.config import config_hash, load_config
+from scwm.core.lock import Lock
 from scwm.core.sources import code_hash, sources
 from scwm.data.entries import store_sources
+from scwm.method.objective import Objective
+from scwm.training.checkpoint import state_name
 from scwm.training.trainer import Trainer
 
 RUN = "results/runs/mannequins/scwm/seed0"
@@ -165,6 +174,48 @@ def test_stopped_training_goes_on(trained, scwm, write_config, capsys, monkeypat
     assert scwm(command) == 0
     assert seen == [0, 1, 1] and len(pd.read_csv(trained / "stopped/history.csv")) == 2
     assert not list((trained / ".scwm/state").glob("*global_only*/*.pt"))
+
+
+def test_a_signal_stops_a_training_with_its_own_status(trained, scwm, write_config, monkeypatch):
+    """75, by which a scheduler knows that the same command goes on."""
+    write_config("signalled", "cluster_contrast", "training.iterations=1")
+    command = "train signalled --store data/stores/toy --weights given.pt"
+    update, steps = Objective.update, []
+
+    def signalled(self: Objective, *arguments: object) -> None:
+        update(self, *arguments)
+        steps.append(1)
+        if len(steps) == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Objective, "update", signalled)
+    assert scwm(command) == 75 and len(steps) == 1
+    assert list((trained / ".scwm/state").glob("*cluster_contrast*/checkpoint.pt"))
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_second_training_of_a_run_waits(trained, scwm, write_config, caplog, finished):
+    """It trains only if the first one did not finish."""
+    run = Path(f"waited_{finished}")
+    write_config(run, "global_only", "training.iterations=1", "training.epochs=1")
+    config = load_config(run / "config.yaml")
+    lock = Lock(Path(".scwm/state", f"{state_name(config, run)}.lock"))
+    assert lock.acquire()
+
+    def end_first() -> None:
+        deadline = time.monotonic() + 60
+        while "waiting for process" not in caplog.text and time.monotonic() < deadline:
+            time.sleep(0.01)
+        record = {"config_hash": config_hash(config) if finished else "of another config"}
+        (trained / run / "train.json").write_text(json.dumps(record))
+        lock.release()
+
+    first = threading.Thread(target=end_first)
+    first.start()
+    assert scwm(f"train {run} --store data/stores/toy --weights given.pt") == 0
+    first.join()
+    assert f"waiting for process {os.getpid()}" in caplog.text
+    assert (trained / run / "model.pt").exists() != finished
 
 
 def test_results_go_to_stdout_and_messages_to_stderr(trained, scwm, toy_folder, capsys):

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -88,8 +87,8 @@ def test_command_in_place_of_the_process_keeps_its_gpu(tmp_path):
     ) as process:
         assert process.stdout is not None and process.stdout.readline() == "started\n"
         waiting = job(tmp_path, 1, 0, "0")
-        time.sleep(0.5)
-        assert waiting.poll() is None
+        assert waiting.stderr is not None
+        assert waiting.stderr.readline().startswith("waiting for a GPU; taken: 0 ")
         os.killpg(process.pid, signal.SIGKILL)
         assert waiting.wait(timeout=30) == 0
         waiting.communicate()

@@ -100,6 +100,30 @@ def test_overrides_are_valid_or_named(overrides):
     jsonschema.validate(values, SCHEMA)
 
 
+def test_a_value_of_one_setting_is_valid_or_named():
+    """As above, but each example names a setting, so that both outcomes occur."""
+    outcomes = set()
+    single = [key for key in KEYS if "." in key]
+
+    @examples
+    @given(st.sampled_from(single), scalars | st.integers(0, 99) | st.floats(0, 1))
+    def check(key: str, value: object) -> None:
+        section, name = key.split(".")
+        try:
+            config = resolve_config("scwm", "toy", 0, {section: {name: value}})
+        except ScwmError as error:
+            assert f"{section}.{name} is " in str(error) or "remedy" in str(error)
+            outcomes.add("refused")
+            return
+        values = plain(config)
+        if values[section][name] == value:  # else it is the method's own
+            outcomes.add("accepted")
+        jsonschema.validate(values, SCHEMA)
+
+    check()
+    assert outcomes == {"refused", "accepted"}
+
+
 def allowed(section: type[Section], name: str) -> st.SearchStrategy[Any]:
     """Values that the schema and the folders of modules say a setting may have."""
     spec = SCHEMA["$defs"][section.__name__]["properties"][name]

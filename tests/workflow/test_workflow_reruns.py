@@ -1,5 +1,6 @@
 """What an edit makes the workflow redo, and what a killed one leaves."""
 
+import json
 import os
 import shutil
 import signal
@@ -94,6 +95,13 @@ def test_edits_redo_what_depends_on_them(stubbed: Path) -> None:
     (stubbed / "results/ci/runs/mannequins_tiny/scwm/seed0/metrics.json").unlink()
     jobs = planned(stubbed, "partial", *select)
     assert set(jobs) - {"total"} == {"partial"}
+    done = snakemake(stubbed, "--cores", "1", "partial", *select)
+    assert done.returncode == 0, done.stdout + done.stderr
+    log = (stubbed / "results/ci/logs/partial.log").read_text()
+    made = [json.loads(line) for line in log.splitlines()]
+    assert all("--partial" in words for words in made) and made[-1][0] == "page"
+    assert ["table", "main"] in [words[:2] for words in made]
+    assert ["plot", "curves"] in [words[:2] for words in made]
 
 
 def test_a_copy_of_a_finished_checkout_has_nothing_to_do(stubbed: Path) -> None:

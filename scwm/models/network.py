@@ -79,10 +79,10 @@ class PixelFeatures(nn.Module):
     One half of the channels is a projection of the last stage's map, interpolated to the grid of
     the deepest stage with enough cells. The other half is detail (ours): the projected direction of
     the deepest stage of stride 8 or finer, at half the image's mean norm, so that the norm of F
-    still ranks the pixels like the deep stage's activation. The colour and texture of a shallow
-    stage help within a part but not over a whole image. The detail also contains each cell's own
-    colour, as mean and deviation of its pixels, which separates a body from its background. The
-    projections start as random orthonormal ones, which keep the features' angles.
+    still ranks the pixels like the deep stage's activation. A shallow stage adds colour and
+    texture, which help more within a part than over a whole image. The detail also contains each
+    cell's own colour, as mean and deviation of its pixels, which separates a body from its
+    background. The projections start as random orthonormal ones, which keep the features' angles.
     """
 
     COLOUR = 0.35  # its scale relative to the unit direction of the shallow stage

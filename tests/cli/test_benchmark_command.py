@@ -3,9 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +10,7 @@ import pytest
 from scwm.cli import benchmark
 from scwm.cli import main as cli
 from scwm.core.config import config_hash, load_config
-from scwm.core.errors import Interrupted, ScwmError
+from scwm.core.errors import ScwmError
 from scwm.core.files import file_hash
 from scwm.core.yaml_files import CONFIG_DIR, read_yaml
 from scwm.data.entries import Source, lookup
@@ -346,35 +343,3 @@ def test_config_of_something_else_is_an_error(tmp_path):
     options = cli.build_parser().parse_args(["benchmark", str(tmp_path / "run.yaml")])
     with pytest.raises(ScwmError, match=r"(?s)Unknown key 'seed'.*mean 'seeds'.*run\.yaml"):
         options.run_command(options)
-
-
-def test_a_step_that_was_asked_to_stop_stops_the_benchmark(tmp_path, monkeypatch):
-    step = tmp_path / "step"
-    step.write_text("#!/bin/sh\nexit 75\n")
-    step.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(step))
-    with pytest.raises(Interrupted, match="call the same command again"):
-        benchmark._scwm("train")
-    step.write_text("#!/bin/sh\nexit 1\n")
-    with pytest.raises(ScwmError, match="A step of the benchmark failed") as failed:
-        benchmark._scwm("train")
-    assert not isinstance(failed.value, Interrupted)
-
-
-def test_a_request_to_stop_reaches_the_step(tmp_path):
-    """The step ends, and the benchmark says that the same command resumes."""
-    step, waiting = tmp_path / "step", tmp_path / "waiting"
-    step.write_text(f"#!/bin/sh\necho $$ > {waiting}\nexec sleep 60\n")
-    step.chmod(0o755)
-    call = f"sys.executable = {str(step)!r}; from scwm.cli import benchmark; benchmark._scwm()"
-    process = subprocess.Popen(
-        [sys.executable, "-c", f"import sys; {call}"], stderr=subprocess.PIPE, text=True
-    )
-    while not (waiting.exists() and waiting.read_text()):
-        assert process.poll() is None
-        time.sleep(0.05)
-    process.terminate()
-    _, told = process.communicate(timeout=30)
-    assert "call the same command again" in told
-    with pytest.raises(ProcessLookupError):
-        os.kill(int(waiting.read_text()), 0)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from tools.fill_docs import DOCUMENTS, PLACE, fill, find_table
@@ -28,6 +29,17 @@ def test_tables_of_a_page_are_the_recorded_ones(page: Path) -> None:
         if place["path"].startswith("results/recorded/"):
             assert (ROOT / place["path"]).is_file(), place["path"]
     assert fill(text, ROOT) == text, "run `python tools/fill_docs.py`"
+
+
+def test_the_readme_counts_the_recorded_verdicts() -> None:
+    claims = pd.read_csv(ROOT / "results/recorded/tables/claims.csv")
+    found = claims[claims["kind"] == "required"]["verdict"].value_counts()
+    lack = found.drop(["held", "refuted", "undecided"]).sum()
+    told = (
+        f"Of {found.sum()} required claims {found['held']} are held, {found['refuted']} is refuted,"
+        f" {found['undecided']} are undecided and {lack} lack runs"
+    )
+    assert told in " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
 
 
 def test_a_table_is_cut_to_a_group_and_columns() -> None:

@@ -23,7 +23,6 @@ OPTIONAL = {  # purpose of each optional package
     "snakemake": "the benchmark: pip install 'scwm[workflow]'",
     "dvc": "versions of tables and plots: pip install 'scwm[workflow]'",
     "h5py": "key points of Market-1501",
-    "gdown": "downloads from Google Drive: pip install 'scwm[workflow]'",
     "infomap": "clustering by Infomap: pip install 'scwm[infomap]'",
     "onnx": "export: pip install 'scwm[export]'",
     "pyarrow": "features as .parquet: pip install pyarrow",

@@ -14,7 +14,7 @@ from scwm.core.yaml_files import CONFIG_DIR, names_in, read_yaml
 COUNTS = ("train", "query", "gallery", "train_ids", "test_ids")
 SUBSET = ("train_ids", "test_ids")
 KINDS: dict[str, type] = {  # types of the values; the others are texts
-    **dict.fromkeys(("size", "seed"), int),
+    "seed": int,
     **dict.fromkeys(("source", "knobs", "counts", "subset", "options"), dict),
     "urls": list,
 }
@@ -26,7 +26,7 @@ class Source:
 
     Attributes:
         path: a local archive, folder or CSV.
-        urls: mirrors of one archive, checked by sha256, md5 and size if these are given.
+        urls: mirrors of one archive, whose hash is `sha256` if that is given.
         preset, seed, knobs: a benchmark that the suite renders itself. In a file, the seed
             `frozen` is that of config/frozen.json.
     """
@@ -34,8 +34,6 @@ class Source:
     path: str | None = None
     urls: tuple[str, ...] = ()
     sha256: str | None = None
-    md5: str | None = None
-    size: int | None = None
     preset: str | None = None
     seed: int = 0
     knobs: Mapping[str, Any] = field(default_factory=dict)

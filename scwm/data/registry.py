@@ -179,10 +179,10 @@ def _materialise(entry: Entry, source: Source, target: Path, out: Path) -> None:
         ways = ("check the network", f"{entry.ask} {entry.homepage}".strip(), _ways(entry))
         remedy = "; or: ".join(filter(None, ways))
         try:
-            fetch(source.urls, archive, source.sha256, source.md5, source.size, remedy=remedy)
+            fetch(source.urls, archive, source.sha256, remedy=remedy)
             extract(archive, target)
         except ScwmError:
-            if not (source.sha256 or source.md5):  # it may be another file, which no call may keep
+            if not source.sha256:  # it may be another file, which no call may keep
                 archive.unlink(missing_ok=True)
             with suppress(OSError):
                 downloads.rmdir()  # if nothing has arrived

@@ -3,7 +3,9 @@
 import hashlib
 import json
 import os
+import random
 import shutil
+import sys
 import zipfile
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from scwm.core.errors import ScwmError
 from scwm.core.files import write_json
 from scwm.core.freeze import Freeze
 from scwm.core.plugins import LAYOUTS
-from scwm.data import data_names, download, entries, get_dataset, load_dataset
+from scwm.data import data_names, entries, get_dataset, load_dataset
 from scwm.data.entries import lookup
 from scwm.data.registry import resolve_source
 from scwm.data.terms import accept_terms
@@ -177,42 +179,53 @@ def test_archive_is_read_through_the_cache():
     assert load_dataset("toy", Path("toy.zip")).root == data.root
 
 
-def test_get_from_urls():
-    make_zip(Path("toy.zip"))
-    source = Path("toy.zip").resolve().as_uri()
-    with serve() as (url, _):
-        register(f"source: {{urls: [{url}/no, '{source}']}}")
-        get_dataset("toy", None, Path("raw/toy"))
-        assert [path.name for path in Path("raw").iterdir()] == ["toy"]
-        for line in (
-            f"urls: [{url}/wrong_bytes, {url}/no], sha256: {'f' * 64}",
-            f"urls: [{url}/good]",
-        ):
-            register(f"source: {{{line}}}")
-            with pytest.raises(ScwmError, match=r"expected ffff|cannot unpack"):
-                get_dataset("toy", None, Path("raw/other"))
-            assert os.listdir("raw") == ["toy"]  # nothing that the next call would take for right
-
-
-def test_a_broken_download_goes_on_at_the_next_call():
-    """The server breaks off all tries of the first call, and then one more."""
+@pytest.fixture
+def server(monkeypatch):
+    """The address of a bad server that has the data set as `/archive`, and its log."""
     content = make_zip(Path("toy.zip")).read_bytes()
-    with serve() as (url, log), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(download.time, "sleep", lambda seconds: None)
-        patch.setattr(Server, "do_archive", lambda self, first, again: self.answer(
-            content[first : first + 50], first, length=len(content) - first
-        ), raising=False)  # fmt: skip
-        register(
-            f"source: {{urls: [{url}/archive], sha256: {hashlib.sha256(content).hexdigest()}}}"
-        )
-        for _ in range(len(content)):
-            try:
-                get_dataset("toy", None, Path("raw/toy"))
-                break
-            except ScwmError as error:
-                assert "broke after 50 of" in str(error)
-                assert os.listdir("raw") == [".toy.download"]
-    assert [first for _, first in log] == list(range(0, len(content), 50))
+    monkeypatch.setattr(random, "uniform", lambda low, high: low)  # no pauses before retries
+    monkeypatch.setattr(
+        Server,
+        "do_archive",
+        lambda self, first, again: self.answer(content[first:], first, len(content)),
+        raising=False,
+    )
+    with serve() as place:
+        yield place
+
+
+def test_get_from_urls(server):
+    url, _ = server
+    register(f"source: {{urls: [{url}/no, {url}/archive]}}")
+    get_dataset("toy", None, Path("raw/toy"))
+    assert os.listdir("raw") == ["toy"]
+    for line in (
+        f"urls: [{url}/wrong_bytes, {url}/no], sha256: {'f' * 64}",
+        f"urls: [{url}/good]",
+    ):
+        register(f"source: {{{line}}}")
+        with pytest.raises(ScwmError, match=r"expected ffff|cannot unpack"):
+            get_dataset("toy", None, Path("raw/other"))
+        assert os.listdir("raw") == ["toy"]  # nothing that the next call would take for right
+
+
+def test_a_broken_download_goes_on_at_the_next_call(server, monkeypatch):
+    """The server breaks off all tries of the first call."""
+    url, log = server
+    content = Path("toy.zip").read_bytes()
+    size, step = len(content), len(content) // 5 + 1
+    monkeypatch.setattr(
+        Server,
+        "do_archive",
+        lambda self, first, again: self.answer(content[first : first + step], first, size),
+    )
+    monkeypatch.setattr(sys.modules["gdown.download"], "CHUNK_SIZE", 1)  # it keeps whole chunks
+    register(f"source: {{urls: [{url}/archive], sha256: {hashlib.sha256(content).hexdigest()}}}")
+    with pytest.raises(ScwmError, match="could not download"):
+        get_dataset("toy", None, Path("raw/toy"))
+    assert os.listdir("raw") == [".toy.download"]
+    get_dataset("toy", None, Path("raw/toy"))
+    assert [first for _, first in log] == [0, step, 2 * step, 0, 3 * step, 4 * step]
     assert os.listdir("raw") == ["toy"]
 
 
@@ -225,10 +238,9 @@ def test_a_data_set_that_cannot_be_scored_is_refused():
     assert not Path("out").exists() and len(load_dataset("toy", tree).query) == 1
 
 
-def test_terms_are_accepted_once_before_a_download():
+def test_terms_are_accepted_once_before_a_download(server):
     """Of a data set and of its subsets; changed terms are asked for again."""
-    url = make_zip(Path("toy.zip")).resolve().as_uri()
-    lines = [f'source: {{urls: ["{url}"]}}', "env: SCWM_TOY", "homepage: https://toy"]
+    lines = [f"source: {{urls: [{server[0]}/archive]}}", "env: SCWM_TOY", "homepage: https://toy"]
     register(*lines, "terms: Cite us.")
     Path("datasets/small.yaml").write_text("base: toy\nsubset: {train_ids: 1, test_ids: 1}\n")
     for call in (load_dataset, lambda name: get_dataset(name, None, Path("out"))):
@@ -249,9 +261,13 @@ def test_terms_of_a_data_set_without_any():
         accept_terms("toy")
 
 
-def test_download_that_fails_says_how_to_supply_the_data_set():
+def test_download_that_fails_says_how_to_supply_the_data_set(monkeypatch):
+    monkeypatch.setattr(random, "uniform", lambda low, high: low)
     register(
-        'source: {urls: ["file:///gone.zip"]}', "env: SCWM_TOY", "ask: Ask us.", "homepage: us.org"
+        "source: {urls: ['http://127.0.0.1:9/gone.zip']}",
+        "env: SCWM_TOY",
+        "ask: Ask us.",
+        "homepage: us.org",
     )
     with pytest.raises(ScwmError, match=r"(?s)could not download.*Ask us. us.org.*SCWM_TOY"):
         get_dataset("toy", None, Path("out"))
@@ -267,7 +283,7 @@ def test_an_archive_is_known_by_its_content(kind):
 
 @pytest.mark.parametrize("source", ["HTTP://127.0.0.1:9/a.zip", "s3://bucket/a.zip"])
 def test_every_address_is_a_download(source, monkeypatch):
-    monkeypatch.setattr(download.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(random, "uniform", lambda low, high: low)
     with pytest.raises(ScwmError, match=r"(?s)could not download a\.zip.*a\.zip: "):
         get_dataset("toy", source, Path("out"))
 

@@ -100,7 +100,7 @@ def test_environments_differ_in_the_builds_alone():
 def test_environments_hold_what_the_package_needs():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     needed = {canonicalize_name(Requirement(line).name) for line in project["dependencies"]}
-    needed |= {"gdown", "infomap", "timm"}  # a download, a clustering, a backbone
+    needed |= {"infomap", "timm"}  # a clustering, a backbone
     for path in ENVIRONMENTS:
         names = packages(path).keys() - NOT_FROM_PYPI
         there = {canonicalize_name(CONDA_NAMES.get(name, name)) for name in names}

@@ -9,13 +9,12 @@ import pandas as pd
 import pytest
 import torch
 
-from benchmarks import STAGES, clusterings, epoch, gpu, gpu_check
+from benchmarks import STAGES, clusterings, gpu, gpu_check
 from benchmarks.harness import Stage
 from benchmarks.report import write_report
 from scwm.cli.main import build_parser
 from scwm.core.config import merge
 from scwm.core.yaml_files import CONFIG_DIR, read_yaml
-from scwm.training.trainer import Trainer, build_network
 
 ALL = [stage for name in STAGES for stage in import_module(f"benchmarks.{name}").STAGES]
 
@@ -55,15 +54,6 @@ TOY = {
     "model": {"backbone": "mobilenet_v2", "weights": "none", "image_size": [64, 32]},
     "training": {"identities": 2, "instances": 2, "iterations": 1, "virtual_batch": 0},
 }
-
-
-def test_stages_of_an_epoch_are_most_of_it(tiny_config, toy_store, toy_weights):
-    config = tiny_config(training={"epochs": 1, "iterations": 1})
-    trainer = Trainer(config, build_network(config, toy_weights), toy_store.split("train"))
-    (row,) = epoch.epochs_of(trainer, 1)
-    assert {"augmentation", "forward", "backward", "memory", "features"} <= row.keys()
-    assert min(row.values()) > 0
-    assert row["rest"] < row["epoch"] / 2
 
 
 @pytest.mark.parametrize("channels_last", [False, True])

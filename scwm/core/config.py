@@ -136,6 +136,13 @@ def complete(values: Mapping[str, Any], where: object = None) -> Config:
             where,
             "give model.batch_norm: batch",
         )
+    eps, gap = config.pseudo_labels.eps, config.pseudo_labels.eps_gap
+    if not 0 < eps - gap <= eps + gap < 1:
+        raise ScwmError(
+            f"pseudo_labels.eps is {eps} ± {gap}, which leads out of 0 to 1.",
+            where,
+            "give a smaller pseudo_labels.eps_gap, or another pseudo_labels.eps",
+        )
     if config.refinement.neighbours and not config.model.parts:
         raise ScwmError(
             "refinement.neighbours is above 0, but no parts refine the labels.",

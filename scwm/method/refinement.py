@@ -75,7 +75,8 @@ class Refinement(nn.Module):
             raise ScwmError(
                 f"{self.classes} classes: the classifiers have {len(self.whole)} rows.",
                 "refinement",
-                "raise pseudo_labels.min_samples, or pseudo_labels.eps",
+                "raise pseudo_labels.eps or pseudo_labels.min_samples; if images without a cluster "
+                "are classes, give pseudo_labels.unclustered: left_out",
             )
         self.whole[: self.classes] = whole
         self.parts[:, : self.classes] = parts.movedim(0, 1)

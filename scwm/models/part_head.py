@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from scwm.core.errors import ScwmError
+
 
 class PartHead(nn.Module):
     """1×1 convolution to K parts and background, softmax at each pixel (ISP, ECCV 2020)."""
@@ -38,8 +40,18 @@ class Stripes(nn.Module):
         self.parts = parts
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Map (B,C,h,w) to masks (B,K+1,h,w) of zeros and ones; no logits."""
+        """Map (B,C,h,w) to masks (B,K+1,h,w) of zeros and ones; no logits.
+
+        Raises:
+            ScwmError: there are more stripes than rows.
+        """
         batch, _, height, width = pixels.shape
+        if height < self.parts:
+            raise ScwmError(
+                f"{self.parts} stripes of a part map of {height} rows: some would be empty.",
+                "model.parts",
+                f"give at most {height}, or a larger model.image_size",
+            )
         stripe = torch.arange(height, device=pixels.device) * self.parts // height + 1
         masks = stripe == torch.arange(self.parts + 1, device=pixels.device)[:, None]
         return masks[None, :, :, None].expand(batch, -1, -1, width).to(pixels.dtype), None

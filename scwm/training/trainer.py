@@ -22,6 +22,7 @@ from scwm.core.device import (
     resolve_precision,
     tensor_float32,
 )
+from scwm.core.errors import ScwmError
 from scwm.core.files import save_atomically
 from scwm.core.progress import progress
 from scwm.core.seeding import derived_seed, numpy_generator
@@ -73,6 +74,9 @@ class Trainer:
     Args:
         run: folder whose history.csv grows with every epoch; None: only `history` does.
         events: event files that grow with it.
+
+    Raises:
+        ScwmError: `refinement.cameras` has fewer than two known cameras to compare.
     """
 
     def __init__(
@@ -87,6 +91,12 @@ class Trainer:
         self.config = resolve_precision(config, self.device)
         self.network = place(network, self.device)
         self.images = ImageBatches(split.images, self.device)
+        if config.refinement.cameras and len(np.unique(split.cameras[split.cameras >= 0])) < 2:
+            raise ScwmError(
+                "refinement.cameras is above 0, but fewer than two cameras are known.",
+                "camera labels",
+                "give images of several cameras, or refinement.cameras: 0",
+            )
         settings = config.training
         # All batches have the same shape, for which cuDNN chooses the fastest kernels once.
         torch.backends.cudnn.benchmark = not settings.deterministic

@@ -120,6 +120,8 @@ def test_a_variant_is_its_method_with_one_setting_changed():
         ("scmw@model.parts=4", "Did you mean 'scwm'"),
         ("scwm@method=oracle", "Unknown method"),
         ("scwm@model.parts=../4", "Unknown method"),
+        ("spcl@pseudo_labels.eps=0.99", "pseudo_labels.eps is 0.99 ± 0.02"),
+        ("scwm@pseudo_labels.eps_gap=0.5", "± 0.5"),
         ("spcl@seed.x=3", "spcl@seed.x=3 changes no setting"),
         ("scwm@description.x=1", "scwm@description.x=1 changes no setting"),
     ],

@@ -153,6 +153,8 @@ def test_config_of_any_allowed_values_survives_its_file(data):
                 key: data.draw(allowed(section, key)) for key in section.model_fields
             }
     overrides["training"]["virtual_batch"] = 0
+    eps = overrides["pseudo_labels"]["eps"]
+    overrides["pseudo_labels"]["eps_gap"] *= min(eps, 1 - eps)
     if not overrides["model"]["parts"] or overrides["memory"]["global_entries"] == "images":
         overrides["refinement"]["neighbours"] = 0
     if overrides["memory"]["global_entries"] == "images" or overrides["refinement"]["neighbours"]:

@@ -50,12 +50,26 @@ def test_no_cluster_is_an_error():
         batches(2, 2, 1, labels=np.full(5, -1))
 
 
-def test_cameras_take_turns():
-    labels, cameras = np.zeros(9, int), np.array([1, 1, 1, 1, 1, 2, 2, 4, 4])
-    generator = np.random.default_rng(0)
-    for batch in identity_batches(labels, 1, 6, 50, generator, cameras):
-        assert len(set(batch)) == 6
-        assert sorted(cameras[batch[:3]]) == [1, 2, 4] and sorted(cameras[batch[3:]]) == [1, 2, 4]
+def test_rows_come_from_other_cameras_than_the_first():
+    """Of three cameras; of one; of unknown ones, which may all differ; of one row."""
+    cameras = np.array([1, 1, 1, 1, 1, 2, 2, 4, 4, 3, 3, 3, 3, -1, -1, -1, 5])
+    labels = np.repeat([0, 1, 2, 3], [9, 4, 3, 1])
+    generator, firsts = np.random.default_rng(0), []
+    for batch in identity_batches(labels, 4, 5, 200, generator, cameras):
+        for rows in batch.reshape(4, 5):
+            name, (first, *others) = labels[rows[0]], rows
+            firsts.append(first)
+            assert (labels[rows] == name).all()
+            if name == 0:
+                assert cameras[first] not in cameras[others]
+                elsewhere = np.count_nonzero((labels == 0) & (cameras != cameras[first]))
+                assert len(set(others)) == min(4, elsewhere)
+            elif name < 3:
+                assert first not in others and len(set(others)) == np.sum(labels == name) - 1
+            else:
+                assert set(others) == {first}
+    counts = np.bincount(firsts)
+    assert (abs(counts[:9] - 200 / 9) < 20).all()  # each row is as often the first
 
 
 SINGLES = np.concatenate([LABELS, np.arange(20, 31)])  # 5 identities, and 11 of one image

@@ -152,6 +152,11 @@ def test_stripes_cover_the_image(parts, height):
     assert len(counts) == parts and counts.max() - counts.min() <= 1
 
 
+def test_more_stripes_than_rows_are_an_error():
+    with pytest.raises(ScwmError, match="20 stripes of a part map of 16 rows"):
+        Stripes(20)(torch.zeros(1, 7, 16, 8))
+
+
 def test_part_head_starts_from_a_linear_classifier():
     head, weights, biases = PartHead(5, 3), torch.randn(4, 5), torch.randn(4)
     head.start_from(weights, biases)

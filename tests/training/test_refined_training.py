@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -9,6 +10,7 @@ from processes import numbers_of
 from torch import Tensor
 from trained_runs import model_of, same
 
+from scwm.core.errors import ScwmError
 from scwm.core.files import read_json
 from scwm.data.augment import Augment
 from scwm.method.camera_proxies import camera_proxies
@@ -104,6 +106,16 @@ def test_only_the_method_with_cameras_reads_them(start, finished, tiny_config, t
     other = replace(split, cameras=split.cameras[::-1] + (split.ids == split.ids[0]))
     read = start(tiny_config("pplr_cameras"), tmp_path / "read", other)
     assert not same(model_of(read), model_of(finished("pplr_cameras")))
+
+
+@pytest.mark.parametrize("camera", [3, -1])
+def test_cameras_that_cannot_be_compared_are_an_error(
+    start, tiny_config, toy_store, tmp_path, camera
+):
+    split = toy_store.split("train")
+    alone = replace(split, cameras=np.full_like(split.cameras, camera))
+    with pytest.raises(ScwmError, match="fewer than two cameras are known"):
+        start(tiny_config("pplr_cameras"), tmp_path / "run", alone)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
 """Infomap (Rosvall & Bergstrom, PNAS 2008), the second clustering of Cluster Contrast.
 
 The released code of Cluster Contrast (Dai et al., ACCV 2022) gives Infomap the directed graph of
-the 15 nearest neighbours with cosine similarities of at least 0.5. Here it gets the undirected
-graph of the k-reciprocal Jaccard distance, as the other clusterings do (ours).
+the 15 nearest images, itself included, with cosine similarities of at least 0.5. Here it gets the
+undirected graph of the k-reciprocal Jaccard distance, as the other clusterings do (ours).
 """
 
 import warnings

@@ -166,17 +166,6 @@ def test_example_works(workplace, line, capsys):
     assert main(words) == 0, capsys.readouterr().err
 
 
-def test_troubleshooting_quotes_messages_that_exist():
-    text = (ROOT / "docs/troubleshooting.md").read_text().partition("## Errors")[2]
-    cells = re.findall(r"^\| (`.*?) \| ", text, re.MULTILINE)
-    sources = [*ROOT.glob("scwm/**/*.py"), *ROOT.glob("workflow/rules/*.smk")]
-    # A message may be broken over lines, and hold names in braces where the page has words.
-    code = re.sub(r'"\s*f?"', "", "\n".join(path.read_text() for path in sources))
-    code = code.replace("{kind}", "changed").replace("lacks '{", "lacks '")
-    quoted = [message for cell in cells for message in re.findall("`(.*?)`", cell)]
-    assert len(quoted) > 50 and not [message for message in quoted if message not in code]
-
-
 def test_errors_are_folded_at_the_terminals_width(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", str(WIDTH))
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)

@@ -71,7 +71,7 @@ def test_processes_follow_one(steps_of, toy_store, toy_weights, tmp_path, monkey
     steps = {"iterations": 3} if kind == "frozen" else {}
     run = steps_of(kind, **steps), toy_store.split("train"), weights
     train_recorded(*run, tmp_path / "1", True)
-    for count in (2, 4):
+    for count in (2,) if kind == "frozen" else (2, 4):
         folder = tmp_path / str(count)
         assert in_processes(count, train_recorded, *run, folder, True) == [0] * count
         compare(folder, tmp_path / "1", count)

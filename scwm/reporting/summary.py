@@ -4,9 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from statistics import mean, stdev
 
+from scwm.core.measures import Measure
 from scwm.reporting.catalogue import REFERENCE
 from scwm.reporting.claim_groups import WHOLE, grouped
-from scwm.reporting.runs import ENOUGH_SEEDS, Runs
+from scwm.reporting.paired import equal_by_chance, t_interval
+from scwm.reporting.runs import CONTROLS, ENOUGH_SEEDS, Runs
 from scwm.reporting.tables.claims import Outcome
 
 LEVELS = {
@@ -20,7 +22,7 @@ OPEN = {"undecided": "Undecided", "one seed": "Undecided with one seed", "not ru
 
 
 def summarise(runs: Runs, dataset: str, outcomes: Sequence[Outcome]) -> list[tuple[str, list[str]]]:
-    """Describe the scores of the full method and the verdicts on the required claims.
+    """Describe the scores of the full method, what exceeds it, and the verdicts on the claims.
 
     Args:
         outcomes: outcomes of the claims; those of other data sets are left out.
@@ -43,6 +45,7 @@ def summarise(runs: Runs, dataset: str, outcomes: Sequence[Outcome]) -> list[tup
     found: list[tuple[str, list[str]]] = [(first, [])]
     if len(own) < ENOUGH_SEEDS:
         found.append((f"Caution: with {seeds} the order of the methods may be chance.", []))
+    found += _higher(runs, dataset)
     required = [o for o in outcomes if o.dataset == dataset and o.claim.kind == "required"]
     for verdict, words in VERDICTS.items():
         findings = [_finding(one) for one in required if one.verdict == verdict]
@@ -56,6 +59,33 @@ def summarise(runs: Runs, dataset: str, outcomes: Sequence[Outcome]) -> list[tup
         found.append((f"Caution: {caution} seeds.", []))
     found += [(sentence, []) for sentence in _open(required)]
     return found
+
+
+def _higher(runs: Runs, dataset: str) -> list[tuple[str, list[str]]]:
+    """List the methods, without controls, whose mAP is above that of the full method."""
+    own = {run.seed: run.metrics.get("mAP") for run in runs.of(dataset, REFERENCE)}
+    others = {}
+    for name in runs.methods:
+        pairs = [(run.metrics.get("mAP"), own.get(run.seed)) for run in runs.of(dataset, name)]
+        effects = [a - b for a, b in pairs if a is not None and b is not None]
+        if effects and name not in (REFERENCE, *CONTROLS):
+            others[name] = effects
+    higher = {name: effects for name, effects in others.items() if mean(effects) > 0}
+    count = f"{len(higher) or 'none'} of {len(others)} methods"
+    order = sorted(higher, key=lambda name: -mean(higher[name]))
+    lines = [f"{name} ({', '.join(_effect(higher[name]))})" for name in order]
+    note = "paired by seed, intervals not corrected"
+    sentence = f"Higher in mAP than the full method, {count} ({note})"
+    return [(f"{sentence}{':' if lines else '.'}", lines)] if others else []
+
+
+def _effect(effects: Sequence[float]) -> list[str]:
+    """Show the mean of paired differences of a score, and its interval if there is one."""
+    show = Measure("effect", "Effect", "%", decimals=1, signed=True).show
+    words = [show(mean(effects))]
+    if len(effects) > 1 and not equal_by_chance(effects):
+        words.append(f"95 % interval {' to '.join(map(show, t_interval(effects)))}")
+    return words
 
 
 def _open(required: Sequence[Outcome]) -> list[str]:

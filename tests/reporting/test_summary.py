@@ -65,6 +65,22 @@ def test_summary_names_levels_and_verdicts(tmp_path):
     ]
 
 
+def test_methods_above_the_full_one_are_named(tmp_path):
+    """Not controls; on the seeds that both have, the highest first."""
+    own, equal = [0.8, 0.9, 0.85], [0.7, 0.7, 0.7]
+    scores = {"scwm": own, "bands": [0.81, 0.92, 0.88], "stripes": equal, "oracle": [0.95] * 3}
+    runs = runs_of(scores | {"hard_memory": [0.9, 0.9]}, tmp_path)
+    start = "Higher in mAP than the full method, "
+    ((sentence, higher),) = summarise(runs, "people", [])[1:]
+    assert sentence == start + "2 of 3 methods (paired by seed, intervals not corrected):"
+    assert higher == [
+        "hard_memory (+5.0, 95 % interval −58.5 to +68.5)",
+        "bands (+2.0, 95 % interval −0.5 to +4.5)",
+    ]
+    lower = summarise(runs_of({"scwm": own, "stripes": equal}, tmp_path), "people", [])
+    assert lower[1][0].startswith(start + "none of 1 methods (") and not lower[1][1]
+
+
 def test_undecided_claims_take_one_sentence_that_counts_them_by_part(tmp_path):
     names = ("space_a", "foreground_a", "memory_a", "separation_a", "above_a")
     found = outcomes_of(*[[0.1, -0.1, 0.05]] * 4, [0.3, -0.1, 0.05])

@@ -152,8 +152,9 @@ def _add_model(parsers: Parsers, *words: Any) -> argparse.ArgumentParser:
 
 def extract(options: argparse.Namespace) -> None:
     """`scwm extract`: write features of crops."""
-    from scwm.inference.feature_files import save_features
+    from scwm.inference.feature_files import check_features_file, save_features
 
+    check_features_file(options.out)
     found, report = _described(options, _open(options, options.images), options.images)
     save_features(found, options.out)
     if options.json:

@@ -37,6 +37,17 @@ def _beside(path: Path) -> dict[Path, str]:
     return {}
 
 
+def check_features_file(path: Path) -> None:
+    """Check what `save_features` needs for this file, before the features are computed.
+
+    Raises:
+        ScwmError: a package is not installed, or another file would be replaced.
+    """
+    check_output(path, _beside(path))
+    if path.suffix == ".parquet":
+        optional_module("pyarrow.parquet", "pyarrow", "or write .npz, which needs nothing")
+
+
 def save_features(found: CropFeatures, path: Path) -> None:
     """Write the features in the form that the path's suffix names, with the names of the crops.
 
@@ -46,10 +57,10 @@ def save_features(found: CropFeatures, path: Path) -> None:
     - .tsv is for TensorBoard's projector, with labels, small pictures and a config next to it.
 
     Raises:
-        ScwmError: a package is not installed, or the operating system refuses a file.
+        ScwmError: see `check_features_file`; or the operating system refuses a file.
     """
+    check_features_file(path)
     write = {".npz": _npz, ".npy": _npy, ".csv": _csv, ".parquet": _parquet, ".tsv": _tsv}
-    check_output(path, _beside(path))
     write[path.suffix](found, path)
 
 
@@ -81,7 +92,7 @@ def _csv(found: CropFeatures, path: Path) -> None:
 
 
 def _parquet(found: CropFeatures, path: Path) -> None:
-    parquet = optional_module("pyarrow.parquet", "pyarrow", "or write .npz, which needs nothing")
+    parquet = optional_module("pyarrow.parquet", "pyarrow")
     arrow = optional_module("pyarrow", "pyarrow")
     rows = arrow.FixedSizeListArray.from_arrays(found.features.ravel(), found.features.shape[1])
     table = arrow.table({"name": _names(found), "feature": rows})

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scwm.inference import feature_files
+from scwm.inference import feature_files, features
 from scwm.inference.feature_files import save_features
 from scwm.inference.features import CropFeatures
 
@@ -25,8 +25,22 @@ def expected(call, tmp_path):
 def test_parquet_without_its_package_is_told(call, tmp_path, capsys, monkeypatch):
     for name in ("pyarrow", "pyarrow.parquet"):
         monkeypatch.setitem(sys.modules, name, None)  # as if it were not installed
+    monkeypatch.setattr(features, "crop_features", None)  # told before it is needed
     assert call("extract {run} {query} --out {tmp}/f.parquet") == 1
     assert "pip install pyarrow" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "other"), [("f.npy", "f.json"), ("f.tsv", "projector_config.pbtxt")]
+)
+def test_a_file_in_the_way_is_told_before_the_features_are_computed(
+    call, tmp_path, capsys, monkeypatch, name, other
+):
+    monkeypatch.setattr(features, "crop_features", None)
+    (tmp_path / other).write_text("mine")
+    assert call(f"extract {{run}} {{query}} --out {{tmp}}/{name}") == 1
+    assert "another file has this name" in capsys.readouterr().err
+    assert (tmp_path / other).read_text() == "mine"
 
 
 def test_parquet_holds_the_same(call, expected, tmp_path):

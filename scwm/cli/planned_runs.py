@@ -53,6 +53,34 @@ def _check_variant(config: Config, overrides: Mapping[str, Any]) -> None:
             "methods, sweep",
             "leave the value out",
         )
+    setting, before = split_variant(config.method)[1], unread_settings(own)
+    for reason, idle in unread_settings(config).items():
+        if reason in before and setting.startswith(idle):
+            raise ScwmError(
+                f"{config.method} is {base} itself on {config.dataset}, because {reason}.",
+                "methods, sweep",
+                "leave it out",
+            )
+
+
+def unread_settings(config: Config) -> dict[str, tuple[str, ...]]:
+    """List the settings that a run's training does not read: a reason, and how their keys begin."""
+    training = ("pseudo_labels.", "parsing.", "memory.", "refinement.", "support.", "losses.")
+    parsing = ("parsing.", "losses.parsing", "losses.diversity")
+    parts = ("model.part_", "memory.part", "losses.part", "losses.separation")
+    clustering = ("feature", "k1", "k2", "clustering", "eps", "min_samples", "unclustered")
+    found = {
+        "it is not trained": (*training, "training.", "augment.") * (config.kind != "trained"),
+        "it has no parts": (*parsing, *parts) * (not config.model.parts),
+        "its parts are not parsed": parsing * (config.model.part_source != "parsed"),
+        "its classifiers replace the memories": ("memory.",) * bool(config.refinement.neighbours),
+        "it has no refinement": ("refinement.",) * (not config.refinement.neighbours),
+        "it has no support samples": ("support.",) * (not config.support.degree),
+        "its pseudo identities are the true ones": tuple(
+            f"pseudo_labels.{key}" for key in clustering * (config.pseudo_labels.source == "truth")
+        ),
+    }
+    return {reason: idle for reason, idle in found.items() if idle}
 
 
 def run_threads(benchmark: Mapping[str, Any]) -> int:

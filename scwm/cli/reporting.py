@@ -105,7 +105,7 @@ def report(make: Callable[..., list[Path]], *first: Any, options: argparse.Names
     """`scwm table`, `plot` and `page`: make a file from the runs."""
     from scwm.core.config import check_claims
 
-    check_claims(options.claims or (), "--claims")
+    check_claims(options.claims or (), options.datasets, "--claims")
     keys = ("datasets", "methods", "seeds", "transfer", "claims", "partial")
     asked = reporting.Request(options.runs, **{key: getattr(options, key) for key in keys})
     for path in make(*first, asked, options.out):
@@ -152,4 +152,6 @@ def verify(options: argparse.Namespace) -> None:
     print(found.table(each=options.measure is not None))
     if found.left_out:
         print(found.unverified())
+    for runs in sorted(options.results.glob("*/runs")):
+        print(f"not checked: {runs.parent} (give this folder)")
     print(found.confirm(options.results))

@@ -51,7 +51,7 @@ def allowed(spec: Spec, schema: Spec) -> str:
     if spec.get("pattern") == f"^{NAME}$":
         return "a name of a-z, 0-9 and _"
     if spec.get("pattern") == f"^{METHOD}$":
-        return "a name of a-z, 0-9 and _, perhaps with @SECTION.KEY=VALUE"
+        return "a name of a-z, 0-9 and _, perhaps with one @SECTION.KEY=VALUE"
     form = f" of the form `{spec['pattern']}`" if "pattern" in spec else ""
     ends = [
         f" {word} {_number(spec[key])}"
@@ -116,7 +116,11 @@ def _place(schema: Spec, values: Any, steps: Iterable[Any]) -> tuple[str, Spec, 
     names: list[str] = []
     around, spec, value = schema, schema, values
     for step in steps:
-        if not isinstance(value, Mapping) or not spec:  # what follows is an index or a type
+        if isinstance(value, list) and "items" in spec and isinstance(step, int):
+            names[-1] += f"[{step}]"
+            spec, value = _resolved(spec["items"], schema), value[step]
+            continue
+        if not isinstance(value, Mapping) or not spec:  # what follows is a type
             break
         names.append(str(step))
         inner = _below(spec, schema, str(step))

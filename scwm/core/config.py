@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -32,17 +32,25 @@ def method_names() -> list[str]:
     return names_in(CONFIG_DIR / "methods")
 
 
-def check_claims(names: Iterable[str], where: object) -> None:
-    """Check that every name is that of a claim, a file in config/claims.
+def check_claims(names: Iterable[str], datasets: Collection[str], where: object) -> None:
+    """Check that every name is that of a file in config/claims, which these data sets can decide.
 
     Raises:
-        ScwmError: naming the first that is not, with the nearest name.
+        ScwmError: naming the first that is not, or that is not a required claim of any of them.
     """
     for name in names:
         known = names_in(CONFIG_DIR / "claims")
         if name not in known:
             hint = suggest(name, known)
             raise ScwmError(f"Unknown claim '{name}'.{hint}", where, "choose from config/claims")
+        claim = read_yaml(CONFIG_DIR / "claims" / f"{name}.yaml")
+        own = claim.get("datasets", datasets)
+        if claim.get("kind") != "required" or not set(own) & set(datasets):
+            raise ScwmError(
+                f"The claim '{name}' is not a required claim of {', '.join(datasets)}.",
+                where,
+                "name only claims that the benchmark can decide",
+            )
 
 
 def split_variant(method: str) -> tuple[str, str, str]:
@@ -198,7 +206,7 @@ def read_benchmark(values: Mapping[str, Any], where: object) -> Benchmark:
     """
     given = {key: _typed(value) if key in TYPED else value for key, value in values.items()}
     benchmark = checked(Benchmark, given, where)
-    check_claims(benchmark.claims or (), where)
+    check_claims(benchmark.claims or (), benchmark.datasets, where)
     return benchmark
 
 

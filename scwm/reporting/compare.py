@@ -79,10 +79,6 @@ def compare(first: Path, second: Path) -> Comparison:
     sides = _runs(first), _runs(second)
     by_seed = [{run.seed: run for run in side} for side in sides]
     alone = all(len(side) == 1 for side in sides)
-    names = tuple(
-        f"{one.dataset} / {one.method}" + (f" / seed {one.seed}" if alone else "")
-        for one in (side[0] for side in sides)
-    )
     seeds = tuple(sorted(by_seed[0].keys() & by_seed[1].keys()))
     if alone:
         pairs = [(sides[0][0], sides[1][0])]
@@ -90,6 +86,10 @@ def compare(first: Path, second: Path) -> Comparison:
         raise ScwmError("The two have no seed in common.", f"{first}, {second}", "compare runs")
     else:
         pairs = [(by_seed[0][seed], by_seed[1][seed]) for seed in seeds]
+    names = tuple(
+        f"{one.dataset} / {one.method}" + (f" / seed {one.seed}" if len(pairs) == 1 else "")
+        for one in pairs[0]
+    )
     intervals: dict[str, tuple[float, float]] = {}
     basis = f"seeds {', '.join(map(str, seeds))}, paired: Student's 95 % interval"
     if any(_data(one) != _data(other) for one, other in pairs):

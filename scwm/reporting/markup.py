@@ -7,7 +7,7 @@ from html import escape
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 UNKNOWN = "\N{EN DASH}"
-EMPTY = "The benchmark has no run for this table."
+EMPTY = "This benchmark has nothing for this table."
 TEMPLATES = Environment(
     loader=PackageLoader("scwm", "."),
     autoescape=True,

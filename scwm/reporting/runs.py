@@ -135,7 +135,10 @@ def load_runs(wanted: Request) -> Runs:
                     gaps.append(Gap(dataset, method, seed, str(error)))
     if gaps and not wanted.partial:
         places = [f"{run_folder(root, g.dataset, g.method, g.seed)}: {g.reason}" for g in gaps]
-        raise _missing(places, root, "train and evaluate them first, or use --partial")
+        remedy = "train and evaluate them first, or use --partial"
+        if (root / "runs").is_dir():
+            remedy += f"; or did you mean {root / 'runs'}?"
+        raise _missing(places, root, remedy)
     named = None if claims is None else tuple(claims)
     return Runs(datasets, methods, seeds, tuple(found), tuple(gaps), named)
 

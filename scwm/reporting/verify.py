@@ -141,7 +141,8 @@ def verify(
         raise ScwmError(
             "There is no evaluated run of this choice.",
             root,
-            "give the folder of results, which holds runs/, and an existing choice",
+            "give the folder of results, which holds runs/"
+            + (f", and one of {', '.join(sorted({m for _, m, _ in names}))}" if names else ""),
         )
     found = Findings()
     runs: list[Run] = []

@@ -18,7 +18,7 @@ from scwm.reporting.catalogue import Request
 from scwm.reporting.inputs import input_files
 from scwm.reporting.paired import t_test
 from scwm.reporting.runs import load_runs, run_folder
-from scwm.reporting.tables.claims import Claim, Outcome, Side, evaluate_claims, load_claims
+from scwm.reporting.tables.claims import Outcome, evaluate_claims, load_claims
 
 BASE = {
     "statement": "parts help",
@@ -281,12 +281,3 @@ def test_shipped_claims_fit_every_made_up_run(tmp_path):
     told = " ".join(re.findall(r"<!-- (.*?) -->", svg, re.S)).replace("\n", " ")
     assert all(c.statement.replace("`", "") in told for c in own) and "no study.json" in told
     assert "`" not in told and not re.search(r"\w_\w", told.replace("no run of no_", ""))
-
-
-def test_only_required_claims_of_the_data_sets_can_be_named(root):
-    for change in ({"kind": "informative"}, {"datasets": ("market1501",)}):
-        sides = Side("scwm", "mAP"), Side("stripes", "mAP")
-        own = Claim("a", "b", *sides, "required", 1.0, 0.0, datasets=("mannequins",))
-        runs = load_runs(Request(root, ["mannequins"], METHODS, SEEDS, claims=["a"]))
-        with pytest.raises(ScwmError, match="'a' is not a required claim of mannequins"):
-            evaluate_claims([replace(own, **change)], runs)

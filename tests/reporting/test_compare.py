@@ -119,3 +119,8 @@ def test_table_and_json_say_the_same(runs, capsys):
     assert f"{found['measures']['mAP']['difference']:+.2f}" in line
     assert f"\n{found['seeds_needed']} paired seeds decide a difference of 2 mAP" in text
     assert max(map(len, text.splitlines())) <= 80
+
+
+def test_a_run_and_a_method_are_named_by_the_seed_that_they_share(runs):
+    found = compare(runs / "global_only", runs / "scwm/seed1")
+    assert found.names == ("mannequins / global_only / seed 1", "mannequins / scwm / seed 1")

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -269,6 +270,16 @@ def test_a_data_set_is_no_other_one_to_its_own_runs(root: Path) -> None:
     for given in ((), DATASETS[:1]):
         with pytest.raises(ScwmError, match=r"no other data set(?s:.*)--transfer"):
             transferred(load_runs(Request(root, DATASETS[:1], METHODS, SEEDS)), given)
+
+
+def test_costs_of_several_machines_are_not_ranked(root: Path) -> None:
+    runs = load_runs(Request(root, *NAMES))
+    hardware = {"processor": "another", "cores": 2, "gpu": None}
+    first, *others = runs.found
+    moved = replace(first, provenance=first.provenance | {"hardware": hardware})
+    block = build_table("cost", replace(runs, found=(moved, *others))).blocks[0]
+    assert "runs of several machines, so not ranked: another, made up" in block.notes
+    assert not {cell.mark for row in block.groups["methods"] for cell in row} - {"name", ""}
 
 
 def test_the_lower_cost_is_the_better(root: Path) -> None:

@@ -243,19 +243,9 @@ def evaluate_claims(claims: Sequence[Claim], runs: Runs) -> list[Outcome]:
     A claim that the benchmark does not name (`Runs.claims`) is informative.
 
     Raises:
-        ScwmError: the runs do not have a claim's metric, or a named claim is not a required one of
-            their data sets.
+        ScwmError: the runs do not have a claim's metric.
     """
     named = runs.claims
-    for one in claims:
-        if one.name in (named or ()) and not (
-            one.kind == "required" and set(one.datasets) & set(runs.datasets)
-        ):
-            raise ScwmError(
-                f"The claim '{one.name}' is not a required claim of {', '.join(runs.datasets)}.",
-                "claims",
-                "name only claims that the benchmark can decide",
-            )
     claims = [
         one if named is None or one.name in named else replace(one, kind="informative")
         for one in claims

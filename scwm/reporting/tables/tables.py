@@ -154,12 +154,14 @@ def build_table(name: str, runs: Runs) -> Table:
     blocks = []
     for dataset in runs.datasets:
         rows = summary[summary.dataset == dataset]
+        machines = _machines(runs, dataset) if name == "cost" else []
         marks = {
             measure.key: {
                 index: mark
                 for group, ranked in rows.groupby("group")
                 if group != "controls"
                 for index, mark in _marks(measure, ranked).items()
+                if len(machines) < 2
             }
             for measure in shown
         }
@@ -175,12 +177,21 @@ def build_table(name: str, runs: Runs) -> Table:
             ]
             groups.setdefault(row.group, []).append(cells)
         notes = notes_of(zip(rows.method, rows.note, strict=True))
+        if len(machines) > 1:
+            notes = (*notes, f"runs of several machines, so not ranked: {', '.join(machines)}")
         if groups:
             blocks.append(Block(dataset, notes, header, groups))
     caption = f"{READING} {layout.note}".strip()
     methods = set(summary.method)
     gaps = tuple(str(gap) for gap in runs.gaps if gap.method in methods)
     return Table(name, TITLES[name], caption, tuple(blocks), gaps)
+
+
+def _machines(runs: Runs, dataset: str) -> list[str]:
+    """Name the processors and GPUs that ran the runs of a data set."""
+    hardware = [run.provenance.get("hardware", {}) for run in runs.of(dataset)]
+    named = (" and ".join(filter(None, (h.get("processor"), h.get("gpu")))) for h in hardware)
+    return sorted(set(named))
 
 
 def write_files(table: Table, frame: pd.DataFrame, out: Path) -> list[Path]:

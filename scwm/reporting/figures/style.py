@@ -96,10 +96,16 @@ def dataset_panels(
         datasets: names of the data sets.
         width: width of the figure, in inches.
         heights: height of each strip, in inches.
-        gaps: missing runs.
+        gaps: missing runs; those of a method for one reason share a line.
     """
-    lines = [f"Missing: {gap}" for gap in gaps[:8]]
-    lines += [f"… and {len(gaps) - 8} more"] if len(gaps) > 8 else []
+    seeds: dict[tuple[str, str, str], list[str]] = {}
+    for gap in gaps:
+        seeds.setdefault((gap.dataset, gap.method, gap.reason), []).append(str(gap.seed))
+    lines = [
+        f"Missing: {dataset} / {method} / seed{'s' * (len(own) > 1)} {', '.join(own)}: {reason}"
+        for (dataset, method, reason), own in seeds.items()
+    ]
+    lines[8:] = [f"… and runs of {len(lines) - 8} other methods"] if len(lines) > 8 else []
     told = "\n".join(fill(line, round(LETTERS * width)) for line in lines)
     foot = 0.25 + 0.16 * len(told.splitlines()) if told else 0.0
     figure = Figure(figsize=(width, sum(heights) + foot), layout="constrained")

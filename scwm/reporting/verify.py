@@ -20,6 +20,7 @@ from scwm.evaluation import mean_scores
 from scwm.evaluation.evaluate import rank_features
 from scwm.evaluation.sides import read_features, read_query_scores
 from scwm.reporting.catalogue import REFERENCE, Request, transfer_pairs
+from scwm.reporting.markup import UNKNOWN
 from scwm.reporting.measures import read_measure
 from scwm.reporting.runs import Run, Runs, load_runs, read_scores
 from scwm.reporting.tables.layouts import LAYOUTS
@@ -51,8 +52,11 @@ class Check:
 
     def cells(self) -> tuple[str, ...]:
         """Format the check as text, without the verdict."""
-        values = (v if isinstance(v, str) else f"{v:.6f}" for v in (self.stored, self.recomputed))
-        return self.dataset, self.method, self.seed, self.measure, *values
+        shown = [
+            value if isinstance(value, str) else UNKNOWN if math.isnan(value) else f"{value:.6f}"
+            for value in (self.stored, self.recomputed)
+        ]
+        return self.dataset, self.method, self.seed, self.measure, *shown
 
 
 @dataclass

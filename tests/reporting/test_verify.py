@@ -1,6 +1,7 @@
 """`scwm verify`: silent on what is right, and naming every figure that is changed."""
 
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from scwm.cli.main import main
 from scwm.evaluation.evaluate import rank_features
 from scwm.evaluation.sides import read_features
 from scwm.reporting.catalogue import Request
+from scwm.reporting.verify import Check
 
 METHODS, SEEDS = ("scwm", "global_only", "scwm@model.parts=3"), (0, 1)
 ROOT = Path(__file__).parents[2]
@@ -315,3 +317,8 @@ def test_a_file_that_holds_no_mapping_is_told(
 def test_a_copy_of_a_run_is_left_alone(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copytree(results / RUN, results / f"{RUN}.bak")
     assert outcome(capsys, results)[0] == 0
+
+
+def test_unknown_scores_are_shown_as_unknown() -> None:
+    check = Check("crops", "ise", "0", "mAP", math.nan, math.nan)
+    assert check.matches and check.cells()[-2:] == ("–", "–")

@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from scwm.core.config import merge, overrides_of, plain, resolve_config, split_variant
+from scwm.core.config import check_claims, merge, overrides_of, plain, resolve_config, split_variant
 from scwm.core.errors import ScwmError
 from scwm.core.settings import Benchmark, Config
 from scwm.data.entries import lookup
@@ -24,12 +24,13 @@ def planned_configs(
         assigned: changes of the settings of every run.
 
     Raises:
-        ScwmError: a data set, method or setting is unknown, a value is out of its range, or a
-            variant changes nothing.
+        ScwmError: a data set, claim, method or setting is unknown, a value is out of its range, no
+            data set decides a claim, or a variant changes nothing.
     """
     about = benchmark.transfer, benchmark.sources, benchmark.keypoints, benchmark.dataset_settings
     for name in chain(benchmark.datasets, *about):
         lookup(name)
+    check_claims(benchmark.claims or (), benchmark.datasets, "claims")
     methods, configs = with_variants(benchmark.methods, benchmark.sweep), []
     for dataset in benchmark.datasets:
         overrides = merge(overrides_of(plain(benchmark), dataset), assigned or {})

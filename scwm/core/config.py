@@ -202,12 +202,10 @@ def read_benchmark(values: Mapping[str, Any], where: object) -> Benchmark:
     Nested values of Snakemake's command line are text. They become numbers and switches here.
 
     Raises:
-        ScwmError: naming the first unknown, missing or out-of-range value, or an unknown claim.
+        ScwmError: naming the first unknown, missing or out-of-range value.
     """
     given = {key: _typed(value) if key in TYPED else value for key, value in values.items()}
-    benchmark = checked(Benchmark, given, where)
-    check_claims(benchmark.claims or (), benchmark.datasets, where)
-    return benchmark
+    return checked(Benchmark, given, where)
 
 
 def load_benchmark(path: Path) -> Benchmark:

@@ -39,6 +39,20 @@ def test_a_variant_that_turns_a_component_on_or_off_is_planned(variant):
 
 
 @pytest.mark.parametrize(
+    ("claim", "reason"),
+    [
+        ("noise_wait", "Unknown claim 'noise_wait'. Did you mean 'noise_weight'"),
+        ("noise_weight", "is not a required claim of mannequins"),  # it is informative
+        ("tiny_hard", "is not a required claim of mannequins"),  # it is one of other people
+    ],
+)
+def test_a_claim_that_no_data_set_decides_is_refused(claim, reason):
+    named = benchmark_of("scwm").model_copy(update={"claims": ["space_map", claim]})
+    with pytest.raises(ScwmError, match=reason):
+        planned_configs(named)
+
+
+@pytest.mark.parametrize(
     ("method", "changes"),
     [
         ("pplr", {"memory": {"momentum": 0.9, "temperature": 1.0, "part_tau": 1.0}}),

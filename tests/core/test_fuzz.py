@@ -118,7 +118,7 @@ def read_entry(work: Path, content: bytes) -> None:
 ENTRY = """
 base: toy
 title: Small
-source: {urls: [a, b], size: 3}
+source: {urls: [a, b], sha256: c}
 counts: {train: 1}
 subset: {train_ids: 1, test_ids: 2}
 options: {mask_parts: [a]}

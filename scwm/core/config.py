@@ -49,7 +49,7 @@ def check_claims(names: Iterable[str], datasets: Collection[str], where: object)
             raise ScwmError(
                 f"The claim '{name}' is not a required claim of {', '.join(datasets)}.",
                 where,
-                "name only claims that the benchmark can decide",
+                "name only claims that the benchmark can decide, or give claims=null",
             )
 
 
@@ -199,12 +199,13 @@ def uses_cameras(values: Mapping[str, Any]) -> bool:
 def read_benchmark(values: Mapping[str, Any], where: object) -> Benchmark:
     """Check the content of a benchmark's config file, or Snakemake's config.
 
-    Nested values of Snakemake's command line are text. They become numbers and switches here.
+    Values of Snakemake's command line may be text. They become numbers, switches and null here.
 
     Raises:
         ScwmError: naming the first unknown, missing or out-of-range value.
     """
-    given = {key: _typed(value) if key in TYPED else value for key, value in values.items()}
+    given = {key: None if value == "null" else value for key, value in values.items()}
+    given |= {key: _typed(given[key]) for key in TYPED if key in given}
     return checked(Benchmark, given, where)
 
 

@@ -264,12 +264,13 @@ def test_texts_of_a_benchmark_are_read_as_what_they_write():
             **BENCHMARK,
             "seeds": ["3"],
             "gpu": "true",
+            "claims": "null",
             "settings": {"training": texts, "model": model},
         },
         "here",
     )
     values = plain(found)
-    assert found.seeds == [3] and found.gpu is True
+    assert found.seeds == [3] and found.gpu is True and found.claims is None
     assert values["settings"] == {
         "training": {"epochs": 2, "learning_rate": 1e-4, "deterministic": True},
         "model": {"image_size": [64, 32], "weights": "none", "backbone": "resnet18"},

@@ -134,7 +134,7 @@ def test_the_workflow_finds_the_examples(extended):
     told = python(
         extended,
         *("snakemake", "--dry-run", "--configfile", "config/ci.yaml", "--config", "seeds=[0]"),
-        *("datasets=[lobby,arcade]", "methods=[scwm,double_separation]"),
+        *("datasets=[lobby,arcade]", "methods=[scwm,double_separation]", "claims=null"),
         "sources={lobby: lobby, arcade: arcade}",
         "settings={model: {weights: imagenet}}",
         f"sweep={{{', '.join(f'{key}: [{value}]' for key, value in sweep.items())}}}",

@@ -69,12 +69,13 @@ def unread_settings(config: Config) -> dict[str, tuple[str, ...]]:
     training = ("pseudo_labels.", "parsing.", "memory.", "refinement.", "support.", "losses.")
     parsing = ("parsing.", "losses.parsing", "losses.diversity")
     parts = ("model.part_", "memory.part", "losses.part", "losses.separation")
-    clustering = ("feature", "k1", "k2", "clustering", "eps", "min_samples", "unclustered")
+    memory = ("memory.momentum", "memory.temperature", "memory.global_")  # parts start by theirs
+    clustering = ("feature", "k1", "k2", "clustering", "eps", "min_samples")
     found = {
         "it is not trained": (*training, "training.", "augment.") * (config.kind != "trained"),
         "it has no parts": (*parsing, *parts) * (not config.model.parts),
         "its parts are not parsed": parsing * (config.model.part_source != "parsed"),
-        "its classifiers replace the memories": ("memory.",) * bool(config.refinement.neighbours),
+        "its classifiers replace the memories": memory * bool(config.refinement.neighbours),
         "it has no refinement": ("refinement.",) * (not config.refinement.neighbours),
         "it has no support samples": ("support.",) * (not config.support.degree),
         "its pseudo identities are the true ones": tuple(

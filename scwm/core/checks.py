@@ -116,9 +116,10 @@ def _place(schema: Spec, values: Any, steps: Iterable[Any]) -> tuple[str, Spec, 
     names: list[str] = []
     around, spec, value = schema, schema, values
     for step in steps:
-        if isinstance(value, list) and "items" in spec and isinstance(step, int):
+        lists = [one for one in (spec, *spec.get("anyOf", ())) if "items" in one]
+        if isinstance(value, list) and isinstance(step, int) and lists:
             names[-1] += f"[{step}]"
-            spec, value = _resolved(spec["items"], schema), value[step]
+            spec, value = _resolved(lists[0]["items"], schema), value[step]
             continue
         if not isinstance(value, Mapping) or not spec:  # what follows is a type
             break

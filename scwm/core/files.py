@@ -90,10 +90,10 @@ def cache_folder() -> Path:
     return Path(home, ".cache", "scwm")
 
 
-def file_hash(path: Path, kind: str = "sha256") -> str:
-    """Return the hexadecimal digest of a file; `kind` is a name that hashlib knows."""
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, kind).hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:

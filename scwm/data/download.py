@@ -1,14 +1,14 @@
 """Downloads that succeed completely or not at all, by gdown."""
 
 import glob
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from scwm.core.errors import ScwmError
 from scwm.core.files import DISK_ERRORS, file_hash, refusal
+from scwm.core.progress import is_shown
 
-RETRIES = 2  # of a broken connection, which then goes on where it broke
+RETRIES = 2  # of a broken connection, which goes on where it broke if the server can
 
 
 def fetch(
@@ -37,43 +37,37 @@ def fetch(
         ScwmError: no source delivered the file; the message lists the failure of each. Or the
             disk is full or read-only.
     """
-    import gdown
     from gdown.exceptions import DownloadError
 
-    if sha256 and target.is_file() and file_hash(target) == sha256.lower():
-        return target
+    sha256 = sha256 and sha256.lower()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        for there in (target, *_parts(target)):
+            if sha256 and there.is_file() and file_hash(there) == sha256:
+                there.replace(target)
+                return target
         target.unlink(missing_ok=True)
+        failures = []
+        for url in urls:
+            if not sha256:
+                _forget(target)
+            try:
+                found = _download(url, target, timeout, sha256)
+            except (DownloadError, LookupError, OSError, ValueError) as error:
+                # LookupError: Google Drive's answer lacks a header
+                if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+                    raise
+                failures.append(f"{url}: {' '.join(str(error).split())}")
+                continue
+            if found == sha256:
+                return target
+            target.unlink()
+            failures.append(f"{url}: the hash differs: expected {sha256}, found {found}")
     except OSError as error:
         raise refusal(error, target) from error
-    failures = []
-    for url in urls:
+    finally:
         if not sha256:
             _forget(target)
-        try:
-            gdown.download(
-                url,
-                str(target),
-                quiet=not sys.stderr.isatty(),
-                use_cookies=False,
-                resume=True,
-                timeout=timeout,
-                retries=RETRIES,
-            )
-        except (DownloadError, LookupError, OSError, ValueError) as error:
-            # LookupError: Google Drive's answer lacks a header
-            if isinstance(error, OSError) and error.errno in DISK_ERRORS:
-                raise refusal(error, target) from error
-            failures.append(f"{url}: {' '.join(str(error).split())}")
-            continue
-        found = file_hash(target) if sha256 else None
-        if sha256 is None or found == sha256.lower():
-            return target
-        target.unlink()
-        failures.append(f"{url}: the hash differs: expected {sha256}, found {found}")
-    if not sha256:
-        _forget(target)
     raise ScwmError(
         f"could not download {target.name}:\n  " + "\n  ".join(failures or ["no source given"]),
         target,
@@ -81,7 +75,44 @@ def fetch(
     )
 
 
+def _download(url: str, target: Path, timeout: float, sha256: str | None) -> str | None:
+    """Download the file, and return its hash if one is expected.
+
+    What an earlier call left is resumed. If the server cannot, or the result has another hash, the
+    download begins anew.
+    """
+    import gdown
+    from gdown.exceptions import DownloadError, FileURLRetrievalError
+
+    resumed = bool(_parts(target))
+    while True:
+        try:
+            gdown.download(
+                url,
+                str(target),
+                quiet=not is_shown(),
+                use_cookies=False,
+                resume=True,
+                timeout=timeout,
+                retries=RETRIES,
+            )
+        except DownloadError as error:  # with a cause, the connection broke
+            if not resumed or error.__cause__ or isinstance(error, FileURLRetrievalError):
+                raise
+        else:
+            found = file_hash(target) if sha256 else None
+            if found == sha256 or not resumed:
+                return found
+            target.unlink()
+        resumed = False
+        _forget(target)
+
+
+def _parts(target: Path) -> list[Path]:
+    """List the files of incomplete downloads by gdown."""
+    return list(target.parent.glob(f"{glob.escape(target.name)}{'?' * 8}.part"))
+
+
 def _forget(target: Path) -> None:
-    """Remove what gdown keeps of an incomplete download."""
-    for part in target.parent.glob(f"{glob.escape(target.name)}{'?' * 8}.part"):
+    for part in _parts(target):
         part.unlink()

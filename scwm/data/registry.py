@@ -12,6 +12,8 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from scwm.core.errors import ScwmError
 from scwm.core.files import cache_folder, next_to, read_json, write_json
@@ -82,6 +84,8 @@ def _ways(entry: Entry) -> str:
 
 
 def _given_source(given: str | Path) -> Source:
+    if str(given).lower().startswith("file://"):
+        given = url2pathname(urlsplit(str(given)).path)
     if _URL.match(str(given)):
         return Source(urls=(str(given),))
     return Source(path=str(follow(Path(os.path.expanduser(given)))))
@@ -227,7 +231,7 @@ def follow(path: Path) -> Path:
 
 def origin(source: Source) -> dict[str, Any]:
     """Describe a source for JSON, and the renderer's code and data if it is rendered."""
-    described = asdict(source)
+    described = {key: value for key, value in asdict(source).items() if value is not None}
     if source.preset:
         from scwm.data.mannequins import fingerprint
 
@@ -255,7 +259,8 @@ def is_current(name: str, out: Path, given: str | None = None) -> bool:
             source = _given_source(given)
         elif given or made.get("root") or not source.preset:
             return True
-        return bool(made.get("source") == json.loads(json.dumps(origin(source))))
+        known = {key: x for key, x in made.get("source", {}).items() if x is not None}
+        return bool(known == json.loads(json.dumps(origin(source))))
     return False
 
 

@@ -29,7 +29,7 @@ def identity_batches(
         generator: the only source of randomness.
         cameras: (N,) integers, negative = unknown. If given, an identity's rows are one and others
             of other cameras than that one's, as in the code of Cluster Contrast, SpCL, PPLR and
-            ISE. If there is no other camera, they are any other rows.
+            ISE; these repeat if they are fewer. If there is no other camera, they are any others.
 
     Yields:
         (P·K,) int64 row indices.
@@ -102,7 +102,7 @@ def _members(labels: np.ndarray) -> list[np.ndarray]:
 def _draw(
     rows: np.ndarray, count: int, generator: np.random.Generator, cameras: np.ndarray | None
 ) -> np.ndarray:
-    if cameras is not None and len(rows) > 1:
+    if cameras is not None and len(rows) > 1 and count > 1:
         first = generator.choice(rows)
         rows = rows[rows != first]
         elsewhere = rows[(cameras[rows] != cameras[first]) | (cameras[rows] < 0)]

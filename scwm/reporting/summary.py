@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from statistics import mean, stdev
 
+from scwm.core.config import split_variant
 from scwm.core.measures import Measure
 from scwm.reporting.catalogue import REFERENCE
 from scwm.reporting.claim_groups import WHOLE, grouped
@@ -68,7 +69,7 @@ def _higher(runs: Runs, dataset: str) -> list[tuple[str, list[str]]]:
     for name in runs.methods:
         pairs = [(run.metrics.get("mAP"), own.get(run.seed)) for run in runs.of(dataset, name)]
         effects = [a - b for a, b in pairs if a is not None and b is not None]
-        if effects and name not in (REFERENCE, *CONTROLS):
+        if effects and split_variant(name)[0] not in (REFERENCE, *CONTROLS):
             others[name] = effects
     higher = {name: effects for name, effects in others.items() if mean(effects) > 0}
     count = f"{len(higher) or 'none'} of {len(others)} methods"

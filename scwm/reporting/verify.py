@@ -146,7 +146,16 @@ def verify(
             "There is no evaluated run of this choice.",
             root,
             "give the folder of results, which holds runs/"
-            + (f", and one of {', '.join(sorted({m for _, m, _ in names}))}" if names else ""),
+            + "".join(
+                f"; {option}: {', '.join(known)}"
+                for option, want, column in zip(
+                    ("--dataset", "--method", "--seed"),
+                    (dataset, method, seed),
+                    zip(*names, strict=True),
+                    strict=False,
+                )
+                if want is not None and str(want) not in (known := sorted({*map(str, column)}))
+            ),
         )
     found = Findings()
     runs: list[Run] = []

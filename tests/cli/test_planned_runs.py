@@ -32,7 +32,14 @@ def test_a_variant_of_what_its_method_does_not_read_is_refused(variant, reason):
 
 
 @pytest.mark.parametrize(
-    "variant", ["scwm@model.parts=0", "pplr@refinement.neighbours=0", "scwm@support.degree=1.0"]
+    "variant",
+    [
+        *("scwm@model.parts=0", "pplr@refinement.neighbours=0", "scwm@support.degree=1.0"),
+        *(
+            "pplr@memory.part_strategy=noise_suppression",
+            "oracle@pseudo_labels.unclustered=own_class",
+        ),
+    ],
 )
 def test_a_variant_that_turns_a_component_on_or_off_is_planned(variant):
     assert planned_configs(benchmark_of(variant))[0].method == variant
@@ -55,13 +62,13 @@ def test_a_claim_that_no_data_set_decides_is_refused(claim, reason):
 @pytest.mark.parametrize(
     ("method", "changes"),
     [
-        ("pplr", {"memory": {"momentum": 0.9, "temperature": 1.0, "part_tau": 1.0}}),
+        ("pplr", {"memory": {"momentum": 0.9, "temperature": 1.0, "global_strategy": "hardest"}}),
         (
             "cluster_contrast",
             {"losses": {"part": 9.0, "parsing": 9.0}, "refinement": {"own_share": 0.1}},
         ),
         ("stripes", {"losses": {"diversity": 9.0}, "parsing": {"every": 1}}),
-        ("oracle", {"pseudo_labels": {"eps": 0.1, "k1": 3, "unclustered": "own_class"}}),
+        ("oracle", {"pseudo_labels": {"eps": 0.1, "k1": 3, "min_samples": 9}}),
     ],
 )
 def test_these_settings_change_no_model(finished, start, tiny_config, tmp_path, method, changes):

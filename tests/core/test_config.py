@@ -293,6 +293,7 @@ def test_texts_of_a_benchmark_are_read_as_what_they_write():
         ({"methods": ["scwm\n"]}, r"methods\[0\] is "),
         ({"methods": ["ise", "ise@eps=0.5"]}, r"methods\[1\] is 'ise@eps=0.5'.*one @SECTION"),
         ({"datasets": ["../market1501"]}, r"datasets\[0\] is "),
+        ({"claims": ["ok", "Bad Name"]}, r"claims\[1\] is 'Bad Name'"),
         ({"sources": {"market-1501": "/data"}}, "sources.market-1501 has no valid name"),
         ({"sources": {"toy": ""}}, "sources.toy is ''"),
         ({"sweep": {"model.parts": ["../6"]}}, r"sweep.model.parts\[0\] is "),

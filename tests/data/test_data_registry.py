@@ -274,6 +274,11 @@ def test_download_that_fails_says_how_to_supply_the_data_set(monkeypatch):
     assert not Path("out").exists()
 
 
+def test_a_file_address_is_a_path():
+    source = make_zip(Path("a toy.zip")).resolve().as_uri()
+    assert len(load_dataset("toy", source).train) == 1
+
+
 @pytest.mark.parametrize("kind", ["zip", "gztar"])
 def test_an_archive_is_known_by_its_content(kind):
     made = shutil.make_archive("made", kind, make_tree(Path("tree")))

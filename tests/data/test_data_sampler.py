@@ -68,6 +68,9 @@ def test_rows_come_from_other_cameras_than_the_first():
                 assert first not in others and len(set(others)) == np.sum(labels == name) - 1
             else:
                 assert set(others) == {first}
+    for draw in (identity_batches, filled_batches):
+        (alone,) = draw(labels, 4, 1, 1, generator, cameras)
+        assert sorted(labels[alone]) == [0, 1, 2, 3]
     counts = np.bincount(firsts)
     assert (abs(counts[:9] - 200 / 9) < 20).all()  # each row is as often the first
 

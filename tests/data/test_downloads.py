@@ -74,7 +74,7 @@ def test_ends_in_the_right_file(server, sources, requests):
 @pytest.mark.parametrize(
     ("sources", "messages"),
     [
-        ("wrong_bytes", [f"the hash differs: expected {SHA.upper()}, found"]),
+        ("wrong_bytes", [f"the hash differs: expected {SHA}, found"]),
         ("page", ["the hash differs"]),
         ("no", ["404"]),
         ("busy", ["503"]),
@@ -142,6 +142,35 @@ def test_killed_download_goes_on_if_its_bytes_can_be_verified(server):
     assert log == [("/stalls_once", 0), ("/stalls_once", 0), ("/stalls_once", kept)]
 
 
+@pytest.mark.parametrize(
+    ("left", "name"),
+    [
+        (CONTENT[:1000], "good"),
+        (CONTENT[:1000], "other_byte"),  # the server resumes elsewhere
+        (CONTENT[:1000], "no_such_range"),
+        (CONTENT, "no"),  # killed just before the renaming
+        (CONTENT + b"more", "no_such_range"),
+        (b"?" * 1000, "good"),  # of another file
+    ],
+)
+@pytest.mark.parametrize("parts", [1, 2])
+def test_what_an_earlier_call_left_is_no_hindrance(server, left, name, parts):
+    url, _ = server
+    Path("in").mkdir()
+    for number in range(parts):
+        Path(f"in/file1234567{number}.part").write_bytes(left)
+    get([f"{url}/{name}"], sha256=SHA)
+    assert Path("in/file").read_bytes() == CONTENT
+
+
+def test_a_server_without_ranges_that_broke_off_delivers_at_the_next_call(server):
+    url, _ = server
+    with pytest.raises(ScwmError, match="could not download"):
+        get([f"{url}/cut_once_without_ranges"], sha256=SHA)
+    get([f"{url}/cut_once_without_ranges"], sha256=SHA)
+    assert Path("in/file").read_bytes() == CONTENT and os.listdir("in") == ["file"]
+
+
 def test_part_that_nothing_can_verify_is_begun_anew(server):
     url, log = server
     Path("in").mkdir()
@@ -159,9 +188,12 @@ def test_full_disk_is_told_at_once(server):
     try:
         with pytest.raises(ScwmError, match=r"(?s)too large.*file.*make room"):
             get([f"{url}/good", f"{url}/moved"], sha256=SHA)
+        with pytest.raises(ScwmError, match=r"(?s)too large.*file.*make room"):
+            get([f"{url}/good"], target=Path("other/file"))
+        assert os.listdir("other") == []  # without a hash it would never be resumed
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert len(log) == 1  # no second try
+    assert [path for path, _ in log] == ["/good"] * 2  # no second try
     get([f"{url}/good"], sha256=SHA)
     assert Path("in/file").read_bytes() == CONTENT
 

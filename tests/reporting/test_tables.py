@@ -277,7 +277,9 @@ def test_costs_of_several_machines_are_not_ranked(root: Path) -> None:
     hardware = {"processor": "another", "cores": 2, "gpu": None}
     first, *others = runs.found
     moved = replace(first, provenance=first.provenance | {"hardware": hardware})
-    block = build_table("cost", replace(runs, found=(moved, *others))).blocks[0]
+    unknown = replace(others[0], provenance={})
+    found = (moved, unknown, *others[1:])
+    block = build_table("cost", replace(runs, found=found)).blocks[0]
     assert "runs of several machines, so not ranked: another, made up" in block.notes
     assert not {cell.mark for row in block.groups["methods"] for cell in row} - {"name", ""}
 

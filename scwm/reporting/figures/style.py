@@ -105,7 +105,7 @@ def dataset_panels(
         f"Missing: {dataset} / {method} / seed{'s' * (len(own) > 1)} {', '.join(own)}: {reason}"
         for (dataset, method, reason), own in seeds.items()
     ]
-    lines[8:] = [f"… and runs of {len(lines) - 8} other methods"] if len(lines) > 8 else []
+    lines[8:] = [f"… and {len(lines) - 8} more lines"] if len(lines) > 8 else []
     told = "\n".join(fill(line, round(LETTERS * width)) for line in lines)
     foot = 0.25 + 0.16 * len(told.splitlines()) if told else 0.0
     figure = Figure(figsize=(width, sum(heights) + foot), layout="constrained")

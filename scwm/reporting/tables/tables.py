@@ -189,9 +189,13 @@ def build_table(name: str, runs: Runs) -> Table:
 
 def _machines(runs: Runs, dataset: str) -> list[str]:
     """Name the processors and GPUs that ran the runs of a data set."""
-    hardware = [run.provenance.get("hardware", {}) for run in runs.of(dataset)]
-    named = (" and ".join(filter(None, (h.get("processor"), h.get("gpu")))) for h in hardware)
-    return sorted(set(named))
+    hardware = [
+        run.provenance.get(key) or {}
+        for run in runs.of(dataset)
+        for key in ("hardware", "hardware_evaluate")
+    ]
+    named = {" and ".join(filter(None, (h.get("processor"), h.get("gpu")))) for h in hardware}
+    return sorted(named - {""})
 
 
 def write_files(table: Table, frame: pd.DataFrame, out: Path) -> list[Path]:

@@ -78,8 +78,8 @@ def fetch(
 def _download(url: str, target: Path, timeout: float, sha256: str | None) -> str | None:
     """Download the file, and return its hash if one is expected.
 
-    What an earlier call left is resumed. If the server cannot, or the result has another hash, the
-    download begins anew.
+    It resumes the partial file of an earlier call. If the server cannot resume it, or the result
+    has another hash, it starts again from the first byte.
     """
     import gdown
     from gdown.exceptions import DownloadError, FileURLRetrievalError

@@ -27,9 +27,10 @@ def identity_batches(
         identities, instances: P and K.
         iterations: the number of batches.
         generator: the only source of randomness.
-        cameras: (N,) integers, negative = unknown. If given, an identity's rows are one and others
-            of other cameras than that one's, as in the code of Cluster Contrast, SpCL, PPLR and
-            ISE; these repeat if they are fewer. If there is no other camera, they are any others.
+        cameras: (N,) integers, negative = unknown. If given, the first row of an identity is
+            random, and the others come from other cameras, as in the code of Cluster Contrast,
+            SpCL, PPLR and ISE. Rows repeat if there are too few. If the identity has only one
+            camera, its other rows are used.
 
     Yields:
         (P·K,) int64 row indices.

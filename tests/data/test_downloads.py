@@ -98,7 +98,7 @@ def test_ends_in_an_error_that_names_each_source(server, sources, messages):
         assert "could not download file" in text and "remedy: check the network" in text
         assert not Path("in/file").exists()
         assert sha256 or os.listdir("in") == []
-        get([f"{url}/good"], sha256=sha256)  # what is left is no hindrance
+        get([f"{url}/good"], sha256=sha256)  # a partial file does not block it
         assert Path("in/file").read_bytes() == CONTENT and os.listdir("in") == ["file"]
         Path("in/file").unlink()
 
@@ -154,7 +154,7 @@ def test_killed_download_goes_on_if_its_bytes_can_be_verified(server):
     ],
 )
 @pytest.mark.parametrize("parts", [1, 2])
-def test_what_an_earlier_call_left_is_no_hindrance(server, left, name, parts):
+def test_a_partial_file_of_an_earlier_call_does_not_block_the_next(server, left, name, parts):
     url, _ = server
     Path("in").mkdir()
     for number in range(parts):

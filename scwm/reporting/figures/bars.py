@@ -67,8 +67,9 @@ def _bars(panel: Axes, scores: pd.DataFrame, order: list[str]) -> None:
         seeds = scores.loc[scores.method == method, "mAP"]
         panel.scatter(seeds, [row] * len(seeds), s=14, color="white", edgecolor="black", zorder=5)
         end = max(tops[method], means[method] + spreads[method])
-        panel.text(
-            *(end + reach * 0.015, row, f"{means[method]:.1f}"),
+        panel.annotate(
+            *(f"{means[method]:.1f}", (end, row), (5, 0)),
+            textcoords="offset points",  # beside the last seed's point, whatever the scale
             va="center",
             fontsize=8,
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8},

@@ -46,8 +46,8 @@ def weight_scores(
         hidden: bool, the image shows little of the person.
 
     Returns:
-        wrong_share (of equal weights), wrong_ratio, hard_rank (0 without a preference),
-        hidden_ratio; a ratio of samples that do not occur is None.
+        wrong_ratio, hard_rank (0 without a preference), hidden_ratio; a ratio of samples that do
+        not occur is None.
     """
     wrong, difficulty = (np.broadcast_to(a, weights.shape).ravel() for a in (wrong, difficulty))
     hidden = None if hidden is None else np.broadcast_to(hidden, weights.shape).ravel()
@@ -56,7 +56,6 @@ def weight_scores(
     total = np.bincount(groups, weights)
     equal = (total / np.bincount(groups))[groups]
     scores: dict[str, float | None] = {
-        "wrong_share": float(equal[wrong].sum() / max(equal.sum(), 1e-12)),
         "wrong_ratio": _ratio(weights, equal, wrong),
         "hidden_ratio": None if hidden is None else _ratio(weights, equal, hidden),
     }

@@ -20,11 +20,12 @@ class StepMonitor:
     They stay on the device until `read`, so that no step waits for them.
 
     Args:
-        objective: of the epoch, its memories asked for their weights before each update.
+        objective: of the epoch, its memories asked for their weights before each update. With a
+            refinement the memories do not move, and no weights are recorded.
         means: mean feature of each true identity, (T,D) of the whole body, then of each part.
         labels: (N,) classes of the training images, -1 = left out.
-        split: the training images, perhaps with true identities and masks. Without identities no
-            weights are recorded.
+        split: the training images, perhaps with true identities and masks. Without identities
+            neither samples nor weights are recorded.
     """
 
     def __init__(
@@ -36,7 +37,8 @@ class StepMonitor:
         self.wrong = wrong_members(labels.cpu().numpy(), truth)
         self.hidden = None if split.masks is None else mostly_hidden(split.masks)
         self.truth = torch.as_tensor(truth).to(labels.device)
-        self.steps: list[tuple[Tensor, ...]] = []
+        self.rows: list[Tensor] = []
+        self.weights: list[tuple[Tensor, Tensor]] = []
         self.parts: list[tuple[Tensor, ...]] = []
 
     @classmethod
@@ -56,28 +58,36 @@ class StepMonitor:
             self.parts.append((output.visibility.sum(0), *similar))
         if not self.labelled:
             return
+        self.rows.append(rows)
+        if self.objective.refinement is not None:
+            return
         truth = self.truth[rows]
         cosines = [(f * mean[truth]).sum(1) for f, mean in zip(features, self.means, strict=True)]
         weights = self.objective.update_weights(output, rows)
-        self.steps.append((rows, weights, 1 - torch.stack(cosines)))
+        self.weights.append((weights, 1 - torch.stack(cosines)))
 
     def read(self) -> dict[str, float | None]:
         """Compute the epoch's measures by their names in the history.
 
         A measure that does not apply is None or absent.
         """
-        measures = self._weights() if self.steps else {}
+        measures: dict[str, float | None] = {}
+        if self.rows:
+            rows = torch.stack(self.rows).cpu().numpy()
+            measures["wrong_share"] = float(self.wrong[rows].mean())
+            if self.weights:
+                measures |= self._weights(rows)
         if self.parts:
             seen, similar, pairs = (torch.stack(values) for values in zip(*self.parts, strict=True))
             measures["effective_parts"] = effective_parts(seen)
             measures["part_similarity"] = float(similar.sum() / pairs.sum().clamp(min=1))
         return measures
 
-    def _weights(self) -> dict[str, float | None]:
-        """Score the memories' weights in all steps."""
-        rows = torch.stack([step[0] for step in self.steps]).cpu().numpy()
+    def _weights(self, rows: np.ndarray) -> dict[str, float | None]:
+        """Score the memories' weights in all steps, of the training images `rows` (steps,batch)."""
         weights, difficulty = (  # (memories, steps, batch)
-            torch.stack([step[i] for step in self.steps], 1).double().cpu().numpy() for i in (1, 2)
+            torch.stack(values, 1).double().cpu().numpy()
+            for values in zip(*self.weights, strict=True)
         )
         clusters = self.labels.cpu().numpy()[rows]
         memory, step, _ = np.ogrid[: len(weights), : len(rows), :1]
@@ -89,7 +99,6 @@ class StepMonitor:
                 scores = weight_scores(
                     weights[own], groups[own], self.wrong[rows], difficulty[own], hidden
                 )
-                measures.setdefault("wrong_share", scores.pop("wrong_share"))
                 measures |= {f"{kind}_{name}": value for name, value in scores.items()}
         return measures
 

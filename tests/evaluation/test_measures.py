@@ -33,22 +33,21 @@ from scwm.models.embedding import Embedding
 # Memory weights
 
 
-def plain_weight_scores(weights, groups, wrong, difficulty) -> tuple[float, float, float]:
-    """Group by group: shares under equal weights, and ranks by SciPy."""
-    given = equal = total = 0.0
+def plain_weight_scores(weights, groups, wrong, difficulty) -> tuple[float, float]:
+    """Group by group: weights under equal weights, and ranks by SciPy."""
+    given = equal = 0.0
     ranks: list[tuple[np.ndarray, np.ndarray]] = []
     for group in set(groups):
         own = groups == group
         if weights[own].sum() == 0:
             continue
-        total += weights[own].sum()
         given += weights[own & wrong].sum()
         equal += weights[own].sum() * (own & wrong).sum() / own.sum()
         right = own & ~wrong
         pair = [rankdata(values[right]) for values in (weights, difficulty)]
         ranks.append(tuple(r - r.mean() for r in pair))
     one, two = (np.concatenate(side) for side in zip(*ranks, strict=True))
-    return equal / total, given / equal, (one @ two) / np.sqrt((one @ one) * (two @ two))
+    return given / equal, (one @ two) / np.sqrt((one @ one) * (two @ two))
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -61,7 +60,7 @@ def test_weight_scores_equal_a_plain_loop(seed):
     weights = np.divide(weights, total, out=np.zeros(48), where=total > 0)
     wrong, difficulty = rng.random(48) < 0.3, rng.random(48)
     scores = weight_scores(weights, groups, wrong, difficulty, hidden=wrong)
-    found = [scores[name] for name in ("wrong_share", "wrong_ratio", "hard_rank")]
+    found = [scores[name] for name in ("wrong_ratio", "hard_rank")]
     np.testing.assert_allclose(found, plain_weight_scores(weights, groups, wrong, difficulty))
     assert scores["hidden_ratio"] == scores["wrong_ratio"]
 
@@ -236,6 +235,7 @@ def test_monitor_equals_the_steps_scored_one_by_one(tiny_config, toy_store):
     joined = {name: np.concatenate(values) for name, values in flat.items()}
     expected = weight_scores(joined["weight"].astype(float), joined["group"], joined["wrong"],
                              joined["hard"])  # fmt: skip
+    assert found["wrong_share"] == pytest.approx(joined["wrong"].mean())  # of groups of any size
     assert found["part_wrong_ratio"] == pytest.approx(expected["wrong_ratio"])
     assert found["part_hard_rank"] == pytest.approx(expected["hard_rank"])
     assert found["global_wrong_ratio"] is not None and -1 <= found["global_hard_rank"] <= 1

@@ -229,7 +229,7 @@ class TrainingSettings(Section):
     """Factor of the learning rate."""
     virtual_batch: Annotated[int, within(0, 10**6)] = 64
     """Images that batch normalisation sees together; 0: the whole batch."""
-    average: Share = 0.0
+    average: Annotated[float, within(0, 0.9999), AS_WRITTEN] = 0.0
     """Share of the old in the running average of the steps; 0: none."""
     precision: Literal["auto", "float32", "tf32", "bfloat16"] = "auto"
     """`auto`: bfloat16 on a GPU, float32 on a CPU."""

@@ -154,8 +154,15 @@ def cluster_means(features: Tensor, labels: Tensor, weights: Tensor | None = Non
 
     Returns:
         (M,D) or (M,K,D) with M = largest label + 1.
+
+    Raises:
+        ScwmError: no sample has a label.
     """
     kept = labels >= 0
+    if not kept.any():
+        raise ScwmError(
+            f"None of {len(labels)} samples has a cluster.", "labels", "give labels of 0 or more"
+        )
     features, labels = features[kept].float(), labels[kept]
     weight = torch.ones_like(features[..., 0]) if weights is None else weights[kept].float()
     count = int(labels.max()) + 1

@@ -33,7 +33,9 @@ class Samples:
         return empty.scatter_reduce(0, index, values, how, include_self=False)[self.labels]
 
     def tempered(self, score: Tensor, tau: float) -> Tensor:
-        """``s_i * exp(score_i / tau)``, divided by its largest value in each cluster and part.
+        """Compute ``s_i * exp(score_i / tau)`` up to a factor of each cluster and part.
+
+        The exponentials are divided by the largest one of the cluster's visible samples.
 
         Args:
             score: of `difficulty`'s shape, in its units, -2 to 2.

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
 from itertools import pairwise
@@ -76,7 +77,8 @@ class Trainer:
         events: event files that grow with it.
 
     Raises:
-        ScwmError: `refinement.cameras` has fewer than two known cameras to compare.
+        ScwmError: there are fewer than two images, or `refinement.cameras` has fewer than two known
+            cameras to compare.
     """
 
     def __init__(
@@ -91,6 +93,12 @@ class Trainer:
         self.config = resolve_precision(config, self.device)
         self.network = place(network, self.device)
         self.images = ImageBatches(split.images, self.device)
+        if len(self.images) < 2:
+            raise ScwmError(
+                f"A training needs at least two images, the split has {len(self.images)}.",
+                "train",
+                "check the splits of the data set",
+            )
         if config.refinement.cameras and len(np.unique(split.cameras[split.cameras >= 0])) < 2:
             raise ScwmError(
                 "refinement.cameras is above 0, but fewer than two cameras are known.",
@@ -308,16 +316,15 @@ class Trainer:
         count = len(whole)
         step = group_size(count, self.config.evaluation.batch)
 
-        def read(order: Tensor) -> list[Output]:
-            return [
-                self.network.part_branch(whole[rows], pixels[rows].float())
-                for rows in order.split(step)
-            ]
+        def read(order: Tensor) -> Iterator[Output]:
+            for rows in order.split(step):
+                yield self.network.part_branch(whole[rows], pixels[rows].float())
 
         # Neighbours in the data set show the same person, which no batch of training does.
         mixed = torch.from_numpy(numpy_generator(self.config.seed, "part necks").permutation(count))
         with calibrating(*self.network.part_necks):
-            read(mixed.to(whole.device))
+            for _ in read(mixed.to(whole.device)):
+                pass
         return replace(collect(read(torch.arange(count, device=whole.device))), pixels=pixels)
 
     def run_steps(self, epoch: Epoch, checkpoints: Checkpoints | None = None) -> None:

@@ -254,6 +254,13 @@ def test_nothing_to_learn_is_an_error(start, tiny_config, tmp_path, settings, me
     assert "pseudo_labels.eps" in str(caught.value)
 
 
+def test_one_image_is_an_error(start, tiny_config, toy_store, tmp_path):
+    split = toy_store.split("train")
+    alone = replace(split, images=split.images[:1], ids=split.ids[:1], masks=None)
+    with pytest.raises(ScwmError, match="needs at least two images, the split has 1"):
+        start(tiny_config("scwm"), tmp_path, alone)
+
+
 def test_diverged_loss_is_an_error_and_keeps_the_checkpoint(
     start, tiny_config, tmp_path, monkeypatch
 ):

@@ -22,7 +22,7 @@ def two_means(values: Tensor, groups: Tensor) -> Tensor:
     thresholds of a group at once on its sorted values, without a start and without iterations.
 
     Args:
-        values: (N,H,W), any scalars.
+        values: (N,H,W), float32 or float64.
         groups: (N,) integers 0..G-1.
 
     Returns:

@@ -88,6 +88,7 @@ def test_the_examples_are_in_the_projects_style(extended):
 def test_the_contract_tests_take_up_the_examples(extended):
     """A few steps of training with the strategy and the method among them."""
     files = [f"tests/method/{name}.py" for name in ("test_contracts", "test_contracts_config")]
+    files += ["tests/models/test_backbones.py"]
     chosen = ["-k", " or ".join(NAMES), "--verbose", "-p", "no:cacheprovider"]
     told = python(extended, "pytest", *files, "tests/training/test_training.py", *chosen)
     passed = set(re.findall(r"::(\w+)\[(?:\S*-)?(\w+?)(?:-\[\d.*)?\] PASSED", told))

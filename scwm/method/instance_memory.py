@@ -32,10 +32,10 @@ class InstanceMemory(WeightedMemory):
         self,
         slots: Array,
         classes: Tensor,
-        momentum: float = 0.2,
-        temperature: float = 0.05,
-        strategy: str = "sequential",
-        tau: float = 0.3,
+        momentum: float,
+        temperature: float,
+        strategy: str,
+        tau: float,
     ) -> None:
         super().__init__(slots, momentum, temperature, strategy, tau)
         self.register_buffer("classes", classes.long())

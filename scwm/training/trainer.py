@@ -50,6 +50,8 @@ from scwm.training.history import describe_epoch, write_history
 
 logger = logging.getLogger(__name__)
 
+NECK_IMAGES = 1024  # at most, of which the global neck's statistics start
+
 
 def learning_rate(settings: TrainingSettings, number: int) -> float:
     """Compute the learning rate of an epoch, from 0: warm-up, then decay by steps."""
@@ -212,13 +214,13 @@ class Trainer:
             self.refinement.load_state_dict(state["refinement"])
 
     @torch.no_grad()
-    def start_neck(self, sample: int = 1024) -> None:
+    def start_neck(self) -> None:
         """Start the global neck's running statistics from training images (ours).
 
         The first pseudo labels and memory then hold the features that the first steps see.
         """
         chance = numpy_generator(self.config.seed, "neck")
-        rows = chance.permutation(len(self.images))[:sample]
+        rows = chance.permutation(len(self.images))[:NECK_IMAGES]
         self.network.eval()
         with calibrating(self.network.neck):
             size = group_size(len(rows), self.config.evaluation.batch)

@@ -28,7 +28,7 @@ from scwm.evaluation.study import (
 from scwm.method.labelling import label_images
 from scwm.method.parsing import cascaded_clustering
 from scwm.method.parsing.foreground_corrections.log_odds import correct_foreground
-from scwm.method.parsing.parts import body_rows
+from scwm.method.parsing.parts import rows_in_body
 from scwm.models.embedding import ImageBatches, embed
 from scwm.training.checkpoint import Checkpoints
 from scwm.training.trainer import train
@@ -105,7 +105,7 @@ def test_rivals_of_the_corrections(tiny_config):
     config = tiny_config("no_corrections")
     found = parse_in_settings(config, maps, groups)
     assert torch.equal(found["bands"] > 0, found["foreground"] > 0)
-    rows = body_rows(found["bands"] > 0)
+    rows = rows_in_body(found["bands"] > 0)
     parts = config.model.parts
     for row, label in zip(rows.flatten(), found["bands"].amax(2).flatten(), strict=True):
         assert label in (0, min(int(row * parts), parts - 1) + 1)

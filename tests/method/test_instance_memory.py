@@ -28,6 +28,10 @@ def unit(*shape: int, seed: int) -> Tensor:
     return F.normalize(torch.randn(*shape, generator=torch.Generator().manual_seed(seed)), dim=-1)
 
 
+def memory_of(slots: Tensor, classes: Tensor) -> InstanceMemory:
+    return InstanceMemory(slots, classes, 0.2, 0.05, "sequential", 0.3)
+
+
 def plain_loss(slots: np.ndarray, features: np.ndarray, rows: list[int], classes: list[int]):
     """The mean of -log(p + EPSILON) and its gradient, in Python loops and float64."""
     names = sorted(set(classes) - {-1})
@@ -60,14 +64,14 @@ def check_loss(memory: InstanceMemory, slots: Tensor, x: Tensor, rows: list[int]
 @every_batch
 def test_loss_compares_with_the_mean_slot_of_each_class(rows):
     slots, x = unit(10, 16, seed=1), unit(len(rows), 16, seed=2)
-    check_loss(InstanceMemory(slots, CLASSES), slots, x, rows, CLASSES)
+    check_loss(memory_of(slots, CLASSES), slots, x, rows, CLASSES)
 
 
 def test_loss_of_an_image_unlike_its_class_does_not_exceed_that_of_the_code():
     """The share of the own class is nearly 0, where the added 1e-6 limits loss and gradient."""
     slots, rows = unit(10, 16, seed=1), [5, 6]
     x = -slots[rows]
-    memory = InstanceMemory(slots, CLASSES)
+    memory = memory_of(slots, CLASSES)
     check_loss(memory, slots, x, rows, CLASSES)
     plain = F.cross_entropy(x @ memory.means().T / 0.05, CLASSES[rows])
     assert 13 < float(memory(x, rows)) < -math.log(EPSILON) < 20 < float(plain)
@@ -76,7 +80,7 @@ def test_loss_of_an_image_unlike_its_class_does_not_exceed_that_of_the_code():
 def test_loss_of_an_image_unlike_all_classes_is_that_of_the_code():
     """The 1e-6 in the denominator exceeds the sum over all classes."""
     slots = F.normalize(unit(1, 16, seed=1) + 0.1 * unit(10, 16, seed=3), dim=1)
-    memory, x = InstanceMemory(slots, CLASSES), -slots[[0, 5]]
+    memory, x = memory_of(slots, CLASSES), -slots[[0, 5]]
     check_loss(memory, slots, x, [0, 5], CLASSES)
     assert float(memory(x, [0, 5])) > 2 * math.log(5)
 
@@ -84,13 +88,13 @@ def test_loss_of_an_image_unlike_all_classes_is_that_of_the_code():
 def test_images_without_a_class_are_in_no_prototype():
     classes = torch.tensor([0, -1, 0, 1, -1, 1, -1, 0, 2, 2])
     slots, x, rows = unit(10, 16, seed=1), unit(3, 16, seed=2), [0, 3, 8]
-    check_loss(InstanceMemory(slots, classes), slots, x, rows, classes)
+    check_loss(memory_of(slots, classes), slots, x, rows, classes)
 
 
 @every_batch
 def test_update_moves_the_slots_one_sample_after_the_other(rows):
     slots = unit(10, 16, seed=1)
-    memory, expected = InstanceMemory(slots, CLASSES), slots.double().numpy()
+    memory, expected = memory_of(slots, CLASSES), slots.double().numpy()
     for step in range(3):
         x = unit(len(rows), 16, seed=2 + step)
         check_loss(memory, torch.from_numpy(expected), x, rows, CLASSES)
@@ -105,7 +109,7 @@ def test_update_moves_the_slots_one_sample_after_the_other(rows):
 
 def test_weights_of_a_class_sum_to_one():
     """Each image counts once in its class, however often it is in the batch: by its last sample."""
-    memory = InstanceMemory(unit(10, 16, seed=1), CLASSES)
+    memory = memory_of(unit(10, 16, seed=1), CLASSES)
     rows = torch.tensor([0, 5, 1, 0, 3, 7])
     weights = memory.weights(unit(6, 16, seed=2), rows)
     torch.testing.assert_close(weights, torch.tensor([0, 1, 1 / 3, 1 / 3, 1, 1 / 3]))
@@ -121,7 +125,7 @@ def test_objective_keeps_a_memory_of_images_next_to_parts(tiny_config):
     rows = torch.tensor([7, 3, 5, 7])
     output = Output(unit(4, 16, seed=3), parts[rows], seen[rows])
     losses = objective.losses(output, None, rows)
-    alone = InstanceMemory(x, labels)
+    alone = memory_of(x, labels)
     torch.testing.assert_close(losses[1], alone(output.global_feature, rows))
     expected = objective.parts(output.part_features, labels[rows], output.visibility)
     torch.testing.assert_close(losses[2], expected)

@@ -72,7 +72,7 @@ def test_update_is_the_definition_cluster_by_cluster(batch, strategy):
         )
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", [*STRATEGIES, "sequential"])
 def test_memory_of_parts_is_one_memory_for_each_part(strategy):
     """Loss, its gradient, weights and update."""
     centroids, features = unit(7, 3, 16, seed=1), unit(24, 3, 16, seed=2)
@@ -112,19 +112,6 @@ def test_sequential_update_is_one_sample_after_the_other(batch):
             expected[label] = moved / np.linalg.norm(moved)
     memory.update(features, labels, seen)
     np.testing.assert_allclose(memory.centroids, expected, atol=1e-6)
-
-
-def test_sequential_memory_of_parts_is_one_memory_for_each_part():
-    centroids, features = unit(7, 3, 16, seed=1), unit(24, 3, 16, seed=2)
-    draws = torch.Generator().manual_seed(3)
-    labels = torch.randint(0, 5, (24,), generator=draws)
-    seen = (torch.rand(24, 3, generator=draws) - 0.4).clamp(min=0)
-    together = WeightedMemory(centroids, strategy="sequential")
-    together.update(features, labels, seen)
-    for k in range(3):
-        alone = WeightedMemory(centroids[:, k], strategy="sequential")
-        alone.update(features[:, k], labels, seen[:, k])
-        torch.testing.assert_close(together.centroids[:, k], alone.centroids)
 
 
 def test_limits_of_tau():
@@ -173,6 +160,8 @@ def test_cluster_means_leave_out_the_unclustered():
     parts, seen = torch.stack([features, features.flip(1)], 1), torch.stack([weights, weights], 1)
     both = cluster_means(parts, labels, seen)
     assert torch.equal(both, torch.stack([weighted, weighted.flip(1)], 1))
+    with pytest.raises(ScwmError, match="None of 6 samples has a cluster"):
+        cluster_means(features, torch.full((6,), -1))
 
 
 @pytest.mark.parametrize("arguments", [{"strategy": "hard"}, {"centroids": torch.zeros(3)}])

@@ -9,7 +9,12 @@ from benchmarks.inputs import features, identities
 from scwm.core.config import resolve_config
 from scwm.core.errors import ScwmError
 from scwm.method.labelling import label_images
-from scwm.method.pseudo_labels import jaccard_distance, nearest_neighbours, pseudo_labels
+from scwm.method.pseudo_labels import (
+    jaccard_distance,
+    nearest_neighbours,
+    neighbours,
+    pseudo_labels,
+)
 from scwm.method.pseudo_labels.neighbours import pair_similarities
 from scwm.models.embedding import Embedding
 
@@ -68,27 +73,31 @@ def dense(distance) -> np.ndarray:
     return out
 
 
-@pytest.mark.parametrize("backend", ["faiss", "torch"])
-def test_neighbours_are_those_of_the_full_matrix(backend: str) -> None:
-    if backend == "faiss":
+@pytest.fixture(params=["faiss", "torch"])
+def searched_by(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "faiss":
         pytest.importorskip("faiss")
+    else:
+        monkeypatch.setattr(neighbours, "find_spec", lambda _: None)
+
+
+@pytest.mark.usefixtures("searched_by")
+def test_neighbours_are_those_of_the_full_matrix() -> None:
     x = clustered_features(400)
-    indices, similarities = nearest_neighbours(x, 30, backend)
+    indices, similarities = nearest_neighbours(x, 30)
     np.testing.assert_array_equal(indices, plain_neighbours(x, 30))
     expected = np.take_along_axis(x @ x.T, indices, axis=1)
     np.testing.assert_allclose(similarities, expected, atol=1e-6)
     assert indices.dtype == np.int64 and similarities.dtype == np.float32
 
 
+@pytest.mark.usefixtures("searched_by")
 @pytest.mark.parametrize("copies", [2, 5, 60])
-def test_backends_agree_on_duplicates(copies: int) -> None:
+def test_neighbours_among_duplicates(copies: int) -> None:
     """Duplicates tie exactly: itself first, then by index, also where more tie than are asked."""
-    pytest.importorskip("faiss")
     x = np.tile(random_features(37, 19), (copies, 1))
     x = x[np.random.default_rng(1).permutation(len(x))]
-    answers = [nearest_neighbours(x, 12, backend)[0] for backend in ("faiss", "torch")]
-    np.testing.assert_array_equal(answers[0], answers[1])
-    np.testing.assert_array_equal(answers[0], plain_neighbours(x, 12))
+    np.testing.assert_array_equal(nearest_neighbours(x, 12)[0], plain_neighbours(x, 12))
 
 
 def test_all_rows_equal() -> None:
@@ -104,11 +113,12 @@ def test_more_neighbours_than_rows_gives_all() -> None:
     assert indices.shape == (7, 7)
 
 
+@pytest.mark.usefixtures("searched_by")
 def test_training_precision_does_not_change_neighbours() -> None:
     x = torch.from_numpy(clustered_features(200))
-    before = nearest_neighbours(x, 10, "torch")[0]
+    before = nearest_neighbours(x, 10)[0]
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        np.testing.assert_array_equal(nearest_neighbours(x, 10, "torch")[0], before)
+        np.testing.assert_array_equal(nearest_neighbours(x, 10)[0], before)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +151,8 @@ def test_jaccard_does_not_depend_on_blocks(monkeypatch: pytest.MonkeyPatch) -> N
     whole = jaccard_distance(x)
     monkeypatch.setattr("scwm.method.pseudo_labels.jaccard.CHUNK_TERMS", 500)
     monkeypatch.setattr("scwm.method.pseudo_labels.neighbours.CHUNK_ELEMENTS", 64)
-    blocks = jaccard_distance(torch.from_numpy(x), neighbours=nearest_neighbours(x, 40, "torch"))
+    monkeypatch.setattr(neighbours, "find_spec", lambda _: None)  # chunks are of torch's search
+    blocks = jaccard_distance(torch.from_numpy(x), neighbours=nearest_neighbours(x, 40))
     np.testing.assert_array_equal(whole.indices, blocks.indices)
     np.testing.assert_allclose(whole.data, blocks.data, atol=1e-7)
 

@@ -7,6 +7,8 @@ from torch import Tensor
 
 from scwm.method.parsing.pixels import Pixels, as_pixels
 
+SMALLEST = 0.15  # share of an image's foreground that a component needs to stay
+
 
 def activation(maps: Tensor | Pixels) -> Tensor:
     """Divide each pixel feature's norm by its image's largest: (N,C,H,W) -> (N,H,W) in [0,1]."""
@@ -47,21 +49,18 @@ def _best_threshold(values: np.ndarray) -> float:
     return ranked[best] if best >= 0 and between[best] >= 0 else np.inf
 
 
-def keep_body(foreground: Tensor, smallest: float = 0.15) -> Tensor:
+def keep_body(foreground: Tensor) -> Tensor:
     """Drop islands and fill holes of a foreground (N,H,W) bool.
 
-    The result keeps 8-connected components of at least `smallest` of the image's foreground. Holes
+    The result keeps 8-connected components of at least SMALLEST of the image's foreground. Holes
     are background cells without a 4-connected path to the border.
     """
     mask = foreground.cpu().numpy()
     labels, count = ndimage.label(mask, _neighbours(8))
     sizes = np.bincount(labels.ravel(), minlength=count + 1)
-    kept = mask & (sizes[labels] >= smallest * mask.sum((1, 2), keepdims=True))
-    labels, count = ndimage.label(~kept, _neighbours(4))
-    hole = np.ones(count + 1, dtype=bool)
-    for border in (labels[:, 0], labels[:, -1], labels[:, :, 0], labels[:, :, -1]):
-        hole[border] = False
-    return torch.from_numpy(kept | hole[labels]).to(foreground.device)
+    kept = mask & (sizes[labels] >= SMALLEST * mask.sum((1, 2), keepdims=True))
+    whole = ndimage.binary_fill_holes(kept, _neighbours(4))
+    return torch.from_numpy(whole).to(foreground.device)
 
 
 def middle(grid: Tensor) -> Tensor:

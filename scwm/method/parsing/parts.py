@@ -38,9 +38,9 @@ def cluster_parts(
     Returns:
         (N,H,W) uint8, 0 = background, 1..K. A part that a group does not need stays empty.
     """
-    pixels, rows, count = as_pixels(maps), body_rows(foreground), int(groups.max()) + 1
+    pixels, rows, count = as_pixels(maps), rows_in_body(foreground), int(groups.max()) + 1
     if space_weight:
-        centroids, offsets = _equal_bands(pixels, rows, count, parts)
+        centroids, offsets = _in_bands(pixels, rows, count, parts)
     else:
         centroids, offsets = _random_pixels(pixels, foreground, groups, count, parts, seed)
     labels = None
@@ -92,12 +92,11 @@ def _assign(
     return labels.view_as(foreground), members, sums
 
 
-def _equal_bands(pixels: Pixels, rows: Tensor, count: int, parts: int) -> tuple[Tensor, Tensor]:
+def _in_bands(pixels: Pixels, rows: Tensor, count: int, parts: int) -> tuple[Tensor, Tensor]:
     """Return centroids of zeros and offsets (N,K,H) that assign each row to one of K bands."""
-    band = (rows * parts).long().clamp(max=parts - 1)
     index = torch.arange(parts, device=rows.device)[:, None]
     centroids = rows.new_zeros(count, parts, pixels.features.shape[2])
-    return centroids, (band[:, None] != index).to(rows)
+    return centroids, (equal_bands(rows, parts)[:, None] != index).to(rows)
 
 
 def _random_pixels(
@@ -150,7 +149,7 @@ def _ranked(labels: Tensor, members: Tensor, owner: Tensor, count: int) -> Tenso
     return rank.gather(1, labels.flatten(1).long()).view_as(labels)
 
 
-def body_rows(foreground: Tensor) -> Tensor:
+def rows_in_body(foreground: Tensor) -> Tensor:
     """Compute the place of each row inside the person's extent, (N,H), from 0 at the top to 1."""
     height = foreground.shape[1]
     row = torch.arange(height, device=foreground.device, dtype=torch.float32)
@@ -158,3 +157,8 @@ def body_rows(foreground: Tensor) -> Tensor:
     top = torch.where(used, row, height).amin(1, keepdim=True)
     bottom = torch.where(used, row, -1.0).amax(1, keepdim=True)
     return ((row - top + 0.5) / (bottom - top + 1).clamp(min=1)).clamp(0, 1)
+
+
+def equal_bands(rows: Tensor, count: int) -> Tensor:
+    """Number the band of equal height, 0 to `count` - 1, of each row's place from 0 to 1."""
+    return (rows * count).long().clamp(max=count - 1)

@@ -50,25 +50,22 @@ def unit_rows(features: Array) -> Tensor:
     return x.contiguous()
 
 
-def nearest_neighbours(
-    features: Array, k: int, backend: str = "auto"
-) -> tuple[np.ndarray, np.ndarray]:
+def nearest_neighbours(features: Array, k: int) -> tuple[np.ndarray, np.ndarray]:
     """Find the k most similar rows of each row.
 
     The row itself comes first, also among duplicates; the lower index comes first among equal
     similarities. Float32 products that are too close to order are compared in float64, so the order
-    does not depend on backend, device or chunks.
+    does not depend on the device, on chunks, or on whether faiss is installed.
 
     Args:
         features: (N,D), rows of length 1.
         k: number of neighbours, the row itself included; limited to N.
-        backend: "faiss" (CPU only), "torch", or "auto": faiss if it is installed and on a CPU.
 
     Returns:
         indices (N,k) int64 and cosine similarities (N,k) float32.
 
     Raises:
-        ScwmError: the features are not usable, k < 1, or the backend is not installed.
+        ScwmError: the features are not usable, or k < 1.
     """
     x = unit_rows(features)
     if k < 1:
@@ -76,10 +73,8 @@ def nearest_neighbours(
     count = x.shape[0]
     k = min(k, count)
     wanted = min(k + MARGIN, count)
-    search = {"faiss": _search_faiss, "torch": _search_torch}.get(_choose(backend, x))
-    if search is None:
-        raise ScwmError("unknown neighbour search", backend, "use auto, faiss or torch")
-    indices, similarities = search(x, wanted)
+    with_faiss = x.device.type == "cpu" and find_spec("faiss") is not None
+    indices, similarities = (_search_faiss if with_faiss else _search_torch)(x, wanted)
 
     # Doubtful rows have two neighbours too close to order. In cut rows the tie may extend past the
     # result of the search, so the whole row is needed.
@@ -113,15 +108,6 @@ def pair_similarities(x: Tensor, rows: np.ndarray, columns: np.ndarray) -> np.nd
         )
         products: Tensor = torch.sparse.sampled_addmm(pairs, host, host.T, beta=0)
         return products.values().numpy()
-
-
-def _choose(backend: str, x: Tensor) -> str:
-    installed = find_spec("faiss") is not None
-    if backend == "auto":
-        return "faiss" if installed and x.device.type == "cpu" else "torch"
-    if backend == "faiss" and not installed:
-        raise ScwmError("faiss is not installed", backend, "pip install faiss-cpu, or use torch")
-    return backend
 
 
 def _search_faiss(x: Tensor, k: int) -> tuple[np.ndarray, np.ndarray]:

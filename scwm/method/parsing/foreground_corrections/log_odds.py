@@ -8,15 +8,12 @@ from scwm.method.parsing.foreground import keep_body, middle
 from scwm.method.parsing.pixels import Pixels, as_pixels
 
 FIT_PIXELS = 2**19  # with half of them 0.5 % of Market-1501's pixels change sides
+ROUNDS = 5
+PRIOR_WEIGHT = 0.5  # of the place
+HALO = 0.3  # of the median of the positive odds
 
 
-def correct_foreground(
-    maps: Tensor | Pixels,
-    foreground: Tensor,
-    rounds: int = 5,
-    prior_weight: float = 0.5,
-    halo: float = 0.3,
-) -> Tensor:
+def correct_foreground(maps: Tensor | Pixels, foreground: Tensor) -> Tensor:
     """Decide each pixel again by log-odds of its feature and of its place (formula ours).
 
     The activation misses body regions to which the backbone does not respond in an image. Bodies
@@ -26,9 +23,9 @@ def correct_foreground(
     First, the function adds two kinds of evidence: ``l`` fitted to the given foreground, and ``l``
     fitted to the middle of the image against its margin, because boxes are drawn around people. The
     discriminant judges the feature, not the place, so it also works on shifted boxes. Then, for
-    `rounds` rounds, it fits ``l`` again to the result and adds the odds of the place, ``o = l(f) +
-    prior_weight · logit(share of images with foreground there)``. Deep features are blurred, so the
-    cells around a body resemble the body: after two rounds a foreground cell needs `halo` times the
+    ROUNDS rounds, it fits ``l`` again to the result and adds the odds of the place, ``o = l(f) +
+    PRIOR_WEIGHT · logit(share of images with foreground there)``. Deep features are blurred, so the
+    cells around a body resemble the body: after two rounds a foreground cell needs HALO times the
     median of the positive odds. `keep_body` is the last step. All fits use at most FIT_PIXELS
     pixels, drawn evenly and the same in every call; the decision covers every pixel.
 
@@ -52,17 +49,17 @@ def correct_foreground(
     weights, bias = (a + b for a, b in zip(by_foreground, by_place, strict=True))
     place, least = torch.zeros_like(foreground[0], dtype=torch.float32), torch.zeros_like(bias)
     decided = sample.products(weights).flatten() + bias > least
-    for number in range(rounds):
+    for number in range(ROUNDS):
         if not _mixed(decided):
             return foreground
         share = _share(decided, cell, foreground[0])
         share = ((share + share.flip(1)) / 2).clamp(0.02, 0.98)  # people walk both ways
-        place = prior_weight * torch.logit(share)
+        place = PRIOR_WEIGHT * torch.logit(share)
         weights, bias = discriminant.direction(decided)
         odds = sample.products(weights).flatten() + bias + place.flatten()[cell]
         decided, least = odds > 0, torch.zeros_like(bias)
         if number >= 2 and _mixed(decided):
-            least = halo * odds[decided].median()
+            least = HALO * odds[decided].median()
             decided = odds > least
     decided = pixels.products(weights) + bias + place > least
     return keep_body(decided) if _mixed(decided) else foreground

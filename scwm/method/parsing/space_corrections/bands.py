@@ -6,7 +6,7 @@ Where a cell lies decides its part, what it looks like does not.
 import torch
 from torch import Tensor
 
-from scwm.method.parsing.parts import body_rows
+from scwm.method.parsing.parts import equal_bands, rows_in_body
 from scwm.method.parsing.pixels import Pixels
 
 
@@ -22,5 +22,5 @@ def cluster_parts(pixels: Pixels, foreground: Tensor, groups: Tensor, count: int
     Returns:
         (N,H,W) uint8, 0 = background, 1..K from top to bottom.
     """
-    band = (body_rows(foreground) * count).long().clamp(max=count - 1) + 1
+    band = equal_bands(rows_in_body(foreground), count) + 1
     return (band[:, :, None] * foreground).to(torch.uint8)

@@ -57,6 +57,12 @@ def smooth_backbone() -> Backbone:
     return Backbone(stages, channels, strides)
 
 
+@pytest.fixture
+def small(monkeypatch) -> None:
+    """MobileNetV2 is the smooth backbone."""
+    monkeypatch.setattr(mobilenet_v2, "build", smooth_backbone)
+
+
 @pytest.mark.parametrize("kind", ["groups", "whole batch", "frozen"])
 def test_processes_follow_one(steps_of, toy_store, toy_weights, tmp_path, monkeypatch, kind):
     """Two epochs at the learning rate of real runs, in float64: twenty steps, or six of a frozen
@@ -77,22 +83,20 @@ def test_processes_follow_one(steps_of, toy_store, toy_weights, tmp_path, monkey
         compare(folder, tmp_path / "1", count)
 
 
-@pytest.mark.parametrize("method", ["pplr", "pplr_cameras"])
-def test_processes_move_the_classifiers_as_one(steps_of, toy_store, toy_weights, tmp_path, method):
+@pytest.mark.usefixtures("small")
+def test_processes_move_the_classifiers_as_one(steps_of, toy_store, tmp_path):
     """Fewer identities than there are clusters, so that shares are equal."""
-    config = steps_of("frozen", method=method, identities=4, iterations=3)
-    run = config, toy_store.split("train"), toy_weights
+    config = steps_of("groups", method="pplr_cameras", identities=4, iterations=3)
+    run = config, toy_store.split("train"), None
     train_recorded(*run, tmp_path / "1", True)
     assert in_processes(2, train_recorded, *run, tmp_path / "2", True) == [0, 0]
     assert "refinement.parts" in read(tmp_path / "2/records0.pt")["epochs"][0]
     compare(tmp_path / "2", tmp_path / "1", 2)
 
 
+@pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("kind", ["groups", "whole batch"])
-def test_first_gradient_of_float32_is_that_of_one_process(
-    steps_of, toy_store, tmp_path, monkeypatch, kind
-):
-    monkeypatch.setattr(mobilenet_v2, "build", smooth_backbone)
+def test_first_gradient_of_float32_is_that_of_one_process(steps_of, toy_store, tmp_path, kind):
     config = steps_of(kind, epochs=1)
     config = changed(config, {"training": {"iterations": 1}})
     run = config, toy_store.split("train"), None
@@ -127,25 +131,23 @@ def compare(folder: Path, alone: Path, count: int) -> None:
             assert row[name] == pytest.approx(its[name], rel=1e-4), name
 
 
-def test_lost_process_ends_the_others_and_the_run_resumes(
-    steps_of, toy_store, toy_weights, tmp_path
-):
+@pytest.mark.usefixtures("small")
+def test_lost_process_ends_the_others_and_the_run_resumes(steps_of, toy_store, tmp_path):
     """A killed process ends the others by an error (3), SIGTERM to one stops all (75); the same
     call then resumes after the first epoch, also in one process; in as many as before it ends with
     the bytes of an undisturbed run."""
-    config = steps_of("groups", method="global_only")
     # Fewer identities than there are clusters, so that shares are equal.
-    config = changed(config, {"training": {"identities": 4}})
-    run = config, toy_store.split("train"), toy_weights
+    config = steps_of("groups", method="global_only", identities=4, iterations=3)
+    run = config, toy_store.split("train"), None
     update, steps = Objective.update, []
 
     def disturbed(number: int, folder: Path) -> None:
-        """Process 2 gets the signal at step 13, in the second epoch."""
+        """Process 2 gets the signal at step 4, in the second epoch."""
 
         def signalled(self: Objective, *arguments: Any) -> None:
             update(self, *arguments)
             steps.append(1)
-            if len(steps) == 13 and distributed.rank() == 1:
+            if len(steps) == 4 and distributed.rank() == 1:
                 os.kill(os.getpid(), number)
 
         Objective.update = signalled  # type: ignore[method-assign]
@@ -167,7 +169,7 @@ def test_lost_process_ends_the_others_and_the_run_resumes(
 def test_torchrun_trains_from_the_command_line(steps_of, toy_store, toy_weights, tmp_path):
     """One command starts and joins the processes. One of them is killed: the other says so, and
     the same command resumes; the first process writes, once."""
-    config = steps_of("frozen", method="global_only")
+    config = steps_of("frozen", method="global_only", iterations=2)
     write_yaml(config, tmp_path / "run/config.yaml")
     torch.save(toy_weights, tmp_path / "weights.pt")
     words = ["launch", "--processes", "2", "--", "train", "run", "--store", str(toy_store.folder)]

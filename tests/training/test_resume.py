@@ -54,8 +54,13 @@ def test_resumed_run_is_the_uninterrupted_one(
     assert (run / "metrics.json").read_bytes() == (whole / "metrics.json").read_bytes()
 
 
-@pytest.mark.parametrize("step", [1, 2, 3])
-@pytest.mark.parametrize("method", ["scwm", "global_only", "spcl", "pplr", "pplr_cameras", "ise"])
+@pytest.mark.parametrize(
+    ("method", "step"),
+    [
+        *(("scwm", 1), ("scwm", 2), ("scwm", 3)),  # only the third has a state to resume from
+        *((name, 3) for name in ("global_only", "spcl", "pplr", "pplr_cameras", "ise")),
+    ],
+)
 def test_training_stopped_between_two_steps_is_the_uninterrupted_one(
     finished, start, tiny_config, toy_store, tmp_path, monkeypatch, method, step
 ):

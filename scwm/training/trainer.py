@@ -2,7 +2,6 @@
 
 import logging
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
 from itertools import pairwise
@@ -26,7 +25,7 @@ from scwm.core.device import (
 from scwm.core.errors import ScwmError
 from scwm.core.files import save_atomically
 from scwm.core.progress import progress
-from scwm.core.seeding import derived_seed, numpy_generator
+from scwm.core.seeding import derived_seed
 from scwm.core.settings import Config, TrainingSettings
 from scwm.data.augment import Augment
 from scwm.data.store import StoreSplit
@@ -36,21 +35,19 @@ from scwm.evaluation.parsing_quality import training_scores
 from scwm.method.camera_proxies import camera_proxies
 from scwm.method.labelling import label_images, parse_images, trained_classes
 from scwm.method.objective import Objective, start_prototypes
-from scwm.method.parsing.discriminant import LinearDiscriminant
 from scwm.method.pseudo_labels.reliability import Reliability
 from scwm.method.refinement import Refinement, agreement_scores
-from scwm.models import Network, Output, PartHead
-from scwm.models.batch_norm import calibrating, group_size, normalise_in_groups, own_rows
-from scwm.models.embedding import Embedding, ImageBatches, collect, embed
+from scwm.models import Network, Output
+from scwm.models.batch_norm import normalise_in_groups, own_rows
+from scwm.models.embedding import Embedding, ImageBatches, embed
 from scwm.training.average import RunningAverage
 from scwm.training.checkpoint import Checkpoints
 from scwm.training.epoch import Epoch
 from scwm.training.events import EventFiles
 from scwm.training.history import describe_epoch, write_history
+from scwm.training.start import start_neck, start_parts
 
 logger = logging.getLogger(__name__)
-
-NECK_IMAGES = 1024  # at most, of which the global neck's statistics start
 
 
 def learning_rate(settings: TrainingSettings, number: int) -> float:
@@ -198,7 +195,7 @@ class Trainer:
     def restore(self, state: dict[str, Any] | None) -> None:
         """Take up a state; start where it is None."""
         if state is None:
-            self.start_neck()
+            start_neck(self.config, self.network, self.images)
             return
         self.network.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
@@ -213,21 +210,6 @@ class Trainer:
         if self.refinement:
             self.refinement.load_state_dict(state["refinement"])
 
-    @torch.no_grad()
-    def start_neck(self) -> None:
-        """Start the global neck's running statistics from training images (ours).
-
-        The first pseudo labels and memory then hold the features that the first steps see.
-        """
-        chance = numpy_generator(self.config.seed, "neck")
-        rows = chance.permutation(len(self.images))[:NECK_IMAGES]
-        self.network.eval()
-        with calibrating(self.network.neck):
-            size = group_size(len(rows), self.config.evaluation.batch)
-            for group in np.split(rows, range(size, len(rows), size)):
-                with autocast(self.device, self.precision):
-                    self.network(self.augment.normalise(self.images[group]))
-
     def start_epoch(self, number: int) -> Epoch:
         """Compute features, pseudo labels, part labels and memories of an epoch, from 0.
 
@@ -236,11 +218,11 @@ class Trainer:
         """
         start = time.perf_counter()
         embedding = self.embedding(number)
-        labels, self.part_labels, (whole, parts), measures, means, row = distributed.from_main(
-            lambda: self.label(embedding, number, start), self.device
+        labels, self.part_labels, (whole, parts), (agreement, proxies), means, row = (
+            distributed.from_main(lambda: self.label(embedding, number, start), self.device)
         )
         if self.refinement is not None:
-            self.refinement.start(number, whole, parts, *measures)
+            self.refinement.start(number, whole, parts, agreement, proxies)
         objective = Objective(self.config, labels, whole, parts, self.refinement, number)
         monitor = StepMonitor(objective, means, labels, self.split)
         return Epoch(self.config, number, labels, objective, monitor, row)
@@ -274,7 +256,9 @@ class Trainer:
         """
         clock = [start, time.perf_counter()]
         if number == 0 and embedding.pixels is not None:
-            embedding = self.start_parts(embedding)
+            self.part_labels, embedding = start_parts(
+                self.config, self.network, embedding, self.split.ids
+            )
         clock.append(time.perf_counter())
         ids = self.split.ids
         labels = label_images(self.config, embedding, ids, reliability=self.reliability)
@@ -299,35 +283,6 @@ class Trainer:
         for stage, (begin, end) in zip(stages, pairwise(clock), strict=True):
             row[f"seconds_{stage}"] = row.get(f"seconds_{stage}", 0.0) + end - begin
         return classes, self.part_labels, prototypes, (agreement, proxies), means, row
-
-    @torch.no_grad()
-    def start_parts(self, embedding: Embedding) -> Embedding:
-        """Initialise the part classifier before the first step, and compute part features.
-
-        The classifier starts from the parts found within clusters of the global feature, and the
-        running statistics of the part necks from the part features.
-        """
-        pixels, whole = embedding.pixels, embedding.global_feature
-        assert pixels is not None
-        if isinstance(self.network.head, PartHead):
-            labels = label_images(self.config, embedding, self.split.ids, "global")
-            self.part_labels = parse_images(self.config, embedding, labels, 0)
-            with tensor_float32(self.device, False):
-                found = LinearDiscriminant(pixels).fit(self.part_labels, self.network.parts + 1)
-            self.network.head.start_from(*found)
-        count = len(whole)
-        step = group_size(count, self.config.evaluation.batch)
-
-        def read(order: Tensor) -> Iterator[Output]:
-            for rows in order.split(step):
-                yield self.network.part_branch(whole[rows], pixels[rows].float())
-
-        # Neighbours in the data set show the same person, which no batch of training does.
-        mixed = torch.from_numpy(numpy_generator(self.config.seed, "part necks").permutation(count))
-        with calibrating(*self.network.part_necks):
-            for _ in read(mixed.to(whole.device)):
-                pass
-        return replace(collect(read(torch.arange(count, device=whole.device))), pixels=pixels)
 
     def run_steps(self, epoch: Epoch, checkpoints: Checkpoints | None = None) -> None:
         """The optimiser steps of an epoch.

@@ -38,7 +38,7 @@ def trainer(tiny_config, toy_store, toy_weights):
             patch.setenv("SCWM_DEVICE", "cuda")
             patch.setattr(embedding, "fits", lambda *_: resident)
             made = Trainer(config, build_network(config, toy_weights), toy_store.split("train"))
-        made.start_neck()
+        made.restore(None)
         made.run_steps(made.start_epoch(0))
         return made, made.start_epoch(1)
 

@@ -25,7 +25,7 @@ def trainer(tiny_config, toy_store, toy_weights) -> Trainer:
     """Of `spcl`, at a radius at which most images are unclustered."""
     config = tiny_config("spcl")
     made = Trainer(config, build_network(config, toy_weights), toy_store.split("train"))
-    made.start_neck()
+    made.restore(None)
     return made
 
 

@@ -25,7 +25,7 @@ from scwm.training.trainer import Trainer, build_network
 def trainer(tiny_config, toy_store, toy_weights) -> Trainer:
     config = tiny_config("pplr")
     made = Trainer(config, build_network(config, toy_weights), toy_store.split("train"))
-    made.start_neck()
+    made.restore(None)
     return made
 
 
@@ -90,7 +90,7 @@ def test_parsed_parts_refine_labels_too(start, tiny_config, tmp_path):
 def test_an_epoch_starts_from_the_proxies_of_its_clusters(tiny_config, toy_store, toy_weights):
     config, split = tiny_config("pplr_cameras"), toy_store.split("train")
     made = Trainer(config, build_network(config, toy_weights), split)
-    made.start_neck()
+    made.restore(None)
     made.run_steps(made.start_epoch(0))
     labels = made.start_epoch(1).labels
     found = embed(made.network, made.images, 128, made.precision)

@@ -162,13 +162,13 @@ def test_every_epoch_is_logged_and_in_the_history(start, tiny_config, tmp_path, 
 
 
 def test_the_first_part_labels_count_as_parsing(start, tiny_config, tmp_path, monkeypatch):
-    found = trainer.Trainer.start_parts
+    found = trainer.start_parts
 
     def slow(*arguments):
         time.sleep(2)
         return found(*arguments)
 
-    monkeypatch.setattr(trainer.Trainer, "start_parts", slow)
+    monkeypatch.setattr(trainer, "start_parts", slow)
     start(tiny_config("scwm"), tmp_path)
     first, second = history_of(tmp_path)
     assert float(first["seconds_parsing"]) > 2 > float(second["seconds_parsing"])

@@ -12,9 +12,11 @@ from scwm.method.objective import Objective
 from scwm.method.parsing import cascaded_clustering
 from scwm.method.parsing.discriminant import LinearDiscriminant
 from scwm.models.embedding import embed
+from scwm.training import start
 from scwm.training import trainer as training
 from scwm.training.average import RunningAverage
 from scwm.training.checkpoint import Checkpoints
+from scwm.training.start import start_parts
 from scwm.training.trainer import Trainer, build_network
 
 
@@ -107,7 +109,7 @@ def test_average_is_that_of_torch():
 
 def test_parts_start_from_clusters_of_the_global_feature(tiny_config, toy_store, toy_weights):
     trainer = trainer_of(tiny_config("scwm"), toy_store, toy_weights)
-    trainer.start_neck()
+    trainer.restore(None)
     embedding = embed(trainer.network, trainer.images, 32, pixels=True)
     ids = trainer.split.ids
     groups = label_images(trainer.config, embedding, ids, "global").numpy()
@@ -116,8 +118,8 @@ def test_parts_start_from_clusters_of_the_global_feature(tiny_config, toy_store,
     seed = derived_seed(0, "clustering", 0)
     expected = cascaded_clustering(embedding.pixels, groups, trainer.network.parts, seed=seed)
 
-    started = trainer.start_parts(embedding)
-    assert torch.equal(trainer.part_labels, expected)
+    labels, started = start_parts(trainer.config, trainer.network, embedding, ids)
+    assert torch.equal(labels, expected)
     weights, biases = LinearDiscriminant(embedding.pixels.float()).fit(
         expected, trainer.network.parts + 1
     )
@@ -135,7 +137,8 @@ def test_parsing_is_done_once_or_every_epoch(
     trainer = trainer_of(tiny_config("scwm", parsing={"every": every}), toy_store, toy_weights)
     parsed: list[int] = []
     record = lambda *given: parsed.append(given[3]) or parse_images(*given)  # noqa: E731
-    monkeypatch.setattr(training, "parse_images", record)
+    for module in (start, training):
+        monkeypatch.setattr(module, "parse_images", record)
     trainer.run(Checkpoints(tmp_path, {}))
     epochs = trainer.config.training.epochs
     assert epochs > 1 and parsed == ([*range(epochs)] if every else [0])
@@ -144,9 +147,11 @@ def test_parsing_is_done_once_or_every_epoch(
 def test_stripes_start_with_centred_part_features(tiny_config, toy_store, toy_weights):
     """Their necks start from the training images too, so that no common direction is left."""
     trainer = trainer_of(tiny_config("stripes"), toy_store, toy_weights)
-    trainer.start_neck()
+    trainer.restore(None)
     embedding = embed(trainer.network, trainer.images, 32, pixels=True)
-    pairs = embedding.part_features, trainer.start_parts(embedding).part_features
+    labels, started = start_parts(trainer.config, trainer.network, embedding, trainer.split.ids)
+    assert labels is None
+    pairs = embedding.part_features, started.part_features
     means = [features.mean(0).norm(dim=1) for features in pairs]
     assert (means[1] < 0.5).all() and (means[1] < means[0]).all()
 
@@ -154,13 +159,13 @@ def test_stripes_start_with_centred_part_features(tiny_config, toy_store, toy_we
 def test_part_necks_start_from_mixed_batches(tiny_config, toy_store, toy_weights, monkeypatch):
     """The statistics see every image once, and in a batch not only neighbours of one person."""
     trainer = trainer_of(tiny_config("scwm", evaluation={"batch": 8}), toy_store, toy_weights)
-    trainer.start_neck()
+    trainer.restore(None)
     embedding = embed(trainer.network, trainer.images, 32, pixels=True)
     seen: list[torch.Tensor] = []
     branch = trainer.network.part_branch
     spy = lambda whole, pixels: seen.append(whole) or branch(whole, pixels)  # noqa: E731
     monkeypatch.setattr(trainer.network, "part_branch", spy)
-    trainer.start_parts(embedding)
+    start_parts(trainer.config, trainer.network, embedding, trainer.split.ids)
     count = len(seen) // 2
     whole = embedding.global_feature
     assert torch.equal(torch.cat(seen[count:]), whole)

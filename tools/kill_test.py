@@ -25,6 +25,7 @@ ROOT = Path(__file__).parents[1]
 RUN = Path("results/ci/runs/mannequins_tiny/scwm/seed0")
 TARGET = str(RUN / "metrics.json")
 WORK = ("results", ".scwm", ".snakemake")
+LOG = "kill_test.log"
 COMPARED = {
     "training": (RUN / "model.pt", RUN / "metrics.json"),
     "workflow": tuple(
@@ -37,6 +38,10 @@ class Workflow:
     """The `ci` benchmark in `folder`."""
 
     def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        found = [name for name in WORK if (folder / name).exists()]
+        if found and not (folder / LOG).exists():  # else it is of an earlier call
+            raise SystemExit(f"{folder} holds {', '.join(found)}: give a new or empty --folder.")
         self.folder = folder
 
     def start(self, *targets: str) -> psutil.Popen:
@@ -44,14 +49,14 @@ class Workflow:
         command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "workflow/Snakefile"]
         command += ["--workflow-profile", ROOT / "workflow/profiles/default", "--cores", "1"]
         command += ["--directory", self.folder, "--configfile", ROOT / "config/ci.yaml"]
-        with open(self.folder / "workflow.log", "a", encoding="utf-8") as log:
+        with open(self.folder / LOG, "a", encoding="utf-8") as log:
             words = [*map(str, command), "--", *targets]
             return psutil.Popen(words, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
 
     def finish(self, *targets: str) -> None:
         """Run to the end; an error shows the log's end and stops the test."""
         if self.start(*targets).wait():
-            log = (self.folder / "workflow.log").read_text(encoding="utf-8")
+            log = (self.folder / LOG).read_text(encoding="utf-8")
             raise SystemExit(f"{log[-3000:]}\nThe workflow failed in {self.folder}.")
 
     def clear(self) -> None:
@@ -111,7 +116,6 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, help="working folder; default: a temporary one")
     options = parser.parse_args()
     folder = options.folder or Path(tempfile.mkdtemp(prefix="scwm-kill-"))
-    folder.mkdir(parents=True, exist_ok=True)
     workflow, chance = Workflow(folder), random.Random(options.seed)
 
     start = time.perf_counter()

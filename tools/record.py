@@ -34,6 +34,7 @@ from scwm.reporting.inputs import PICTURES, READ_OF_RUNS
 ROOT = Path(__file__).parents[1]
 SAME = ("commit", "dirty", "frozen", "data_hash", "weights_hash", "versions", "hardware")
 KEPT = (*READ_OF_RUNS, "queries.npz", "study.json", "transfer/*.json")  # of a run, if they exist
+REPLACED = ("runs", "tables", "plots", "metrics")  # folders of a record
 HEADLINE = ("mAP", "rank1", "foreground_iou", "part_miou")
 COLOURS = 128  # of a kept picture: a third of the bytes, and no difference to the eye
 
@@ -67,9 +68,17 @@ def record(results: Path, runs: Path, out: Path, replace: bool = False) -> None:
         replace: drop recorded runs of another commit.
 
     Raises:
-        ScwmError: a table or figure of `results` is missing, or the recorded runs are of another
-            commit; see also `shared` and `check_equal`.
+        ScwmError: `out` holds folders that no record made, a table or figure of `results` is
+            missing, or the recorded runs are of another commit; see also `shared` and
+            `check_equal`.
     """
+    own = (out / "provenance.json").is_file()
+    if lost := [name for name in REPLACED if (out / name).exists() and not own]:
+        raise ScwmError(
+            f"{', '.join(lost)} would be replaced, and this tool did not make the folder.",
+            out,
+            "give another --out",
+        )
     rows, claims = read_table(results, "main"), read_table(results, "claims")
     datasets = sorted(set(rows["dataset"]))
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -91,7 +100,7 @@ def record(results: Path, runs: Path, out: Path, replace: bool = False) -> None:
         provenance = shared(map(provenance_of, told))
         provenance["runs"] = [run.relative_to(made).as_posix() for run in told]
         write(results, made, told, rows, claims, provenance)
-        for name in ("runs", "tables", "plots", "metrics"):
+        for name in REPLACED:
             shutil.rmtree(out / name, ignore_errors=True)
         out.mkdir(exist_ok=True)
         for path in made.iterdir():
@@ -142,8 +151,9 @@ def write(
         small.save(made / f"plots/{name}.png", optimize=True)
     shutil.rmtree(made / "drawn")
     write_metrics(made)
-    (made / "provenance.json").write_text(json.dumps(provenance, indent=2, sort_keys=True) + "\n")
-    (made / "README.md").write_text(index(provenance, datasets, tables, plots))
+    text = json.dumps(provenance, indent=2, sort_keys=True) + "\n"
+    write_text(text, made / "provenance.json")
+    write_text(index(provenance, datasets, tables, plots), made / "README.md")
 
 
 def write_metrics(folder: Path) -> None:

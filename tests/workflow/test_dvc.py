@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -74,26 +75,48 @@ def test_what_a_stage_depends_on_is_there() -> None:
     assert all((ROOT / path).exists() for path in (*stage["deps"], *settings))
 
 
-@pytest.fixture
-def results(tmp_path: Path) -> Path:
+def write_tables(folder: Path, dataset: str, names: Iterable[str] = ("main", "claims")) -> None:
+    """Write tables of all runs on a data set."""
+    for name in names:
+        wanted = Request(folder / "runs", [dataset], METHODS[:2], SEEDS, transfer=TRANSFER)
+        reporting.table(name, wanted, folder / "tables" / name)
+
+
+def blank(name: str, wanted: Request, out: Path) -> list[Path]:
+    """Save a blank figure in place of `reporting.plot`, which takes long."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (8, 8), "white").save(out.with_suffix(".png"))
+    return [out.with_suffix(".png")]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Tables and (blank) figures of made-up runs, as the workflow lays them out."""
-    folder = tmp_path / "results"
+    folder = tmp_path_factory.mktemp("results")
     write_runs(folder / "runs", DATASETS[:1], METHODS[:2])
-    for name in reporting.TABLES:
-        names = DATASETS[:1], METHODS[:2], SEEDS
-        out = folder / "tables" / name
-        reporting.table(name, Request(folder / "runs", *names, transfer=TRANSFER), out)
+    write_tables(folder, DATASETS[0])
     for name in reporting.PLOTS:
-        (folder / "plots").mkdir(exist_ok=True)
-        Image.new("RGB", (8, 8), "white").save(folder / f"plots/{name}.png")
+        blank(name, Request(folder, [], [], []), folder / "plots" / name)
     return folder
 
 
-def test_results_are_recorded_with_their_provenance(results: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def results(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy to be changed and recorded, with blank figures."""
+    monkeypatch.setattr(reporting, "plot", blank)
+    return shutil.copytree(whole, tmp_path / "results")
+
+
+def test_results_are_recorded_with_their_provenance(
+    results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()  # this test draws
+    write_tables(results, DATASETS[0], reporting.TABLES)
     out = tmp_path / "recorded"
     for name in ("tables", "other"):
         (out / name).mkdir(parents=True)
         (out / name / "old.csv").touch()
+    (out / "provenance.json").touch()  # of an earlier record
     write_runs(results / "runs", ["another"], METHODS[:1])  # not of these tables
     record(results, results / "runs", out)
     assert (out / "other/old.csv").exists() and not (out / "tables/old.csv").exists()
@@ -138,6 +161,14 @@ def test_runs_of_a_commit_add_up(results: Path, tmp_path: Path) -> None:
     assert [path.name for path in (out / "runs/mannequins/scwm").iterdir()] == [last.name]
 
 
+def test_a_record_replaces_no_folders_of_the_user(results: Path) -> None:
+    """As of `--out results`, which holds the runs themselves."""
+    before = sorted(results.rglob("*"))
+    with pytest.raises(ScwmError, match=r"(?s)runs, tables, plots would be replaced.*another --out"):
+        record(results, results / "runs", results)
+    assert sorted(results.rglob("*")) == before
+
+
 @pytest.mark.parametrize("name", ["data_hash", "config.yaml"])
 def test_runs_of_other_data_or_settings_are_not_recorded(name, results, tmp_path) -> None:
     run = results / "runs/mannequins/scwm/seed1"
@@ -160,9 +191,7 @@ def test_only_rendered_people_may_differ_between_kinds_of_cpu(
     if dataset == "market1501":
         shutil.rmtree(results / "runs")
         write_runs(results / "runs", [dataset], METHODS[:2])
-        for name in ("main", "claims"):
-            names = [dataset], METHODS[:2], SEEDS
-            reporting.table(name, Request(results / "runs", *names), results / "tables" / name)
+        write_tables(results, dataset)
     for path in (results / "runs").glob("*/*/seed1/provenance.json"):
         found = json.loads(path.read_text())
         found["hardware"] |= {"processor": "another"}
@@ -181,9 +210,7 @@ def test_only_rendered_people_may_differ_between_kinds_of_cpu(
 def test_images_of_real_people_are_not_recorded(results: Path, tmp_path: Path) -> None:
     shutil.rmtree(results / "runs")
     write_runs(results / "runs", ["market1501"], METHODS[:2])
-    for name in ("main", "claims"):
-        names = ["market1501"], METHODS[:2], SEEDS
-        reporting.table(name, Request(results / "runs", *names), results / "tables" / name)
+    write_tables(results, "market1501")
     record(results, results / "runs", tmp_path / "recorded")
     kept = {path.stem for path in (tmp_path / "recorded/plots").iterdir()}
     assert kept == set(reporting.PLOTS) - {"masks", "ranks"}

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tools import mutants
+from tools import kill_test, mutants
 from tools.mutants import Mutant, load_mutants
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -104,6 +104,16 @@ def test_copy_holds_what_git_does_not_ignore(tmp_path, monkeypatch):
 
 
 # The hosted workflow
+
+
+def test_kill_test_clears_no_folder_of_the_user(tmp_path):
+    """As of `--folder .` in a checkout, which holds recorded results."""
+    (tmp_path / "results").mkdir()
+    with pytest.raises(SystemExit, match=r"holds results: give a new or empty --folder"):
+        kill_test.Workflow(tmp_path)
+    (tmp_path / kill_test.LOG).touch()
+    kill_test.Workflow(tmp_path).clear()
+    assert not (tmp_path / "results").exists()
 
 
 def test_hosted_checks_are_targets_of_make():

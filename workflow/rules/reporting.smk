@@ -9,7 +9,7 @@ rule table:
         md=f"{config['results']}/tables/{{table}}.md",
         html=report(
             f"{config['results']}/tables/{{table}}.html",
-            caption="../report/table.rst",
+            caption="../report/caption.rst",
             category="Tables",
             labels={"table": "{table}"},
         ),
@@ -47,7 +47,7 @@ rule plot:
     output:
         png=report(
             f"{config['results']}/plots/{{plot}}.png",
-            caption="../report/plot.rst",
+            caption="../report/caption.rst",
             category="Plots",
             labels={"plot": "{plot}"},
         ),

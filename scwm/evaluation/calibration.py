@@ -36,7 +36,7 @@ def calibrate(sides: Mapping[str, Side], feature: str) -> list[dict[str, float]]
     )
     counts = np.zeros((3, len(THRESHOLDS) + 1), dtype=np.int64)  # the first of each counts all
     for _, similarities, row, column in similarity_chunks(
-        query, gallery.of_persons(), None, torch.float32
+        query.of_persons(), gallery.of_persons(), None, torch.float32
     ):
         true = similarities[row, column]
         similarities[row, column] = -torch.inf

@@ -31,6 +31,7 @@ class RankSide:
                 "features (N,D), identities (N,) and cameras (N,) do not fit together",
                 f"{name}: {shape}, {tuple(self.ids.shape)}, {tuple(self.cameras.shape)}",
             )
+        self.name = name
         self.lengths = torch.linalg.vector_norm(self.features, dim=1)
         if not bool(torch.isfinite(self.lengths).all()):
             raise ScwmError("features hold infinities or NaN", name, "the training diverged")
@@ -39,7 +40,11 @@ class RankSide:
         """Drop images of identity -1."""
         keep = self.ids != -1
         if not bool(keep.any()):
-            raise ScwmError("the gallery holds no image of a person", "gallery")
+            raise ScwmError(
+                "no image shows a known person",
+                self.name,
+                "give images of known identities; `scwm rank --names none` needs no identities",
+            )
         if not bool(keep.all()):
             self.features = self.features[keep.to(self.features.device)]
             self.ids, self.cameras, self.rows = self.ids[keep], self.cameras[keep], self.rows[keep]

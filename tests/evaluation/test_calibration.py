@@ -58,6 +58,18 @@ def test_images_of_one_camera_calibrate_nothing() -> None:
         calibrate(sides(alone), "global")
 
 
+def test_queries_of_unknown_identity_are_left_out() -> None:
+    """They have no true match, and a similarity to their own person would count as false."""
+    case = random_case(0, tied=False)
+    stranger = (np.r_[own, other[:1]] for own, other in zip(case[:3], case[3:], strict=True))
+    features, ids, cameras = stranger
+    ids[-1] = -1
+    more = features, ids, cameras, *case[3:]
+    assert calibrate(sides(more), "global") == calibrate(sides(case), "global")
+    with pytest.raises(ScwmError, match=r"(?s)no image shows a known person.*query.*--names none"):
+        calibrate(sides((features, 0 * ids - 1, *more[2:])), "global")
+
+
 def test_the_command_writes_what_it_prints(trained, scwm, tmp_path, capsys) -> None:
     run = tmp_path / "seed0"
     run.mkdir()

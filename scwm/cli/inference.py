@@ -12,6 +12,7 @@ from scwm.cli.options import (
     Parsers,
     command,
     device_option,
+    folder,
     json_option,
     path_ending,
     positive,
@@ -79,7 +80,7 @@ def add(parsers: Parsers) -> None:
         metavar="S",
         help="list no crop below S (see `scwm calibrate`)",
     )
-    ranking.add_argument("--out", type=Path, required=True, metavar="DIR")
+    ranking.add_argument("--out", type=folder, required=True, metavar="DIR")
     clustering = _add_model(
         parsers,
         "cluster",
@@ -88,7 +89,7 @@ def add(parsers: Parsers) -> None:
         f"scwm cluster {RUN} crops --out clusters",
     )
     clustering.add_argument("images", type=Path, nargs="+", metavar="IMAGES", help=CROPS)
-    clustering.add_argument("--out", type=Path, required=True, metavar="DIR")
+    clustering.add_argument("--out", type=folder, required=True, metavar="DIR")
     for name, kind, text in (
         ("--eps", float, "radius of DBSCAN, 0 to 1: a larger one joins more"),
         ("--min-samples", positive, "number of crops around a core"),

@@ -74,9 +74,18 @@ def path_ending(*endings: str) -> Callable[[str], Path]:
     def read(text: str) -> Path:
         if Path(text).suffix not in endings:
             raise argparse.ArgumentTypeError(f"'{text}' does not end in {' or '.join(endings)}")
+        if Path(text).is_dir():
+            raise argparse.ArgumentTypeError(f"'{text}' is a folder; give the path of a file")
         return Path(text)
 
     return read
+
+
+def folder(text: str) -> Path:
+    """Read an option's path of a folder that need not exist."""
+    if Path(text).is_file():
+        raise argparse.ArgumentTypeError(f"'{text}' is a file; give the path of a folder")
+    return Path(text)
 
 
 def positive(text: str) -> int:

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from scwm.cli.inference import CROPS, RUN
-from scwm.cli.options import Parsers, command, device_option, open_run, path_ending
+from scwm.cli.options import Parsers, command, device_option, folder, open_run, path_ending
 from scwm.core.errors import ScwmError
 
 
@@ -18,7 +18,8 @@ def add(parsers: Parsers) -> None:
         f"scwm parse {RUN} crops --masks masks",
         f"scwm parse {RUN} crops --output parsing.png",
     )
-    parts.add_argument("run", type=Path, metavar="RUN", help="folder with config.yaml, model.pt")
+    model = "a run's folder, its model.pt or an exported .safetensors; with --store a run's folder"
+    parts.add_argument("run", type=Path, metavar="MODEL", help=model)
     parts.add_argument("files", type=Path, nargs="*", metavar="IMAGES", help=f"crops: {CROPS}")
     parts.add_argument("--store", type=Path, help="show its training images instead of IMAGES")
     parts.add_argument(
@@ -28,7 +29,7 @@ def add(parsers: Parsers) -> None:
         help=".png or .svg: every stage; IMAGES are parsed as one pseudo identity",
     )
     parts.add_argument(
-        "--masks", type=Path, metavar="DIR", help="write a PNG of part labels for each of IMAGES"
+        "--masks", type=folder, metavar="DIR", help="write a PNG of part labels for each of IMAGES"
     )
     parts.add_argument(
         "--images", type=int, metavar="N", help="number of training images (default 10)"

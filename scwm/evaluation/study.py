@@ -42,7 +42,7 @@ from scwm.method.labelling import label_images
 from scwm.method.objective import Objective
 from scwm.method.parsing import activation, cascaded_clustering, middle
 from scwm.method.parsing.pixels import Pixels
-from scwm.models import Output
+from scwm.models import Network, Output
 from scwm.models.embedding import Embedding, ImageBatches, embed
 from scwm.models.part_head import pool_parts
 
@@ -66,7 +66,7 @@ def study(run: Path, store: ImageStore, keypoints: Path | None = None) -> dict[s
     """
     split = store.split("train")
     points = None if keypoints is None else read_keypoints(keypoints, keypoint_rows(store))
-    config, embedding = embed_parsed(run, split)
+    config, embedding = embed_parsed(*load_network(run / "model.pt"), split)
     labels = label_images(config, embedding, split.ids)
     found = {
         "dataset": config.dataset,
@@ -93,19 +93,16 @@ def keypoint_rows(store: ImageStore) -> np.ndarray:
     return rows
 
 
-def embed_parsed(run: Path, split: StoreSplit) -> tuple[Config, Embedding]:
-    """Load the config of a run's model and embed `split` with pixel features.
+def embed_parsed(network: Network, config: Config, split: StoreSplit) -> tuple[Config, Embedding]:
+    """Embed `split` with pixel features; also returns the config with the precision of the device.
 
     Raises:
-        ScwmError: the model is missing, or has no parsed parts.
+        ScwmError: the model has no parsed parts.
     """
-    network, config = load_network(run / "model.pt")
     device = default_device()
     config = resolve_precision(config, device, "evaluation")
     if not (config.model.parts and config.model.part_source == "parsed"):
-        raise ScwmError(
-            f"The model of {config.method} parses no parts.", run, "use a run of `scwm`"
-        )
+        raise ScwmError("The model parses no parts.", config.method, "use a model of `scwm`")
     images = ImageBatches(split.images, device)
     precision, batch = config.evaluation.precision, config.evaluation.batch
     return config, embed(place(network, device), images, batch, precision, pixels=True)

@@ -12,15 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scwm.core.config import load_config
 from scwm.core.errors import ScwmError
 from scwm.core.progress import progress
 from scwm.core.seeding import derived_seed, numpy_generator
 from scwm.core.settings import Config
 from scwm.data.store import ImageStore, StoreSplit
 from scwm.evaluation import to_grid
+from scwm.evaluation.evaluate import load_network
 from scwm.evaluation.study import corrections, embed_parsed
-from scwm.inference.api import read_crops
+from scwm.inference.api import load_model, read_crops
 from scwm.inference.features import find_crops
 from scwm.method.labelling import label_images
 from scwm.method.parsing import activation, cascaded_clustering
@@ -51,7 +51,7 @@ def store_stages(
             f"{count} images, seed {seed}", remedy=f"give 1 to {MOST} images and a seed from 0"
         )
     split = store.split("train")
-    config, embedding = embed_parsed(run, split)
+    config, embedding = embed_parsed(*load_network(run / "model.pt"), split)
     labels = label_images(config, embedding, split.ids)
     rows = one_of_each(labels.cpu().numpy(), count, seed)
     names = [Path(split.paths[row]).name for row in rows]
@@ -64,7 +64,7 @@ def crop_stages(run: Path, paths: Sequence[Path]) -> tuple[list[str], Stages]:
     Both steps of the clustering learn only from these crops, which show less than a data set.
 
     Args:
-        run: folder with config.yaml and model.pt of a model with parsed parts.
+        run: a model with parsed parts, as `load_model` takes it.
         paths: image files, and folders of images with their subfolders.
 
     Raises:
@@ -73,10 +73,11 @@ def crop_stages(run: Path, paths: Sequence[Path]) -> tuple[list[str], Stages]:
     files = find_crops(paths)
     if len(files) > MOST:
         raise ScwmError(f"{len(files)} images: one picture shows at most {MOST}.")
-    crops = read_crops(files, load_config(run / "config.yaml").model.image_size)
+    model = load_model(run)
+    crops = read_crops(files, model.config.model.image_size)
     unknown, names = np.zeros(len(files), dtype=np.int64), [file.name for file in files]
     split = StoreSplit(crops, unknown, unknown, names)
-    config, embedding = embed_parsed(run, split)
+    config, embedding = embed_parsed(model.network, model.config, split)
     group = torch.zeros(len(files), dtype=torch.long, device=embedding.global_feature.device)
     return names, parsing_stages(config, split, embedding, group, np.arange(len(files)))
 

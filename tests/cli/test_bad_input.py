@@ -113,10 +113,15 @@ def test_read_only_folder_is_told(words, capsys):
         (DECODE[:-5] + "99999x99999", "32 to 4096"),
         (f"{CONFIG} --seed one", "invalid int value: 'one'"),
         ("parse run a.png --output x.gif", "'x.gif' does not end in .png"),
+        ("rank --queries q --gallery g --out toy/index.csv", "'toy/index.csv' is a file; give"),
+        ("cluster run a.png --out toy/index.csv", "is a file; give the path of a folder"),
+        ("parse run a.png --masks toy/index.csv", "is a file; give the path of a folder"),
+        ("parse run a.png --output folder.png", "'folder.png' is a folder; give"),
         ("train run", "required: --store"),
     ],
 )
 def test_wrong_usage_is_told(words, told, capsys):
+    Path("folder.png").mkdir()
     before = everything()
     with pytest.raises(SystemExit) as stopped:
         main(words.split())

@@ -95,6 +95,14 @@ def test_crops_are_one_group(runs, toy_folder, tmp_path):
     assert np.array_equal(stages["ISP foreground"], first)
 
 
+def test_stages_of_crops_need_only_the_model(runs, toy_folder, tmp_path):
+    """model.pt, as `--masks` takes it."""
+    files = [toy_folder / "query"]
+    names, stages = crop_stages(runs / "scwm", files)
+    again, others = crop_stages(runs / "scwm/model.pt", files)
+    assert again == names and all(np.array_equal(stages[name], others[name]) for name in stages)
+
+
 def test_draw_is_one_of_each_identity():
     labels = np.repeat([-1, 3, 0, 7, 5], 6)
     drawn = [one_of_each(labels, 3, seed) for seed in range(20)]
@@ -163,7 +171,7 @@ def test_long_file_names_keep_their_end():
         ("scwm --store {store} --seed -1", ["seed -1"]),
         ("scwm --store {tmp}", ["not an image store"]),
         ("absent --store {store}", ["absent/config.yaml"]),
-        ("absent {file}", ["absent/config.yaml"]),
+        ("absent {file}", ["absent", "no model"]),
         ("stripes --store {store}", ["stripes", "parses no parts"]),
         ("global_only {file}", ["global_only", "parses no parts"]),
     ],

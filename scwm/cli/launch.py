@@ -66,13 +66,13 @@ def lease(wanted: int, pool: list[str], folder: Path | None = None) -> dict[str,
 
 
 def visible_gpus() -> list[str]:
-    """List the GPUs of CUDA_VISIBLE_DEVICES, or all GPUs if the variable is not set.
+    """List the GPUs of CUDA_VISIBLE_DEVICES, each once, or all GPUs if the variable is not set.
 
     For CUDA an empty value means no GPU, not all GPUs.
     """
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
     if given is not None:
-        return [name.strip() for name in given.split(",") if name.strip()]
+        return [*dict.fromkeys(name.strip() for name in given.split(",") if name.strip())]
     import torch
 
     return [str(number) for number in range(torch.cuda.device_count())]

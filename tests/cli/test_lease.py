@@ -95,7 +95,7 @@ def test_command_in_place_of_the_process_keeps_its_gpu(tmp_path):
 
 
 def test_pool_is_what_cuda_may_see(monkeypatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, 5,MIG-1/0")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, 5,2,MIG-1/0")
     assert visible_gpus() == ["2", "5", "MIG-1/0"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert visible_gpus() == []

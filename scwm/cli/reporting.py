@@ -149,7 +149,7 @@ def verify(options: argparse.Namespace) -> None:
 
     chosen = options.dataset, options.method, options.seed, options.measure
     found = verify(options.results, *chosen)
-    print(found.table(each=options.measure is not None))
+    print_table(found.rows(each=options.measure is not None))
     if found.left_out:
         print(found.unverified())
     for runs in sorted(options.results.glob("*/runs")):

@@ -51,7 +51,7 @@ def read_features(path: Path) -> dict[str, Side]:
         return Side(Embedding(**tensors), stored[f"{name}_ids"], stored[f"{name}_cameras"])
 
     missing = "The stored features of a run are missing."
-    with _stored(path, missing, "Not the features of a run") as stored:
+    with stored_arrays(path, missing, "Not the features of a run") as stored:
         return {name: side(stored, name) for name in ("query", "gallery")}
 
 
@@ -69,7 +69,7 @@ def read_query_scores(path: Path) -> dict[str, np.ndarray]:
         ScwmError: the file does not exist, or `scwm evaluate` did not write it.
     """
     missing = "The stored scores of a run's queries are missing."
-    with _stored(path, missing, "Not the scores of queries") as stored:
+    with stored_arrays(path, missing, "Not the scores of queries") as stored:
         scores = {name: stored[name].astype(np.float64) for name in stored}
         if "mAP" not in scores or len({values.shape for values in scores.values()}) > 1:
             raise ValueError("not one value of each measure for each query")
@@ -77,7 +77,7 @@ def read_query_scores(path: Path) -> dict[str, np.ndarray]:
 
 
 @contextmanager
-def _stored(path: Path, missing: str, other: str) -> Iterator[Any]:
+def stored_arrays(path: Path, missing: str, other: str) -> Iterator[Any]:
     """Open a file of arrays. The messages are for an absent file and for errors in the block."""
     remedy = "evaluate the run again with `scwm evaluate`"
     try:

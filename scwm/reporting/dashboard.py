@@ -64,7 +64,8 @@ def _read(run: Path) -> pd.DataFrame:
     if history.empty:
         raise ScwmError("The run has no epochs: it is a control, not trained.", run)
     history = history.dropna(axis="columns", how="all")
-    if words := list(history.select_dtypes(exclude="number")):
+    words = [*history.select_dtypes(exclude="number"), *({"epoch"} - {*history})]
+    if words:
         what = f"The history is damaged: not every {words[0]} is a number."
         raise ScwmError(what, file, "train the run again")
     return history

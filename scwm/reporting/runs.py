@@ -1,7 +1,7 @@
 """Finished runs read from disk, and gaps for missing runs."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import pandas as pd
 
 from scwm.core.errors import ScwmError
 from scwm.core.freeze import read_freeze
+from scwm.core.measures import MEASURES
 from scwm.core.yaml_files import parse_yaml
 from scwm.reporting.catalogue import Request, transfer_pairs
 from scwm.reporting.inputs import READ_OF_RUNS
@@ -106,12 +107,30 @@ def read_run(folder: Path, dataset: str, method: str, seed: int) -> Run:
     contents = {"config.yaml": config, "metrics.json": metrics, "provenance.json": provenance}
     if wrong := [name for name, content in contents.items() if not isinstance(content, dict)]:
         raise ValueError(f"{wrong[0]} holds no mapping")
-    if not isinstance(metrics.get("mAP", "absent"), int | float | None):
-        raise ValueError("metrics.json has no mAP that is a number")
+    if "mAP" not in metrics:
+        raise ValueError("metrics.json has no mAP")
+    words = {"metrics.json": _words(metrics), "provenance.json": _words(provenance)}
+    if len(history):
+        absent = [] if "epoch" in history else ["epoch"]
+        words["history.csv"] = [*history.select_dtypes(exclude="number"), *absent]
+    for name, keys in words.items():
+        if keys:
+            raise ValueError(f"{name} has no {keys[0]} that is a number")
     found = tuple(metrics.get(key) for key in ("dataset", "method", "seed"))
     if found != (dataset, method, seed):
         raise ValueError(f"metrics.json is of another run: {found}")
     return Run(dataset, method, seed, folder, config, metrics, history, provenance)
+
+
+def _words(content: Mapping[str, Any]) -> list[str]:
+    """List measures and times, also in sections, whose values are neither numbers nor unknown."""
+    found = []
+    for key, value in content.items():
+        if key in MEASURES or key.startswith("seconds"):
+            found += [] if isinstance(value, int | float | None) else [key]
+        elif isinstance(value, Mapping):
+            found += _words(value)
+    return found
 
 
 def load_runs(wanted: Request) -> Runs:
@@ -157,11 +176,14 @@ def read_scores(run: Run, file: str) -> Any:
         LookupError: the file is missing or cannot be read.
     """
     try:
-        return json.loads((run.folder / file).read_text(encoding="utf-8"))
+        content = json.loads((run.folder / file).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise LookupError(f"no {file}") from error
     except ValueError as error:
         raise LookupError(f"{file} is unreadable") from error
+    if not isinstance(content, dict) or _words(content):
+        raise LookupError(f"{file} is unreadable")
+    return content
 
 
 def transferred(runs: Runs, transfer: Sequence[str], partial: bool = False) -> Runs:

@@ -71,8 +71,8 @@ class Findings:
     problems: list[str] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
 
-    def table(self, each: bool) -> str:
-        """Write a line for each check, or for each run and row its first mismatch or its mAP."""
+    def rows(self, each: bool) -> list[tuple[str, ...]]:
+        """Give a row for each check, or for each run and row its first mismatch or its mAP."""
         rows: list[tuple[str, ...]] = [HEADER]
         for _, group in groupby(self.checks, lambda check: check.cells()[:3]):
             own = list(group)
@@ -81,9 +81,7 @@ class Findings:
                 agreed = f"{len(own) - len(wrong)} of {len(own)} match"
                 single = "matches" if check.matches else "DIFFERS"
                 rows.append((*check.cells(), single if each else agreed))
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
-        return "\n".join(lines)
+        return rows
 
     def unverified(self) -> str:
         """List what is left out."""
@@ -193,7 +191,7 @@ def _of_run(run: Run, measures: Sequence[str], left_out: Counter[str]) -> Iterat
     by_query = mean_scores(read_query_scores(run.folder / "queries.npz"))
     for measure in measures:
         yield Check(*name, measure, _number(run.metrics, measure), _number(by_query, measure))
-    stored, reranked = run.metrics.get("features", {}), run.metrics.get("reranked")
+    stored, reranked = run.metrics.get("features") or {}, run.metrics.get("reranked")
     ranking: Mapping[str, Mapping[str, float | None]] = {}
     if (run.folder / "features.npz").exists():
         sides = read_features(run.folder / "features.npz")
@@ -205,7 +203,7 @@ def _of_run(run: Run, measures: Sequence[str], left_out: Counter[str]) -> Iterat
         left_out["scores of single test features" + ", re-ranked" * bool(reranked)] += 1
         stored = {}
     for feature in sorted({*stored, *ranking}):
-        both = stored.get(feature, {}), ranking.get(feature, {})
+        both = stored.get(feature) or {}, ranking.get(feature, {})
         for measure in measures:
             yield Check(*name, f"{feature}: {measure}", *(_number(one, measure) for one in both))
     for path in sorted(run.folder.glob("transfer/*.json")):
@@ -226,7 +224,7 @@ def _of_transfer(
         raise ScwmError(str(error), run.folder, remedy) from error
     kinds = (
         ("", stored, "average_precision"),
-        ("reranked: ", stored.get("reranked", {}), "reranked_average_precision"),
+        ("reranked: ", stored.get("reranked") or {}, "reranked_average_precision"),
     )
     for kind, scores, key in kinds:
         rest = [one for one in measures if scores.get(one) is not None]
@@ -269,7 +267,7 @@ def _of_table(
 
     The table lists only the number of its seeds, which are assumed to be the first ones.
     """
-    for row in pd.read_csv(path).to_dict("records"):
+    for row in _read_table(path, "dataset", "method", "seeds").to_dict("records"):
         if dataset not in (None, row["dataset"].split(" to ")[0]):
             continue
         if method not in (None, row["method"]):
@@ -295,13 +293,22 @@ def _of_table(
                 yield Check(row["dataset"], row["method"], place, key, stored, value)
 
 
+def _read_table(path: Path, *columns: str) -> pd.DataFrame:
+    """Read a table that has a text in every cell of `columns`."""
+    table = pd.read_csv(path, dtype=dict.fromkeys(columns, str))
+    for column in columns:
+        if table[column].isna().any():
+            raise ValueError(f"a row without {column}")
+    return table
+
+
 def _of_claims(path: Path, runs: Sequence[Run]) -> Iterator[Check]:
     """Check the effect, interval, p-value and verdict of each claim by all runs."""
     # Imported here: statistics take long to load, and the other checks do without them.
     from scwm.reporting.tables.claim_table import claim_frame
     from scwm.reporting.tables.claims import evaluate_claims, load_claims
 
-    table = pd.read_csv(path)
+    table = _read_table(path, "dataset", "claim", "kind")
     datasets = tuple(dict.fromkeys(table["dataset"]))
     seeds = tuple(sorted({run.seed for run in runs}))
     named = tuple(dict.fromkeys(table.loc[table["kind"] == "required", "claim"]))

@@ -46,7 +46,7 @@ def test_what_has_no_history_is_named(tmp_path):
     (runs[0] / "history.csv").write_text("epoch,loss\n")
     with pytest.raises(ScwmError, match="not trained"):
         write_dashboard(runs[:2], out)
-    for damaged in ("", "epoch,loss\n1,0.5\n2,half\n"):
+    for damaged in ("", "epoch,loss\n1,0.5\n2,half\n", "loss\n0.5\n"):
         (runs[0] / "history.csv").write_text(damaged)
         with pytest.raises(ScwmError, match=r"(?s)history is damaged.*history\.csv"):
             write_dashboard(runs[:2], out)

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from jinja2 import UndefinedError
 from made_up_runs import DATASETS, METHODS, NAMES, SEEDS, TRANSFER
@@ -28,7 +27,6 @@ from scwm.reporting.figures.galleries import (
     whole,
 )
 from scwm.reporting.markup import EMPTY, render
-from scwm.reporting.report import courses
 from scwm.reporting.runs import load_runs, run_folder
 
 SECTIONS = (
@@ -47,12 +45,25 @@ def test_missing_run_names_its_files(gapped: Path, tmp_path: Path) -> None:
     assert "no metrics.json" in str(error.value)
 
 
-def test_broken_metrics_are_a_gap(gapped: Path) -> None:
-    folder = run_folder(gapped, "mannequins", "scwm", 0)
-    (folder / "metrics.json").write_text("{")
+@pytest.mark.parametrize(
+    ("name", "old", "new", "reason"),
+    [
+        ("metrics.json", "{", "", "unreadable"),
+        ("metrics.json", '"mAP": ', '"mAP": "high", "other": ', "metrics.json has no mAP that is"),
+        ("metrics.json", '"nmi": ', '"nmi": "high", "other": ', "metrics.json has no nmi that is"),
+        ("provenance.json", '"seconds": ', '"seconds": "2 h", "other": ', "has no seconds that is"),
+        ("history.csv", "epoch,", "number,", "history.csv has no epoch that is a number"),
+        ("history.csv", "\n1,", "\nfirst,", "history.csv has no epoch that is a number"),
+    ],
+)
+def test_a_broken_file_is_a_gap(gapped: Path, name: str, old: str, new: str, reason: str) -> None:
+    path = run_folder(gapped, "mannequins", "scwm", 0) / name
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
     runs = load_runs(Request(gapped, DATASETS[:1], METHODS[:1], SEEDS, partial=True))
     assert [gap.seed for gap in runs.gaps] == [0, 1]
-    assert "unreadable" in runs.gaps[0].reason
+    assert reason in runs.gaps[0].reason
 
 
 def test_a_run_under_the_name_of_another_is_a_gap(gapped: Path) -> None:
@@ -99,10 +110,16 @@ def test_plots_of_nothing_still_stand(name: str, tmp_path: Path) -> None:
     assert all(path.stat().st_size for path in made)
 
 
-def test_galleries_name_missing_pictures(gapped: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [None, b"", b"no archive"])
+def test_galleries_name_missing_and_broken_pictures(
+    content: bytes | None, gapped: Path, tmp_path: Path
+) -> None:
     names = (DATASETS[:1], METHODS[:1], SEEDS[:1])
-    (run_folder(gapped, "mannequins", "scwm", 0) / "visuals.npz").unlink()
-    with pytest.raises(ScwmError, match=r"visuals\.npz"):
+    path = run_folder(gapped, "mannequins", "scwm", 0) / "visuals.npz"
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ScwmError, match=r"(?s)pictures of a run.*visuals\.npz.*scwm evaluate"):
         reporting.plot("masks", Request(gapped, *names), tmp_path / "masks")
     reporting.plot("masks", Request(gapped, *names, partial=True), tmp_path / "masks")
 
@@ -192,6 +209,7 @@ def test_a_page_shows_no_key_of_a_claim_and_no_backtick(root: Path, tmp_path: Pa
     page, _ = reporting.page(
         tmp_path, Request(root, *NAMES, partial=True), tmp_path / "report.html"
     )
+    assert f"scwm verify {root.parent}\n" in page.read_text()  # not the folder of the page
     reporting.table("claims", Request(root, *NAMES), tmp_path / "claims")
     for html in (page.read_text(), (tmp_path / "claims.html").read_text()):
         claims = html.partition('id="table-claims"')[2].partition("</section>")[0]
@@ -200,15 +218,6 @@ def test_a_page_shows_no_key_of_a_claim_and_no_backtick(root: Path, tmp_path: Pa
         assert "`" not in html
         groups = re.findall(r'<th colspan="\d+">(.*?)</th>', claims)
         assert groups[:4] == ["Parsing", "Memory", "Losses", "Whole method"]
-
-
-def test_courses_show_the_means_of_the_method_its_base_and_an_ablation(root: Path) -> None:
-    drawn = courses(load_runs(Request(root, DATASETS[:1], METHODS, SEEDS)), ["loss"])["mannequins"]
-    assert drawn["names"] == ["scwm", "global_only", "no_space"]
-    ends = pd.concat(
-        [pd.read_csv(path) for path in root.glob("mannequins/scwm/seed*/history.csv")]
-    ).groupby("epoch")["loss"].mean()  # fmt: skip
-    assert f"scwm from {ends.iloc[0]:.4g} to {ends.iloc[-1]:.4g};" in drawn["panels"][0]["alt"]
 
 
 def test_one_colour_is_the_same_part_in_the_truth_and_in_a_prediction() -> None:

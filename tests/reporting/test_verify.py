@@ -314,6 +314,24 @@ def test_a_file_that_holds_no_mapping_is_told(
     assert status == 1 and f"{name} holds no mapping" in err
 
 
+@pytest.mark.parametrize("table", ["main", "claims"])
+def test_a_table_with_an_empty_name_is_told(
+    results: Path, capsys: pytest.CaptureFixture[str], table: str
+) -> None:
+    path = results / f"tables/{table}.csv"
+    path.write_text(path.read_text().replace("mannequins", "", 1))
+    status, _, err = outcome(capsys, results)
+    assert status == 1 and f"{path}: not a table of `scwm table {table}`: a row without" in err
+
+
+def test_a_run_without_scores_of_its_features_is_told(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change(results / RUN / "metrics.json", features=None)
+    status, _, err = outcome(capsys, results)
+    assert status == 1 and "mannequins / scwm / 0: both: mAP is –, recomputed" in err
+
+
 def test_a_copy_of_a_run_is_left_alone(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copytree(results / RUN, results / f"{RUN}.bak")
     assert outcome(capsys, results)[0] == 0

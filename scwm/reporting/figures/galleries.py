@@ -31,12 +31,12 @@ T = TypeVar("T")
 
 
 def _visuals(run: Run) -> Visuals:
+    # Imported here: it loads torch, which takes seconds, and most figures do without it.
+    from scwm.evaluation.sides import stored_arrays
+
+    missing = "The pictures of a run are missing."
     path = run.folder / "visuals.npz"
-    if not path.is_file():
-        raise ScwmError(
-            "the pictures of a run are missing", where=path, remedy="evaluate the run again"
-        )
-    with np.load(path) as stored:
+    with stored_arrays(path, missing, "Not the pictures of a run") as stored:
         return dict(stored)
 
 

@@ -54,7 +54,7 @@ def tsne_panels(runs: Runs, partial: bool = False) -> Figure:
 
 def _read(run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Places (N,2), identities and cameras (N,) of the chosen gallery images; -1 = unknown."""
-    # Imported here: torch takes seconds to load, and the other figures do without it.
+    # Imported here: it loads torch, which takes seconds, and most figures do without it.
     from scwm.evaluation.sides import read_features
 
     embedding, ids, cameras = read_features(run.folder / "features.npz")["gallery"]

@@ -1,12 +1,12 @@
 """The report: one page with all results, which needs no network."""
 
 import base64
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from PIL import Image
 
 from scwm.core.config import flatten
@@ -14,8 +14,6 @@ from scwm.core.errors import ScwmError
 from scwm.core.files import write_text
 from scwm.reporting.catalogue import CAPTIONS, REFERENCE
 from scwm.reporting.claim_groups import for_readers
-from scwm.reporting.dashboard import FRAME, draw_panels
-from scwm.reporting.figures.curves import PSEUDO_LABELS, TRAINING
 from scwm.reporting.markup import UNKNOWN, Table, notes_of, render
 from scwm.reporting.runs import Run, Runs, freeze_note
 from scwm.reporting.summary import summarise, to_markdown
@@ -23,8 +21,6 @@ from scwm.reporting.tables.claims import evaluate_claims, load_claims
 
 CSS_DPI = 96  # pixels of a style sheet per inch
 PHOTOS = ("masks", "ranks")
-COURSES = {"curves": TRAINING, "pseudo_labels": PSEUDO_LABELS}
-FEW = (REFERENCE, "global_only", "no_corrections")  # the method, its base, one ablation
 
 
 def write_page(
@@ -64,11 +60,9 @@ def write_page(
         tables=shown,
         plots={name: _plot(path, CAPTIONS[name]) for name, path in files.items()},
         settings={dataset: _setting(found) for dataset, found in own.items() if found},
-        courses={name: courses(runs, columns) for name, columns in COURSES.items()},
-        frame=FRAME,
         machines=_machines(runs),
         rows=[_provenance(run) for run in runs.found],
-        folder=out.parent,
+        folder=_results(runs) or out.parent,
         example=found[0] if found else ("DATASET", "METHOD", "SEED"),
         commits=dict.fromkeys(run.provenance.get("commit") or UNKNOWN for run in runs.found),
     )
@@ -82,20 +76,10 @@ def _shown(tables: Mapping[str, Table]) -> dict[str, Table]:
     return filled | {"claims": for_readers(tables["claims"])}
 
 
-def courses(runs: Runs, columns: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Draw measures over the epochs for a few methods of each data set, means over the seeds."""
-    return {name: _course(runs.of(name), columns) for name in runs.datasets}
-
-
-def _course(runs: Sequence[Run], columns: Sequence[str]) -> dict[str, Any]:
-    trained = dict.fromkeys(run.method for run in runs if len(run.history))
-    names = sorted(trained, key=lambda name: (*FEW, name).index(name))[: len(FEW)]
-    means = {}
-    for name in names:
-        histories = [run.history for run in runs if run.method == name]
-        mean = pd.concat(histories).groupby("epoch").mean(numeric_only=True).reset_index()
-        means[name] = mean.dropna(axis="columns", how="all")
-    return {"names": names, "panels": draw_panels(means, columns)}
+def _results(runs: Runs) -> Path | None:
+    """Return the folder of results that `scwm verify` takes: that of runs/DATASET/METHOD/seedN."""
+    folders = [Path(os.path.normpath(run.folder.joinpath(*[".."] * 4))) for run in runs.found]
+    return folders[0] if folders else None
 
 
 def _plot(path: Path, caption: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -42,8 +43,8 @@ def write_masks(run: Path, paths: Sequence[Path], out: Path) -> Path:
     named = [Path(os.path.abspath(file)) for file in files]  # a link has a mask of its own
     root = os.path.commonpath([file.parent for file in named])
     targets = [out / file.relative_to(root).with_suffix(".png") for file in named]
-    if len(set(targets)) < len(targets):
-        double = max(targets, key=targets.count)
+    double, count = Counter(targets).most_common(1)[0]
+    if count > 1:
         both = [file for file, target in zip(files, targets, strict=True) if target == double]
         raise ScwmError(
             f"{both[0]} and {both[1]} would get the same mask.", double, "rename one of them"

@@ -23,7 +23,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks import inputs
 from benchmarks.training_step import prepared
-from scwm.core.config import changed, merge
+from scwm.core.config import changed, merge, parse_assignments
 from scwm.core.provenance import describe_machine, peak_gpu_memory_mib
 from scwm.core.yaml_files import CONFIG_DIR, read_yaml
 from scwm.data.store import StoreSplit
@@ -149,7 +149,7 @@ def main() -> None:
     parser.add_argument("--backbones", nargs="+", default=["mobilenet_v2", "resnet50"])
     parser.add_argument("--images", type=int, default=12936)
     parser.add_argument("--steps", type=int, default=50)
-    parser.add_argument("--set", default="{}", metavar="JSON", help="nested settings")
+    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="settings")
     parser.add_argument("--out", type=Path, default=Path("results/performance"))
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -159,7 +159,7 @@ def main() -> None:
     rows, epochs = [], []
     for backbone in options.backbones:
         settings = merge(base, {"model": {"backbone": backbone, "weights": "none"}})
-        settings = merge(settings, json.loads(options.set))
+        settings = merge(settings, parse_assignments(options.set))
         for row in throughput(settings, options.images, options.steps):
             rows.append(row)
             pd.DataFrame(rows).to_csv(options.out / "gpu.csv", index=False)

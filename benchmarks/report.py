@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
+from scwm.core.files import write_text
 from scwm.reporting.figures.style import figure_style, save
 
 OURS, REFERENCE = "#0072B2", "#D55E00"
@@ -25,7 +26,7 @@ def write_report(rows: pd.DataFrame, hardware: dict[str, Any], out: Path) -> lis
     table = out / "stages.md"
     machine = f"{hardware['processor']}, {hardware['cores']} cores, {hardware['instruction_sets']}"
     tables = [_table(name, part) for name, part in _stages(rows)]
-    table.write_text("\n\n".join([f"Measured on: {machine}.", *tables]) + "\n")
+    write_text("\n\n".join([f"Measured on: {machine}.", *tables]) + "\n", table)
     growing = [(name, part) for name, part in _stages(rows) if len(part) > 2]
     return [table, *(_growth(growing, out / "growth") if growing else [])]
 

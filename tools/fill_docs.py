@@ -16,6 +16,8 @@ import re
 import sys
 from pathlib import Path
 
+from scwm.core.files import write_text
+
 DOCUMENTS = ("README.md", "docs/*.md")
 PLACE = re.compile(
     r"(?P<begin><!-- table (?P<path>[^,]+), (?P<heading>[^:\n]+?)(?: \[(?P<group>\w+)\])?"
@@ -79,7 +81,7 @@ def main() -> None:
         text = path.read_text(encoding="utf-8")
         filled = fill(text, root)
         if filled != text:
-            path.write_text(filled)
+            write_text(filled, path)
             print(path.relative_to(project))
 
 

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import yaml
 
-from scwm.core.files import whole_file
+from scwm.core.files import write_text
 
 ROOT = Path(__file__).resolve().parents[1]
 HEADER = ("Mutant", "Component", "What was broken", "Test that fails", "Claims that fail")
@@ -55,11 +55,11 @@ class Mutant:
         text = path.read_text(encoding="utf-8")
         if (count := text.count(self.old)) != 1:
             raise ValueError(f"{self.name}: its old text occurs {count} times in {self.file}.")
-        path.write_text(text.replace(self.old, self.new))
+        write_text(text.replace(self.old, self.new), path)
         try:
             yield
         finally:
-            path.write_text(text)
+            write_text(text, path)
 
 
 def load_mutants() -> list[Mutant]:
@@ -176,8 +176,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 survivors.append(mutant.name)
             print(f"{time.perf_counter() - start:4.0f} s  {' | '.join(rows[-1])}", flush=True)
     if options.out:
-        with whole_file(options.out) as path:
-            path.write_text(f"# Mutants\n\n{as_table(rows)}")
+        write_text(f"# Mutants\n\n{as_table(rows)}", options.out)
     print(f"{len(rows) - len(survivors)} of {len(rows)} mutants are caught")
     if survivors:
         print(f"not caught: {', '.join(survivors)}", file=sys.stderr)

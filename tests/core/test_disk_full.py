@@ -27,7 +27,6 @@ def full_disk():
     "words",
     [
         f"export {RUN} --out OUT/model.pt",
-        f"export {RUN} --out OUT/model.onnx",
         f"export {RUN} --out OUT/model.safetensors",
         "weights mobilenet_v2 given.pt --out OUT/weights.pt",
         f"extract {RUN} CROPS --out OUT/features.npz",

@@ -33,7 +33,7 @@ SCORES = replace(RANKING, inputs=sides, ours=rank_features, threads=1)
 
 def test_scores_need_half_as_much_again_as_the_features() -> None:
     """At MSMT17's size they are 1.3 GB, and evaluation stays below 3 GB above them."""
-    size = 20_000
+    size = 10_000
     _, peak, _ = _in_own_process(SCORES, "ours", size)
     features = size * (GLOBAL + PARTS * CHANNELS) * 4 / 2**20
     assert features < peak <= 1.5 * features + 150

@@ -6,7 +6,7 @@ import pytest
 from made_up_runs import write_gapped, write_runs
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Complete runs of every method, data set and seed."""
     return write_runs(tmp_path_factory.mktemp("runs"))

@@ -73,7 +73,8 @@ def test_images_and_maps_of_the_gpu_benchmark_are_stored_as_it_says(channels_las
 def test_gpu_benchmark_runs_on_a_cpu_too(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(gpu, "SETTINGS", {"float32": ("float32", False, False)})
     words = f"gpu --backbones mobilenet_v2 --images 160 --steps 1 --out {tmp_path} --set"
-    monkeypatch.setattr(sys, "argv", [*words.split(), json.dumps(TOY)])
+    assigned = [f"{key}={json.dumps(value)}" for key, value in TOY.items()]
+    monkeypatch.setattr(sys, "argv", [*words.split(), *assigned])
     gpu.main()
     (row,) = pd.read_csv(tmp_path / "gpu.csv").to_dict("records")
     assert row["setting"] == "float32" and row["images_per_second"] > 0

@@ -1,7 +1,7 @@
 """Every shell line of README.md and docs/ is one that its program takes.
 
-Workflow lines build their graph; the others go through the real parser, which a renamed option
-fails. What is cheap is also run: test_cli_help.py.
+Every line goes through the real parser, which a renamed option fails; the configs of workflow lines
+are resolved. What is cheap is also run: test_cli_help.py.
 """
 
 import argparse
@@ -17,10 +17,17 @@ from pathlib import Path
 import pytest
 import yaml
 from documented_commands import PAGES, ROOT, shell_lines
-from workflow_copy import plain_environment
 
 from scwm.cli.main import main
-from scwm.core.config import load_benchmark, overrides_of, plain, resolve_config
+from scwm.cli.planned_runs import planned_configs
+from scwm.core.config import (
+    load_benchmark,
+    merge,
+    overrides_of,
+    plain,
+    read_benchmark,
+    resolve_config,
+)
 from scwm.core.yaml_files import read_yaml
 
 LINES = list(dict.fromkeys(line for page in PAGES for line in shell_lines(page)))
@@ -54,20 +61,18 @@ def python(monkeypatch):
     return start
 
 
-def snakemake(words: list[str], folder: Path) -> None:
-    """The options, and the graph of a run nothing of which is there yet."""
-    from snakemake.cli import parse_args
+def snakemake(words: list[str]) -> None:
+    """The options, and the runs of the config, whose graphs test_workflow.py builds."""
+    from snakemake.cli import parse_args, parse_config
 
     if "workflow/profiles/slurm" in words:
         pytest.importorskip("snakemake_executor_plugin_slurm")
-    parse_args(words)
-    whole_paper = "config/paper.yaml" in words and "--config" not in words  # test_workflow.py
-    if whole_paper or any(name in word for name in MADE_UP for word in words):
+    options = parse_args(words)[1]
+    if any(name in word for name in MADE_UP for word in words):
         return
-    words = [*words, "--dry-run", "--quiet", "rules", "--directory", str(folder)]
-    called = [sys.executable, "-m", "snakemake", *words]
-    done = subprocess.run(called, cwd=ROOT, env=plain_environment(), capture_output=True, text=True)
-    assert done.returncode == 0 and "train" in done.stdout, done.stderr
+    (file,) = options.configfile or [Path("config/config.yaml")]
+    values = merge(plain(load_benchmark(file)), parse_config(options.config))
+    assert planned_configs(read_benchmark(values, file))
 
 
 def torchrun(words: list[str], python) -> None:
@@ -99,7 +104,7 @@ def make(words: list[str]) -> None:
 
 
 @pytest.mark.parametrize("line", LINES)
-def test_line_is_taken(line, python, tmp_path, monkeypatch, pytestconfig):
+def test_line_is_taken(line, python, monkeypatch, pytestconfig):
     monkeypatch.chdir(ROOT)
     program, *words = shlex.split(line)
     if program == "scwm":
@@ -107,7 +112,7 @@ def test_line_is_taken(line, python, tmp_path, monkeypatch, pytestconfig):
     elif program == "python":
         python(words)
     elif program == "snakemake":
-        snakemake(words, tmp_path)
+        snakemake(words)
     elif program == "torchrun":
         torchrun(words, python)
     elif program == "dvc":

@@ -3,8 +3,6 @@
 import ast
 import json
 import re
-import subprocess
-import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -128,28 +126,17 @@ NAMES = [
 ]
 
 
-@pytest.mark.parametrize("key", ["methods", "datasets", "results", "sources", "dataset_settings"])
-@pytest.mark.parametrize("name", NAMES)
+KEYS = ("methods", "datasets", "results", "sources", "dataset_settings")
+KEYS_AND_NAMES = {(key, name) for key in KEYS for name in NAMES} - {("results", "a/b")}
+
+
+@pytest.mark.parametrize(("key", "name"), sorted(KEYS_AND_NAMES))
 def test_config_refuses_a_command_in_a_name(key, name):
-    if key == "results" and name == "a/b":
-        return
     value = {"results": name, "sources": {name: "a"}, "dataset_settings": {name: {}}}
     config = {"datasets": ["mannequins"], "methods": ["scwm"], "seeds": [0]}
     read_benchmark(config, None)
     with pytest.raises(ScwmError, match=key):
         read_benchmark(config | {key: value.get(key, [name])}, None)
-
-
-@pytest.mark.parametrize("key", ["methods", "datasets"])
-def test_workflow_refuses_a_command_in_a_name(key):
-    done = subprocess.run(
-        [sys.executable, "-m", "snakemake", "-n", "-s", str(ROOT / "workflow/Snakefile"),
-         "--configfile", str(ROOT / "config/ci.yaml"), "--config", f'{key}=["a; touch x"]'],
-        capture_output=True, text=True, check=False, timeout=300,
-    )  # fmt: skip
-    told = done.stdout + done.stderr
-    assert done.returncode != 0 and "a; touch x" in told and key in told
-    assert "Traceback" not in told and not Path("x").exists()
 
 
 def test_rules_quote_whatever_a_config_decides():

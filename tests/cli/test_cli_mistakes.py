@@ -78,15 +78,6 @@ def test_store_of_another_run_is_refused(
         assert message in told()
 
 
-@pytest.mark.parametrize(
-    "words", ["", "tables", "data store x --root a --size 64 --out b", "plot pie --out x"]
-)
-def test_misspelt_command_shows_its_usage(scwm, capsys, words):
-    with pytest.raises(SystemExit) as stopped:
-        scwm(words)
-    assert stopped.value.code == 2 and "usage: scwm" in capsys.readouterr().err
-
-
 # Hardware that is not there, or too small
 
 

@@ -93,7 +93,7 @@ format: $(DEV_STAMP)  ## rewrite the code in the project's style
 	snakefmt workflow
 
 pins: $(DEV_STAMP)  ## write constraints.txt again from the installed packages
-	$(BIN)/python -m pip freeze --exclude-editable | LC_ALL=C sort -f > constraints.txt
+	$(BIN)/python -m pip freeze --all --exclude pip --exclude-editable | LC_ALL=C sort -f > constraints.txt
 
 clean:  ## remove results, training state, the workflow's records and the site; keep data
 	find results -mindepth 1 -maxdepth 1 ! -name recorded -exec rm -rf {} +

@@ -140,6 +140,7 @@ def test_hosted_checks_are_targets_of_make():
 
 def test_every_local_check_is_hosted():
     """.ci/run and the hosted workflow check the same."""
-    called = set(re.findall(r"^make .*?(\S+)$", (ROOT / ".ci/run").read_text(), re.M))
+    lines = re.findall(r"^make (.*)", (ROOT / ".ci/run").read_text(), re.M)
+    called = {word for line in lines for word in line.split() if word[0] not in "-."}
     workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
     assert called == set(workflow["jobs"]["check"]["strategy"]["matrix"]["target"])

@@ -4,6 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from small_backbone import smooth_backbone
+
+from scwm.models.backbones import mobilenet_v2
 
 HERE = Path(__file__).parent
 
@@ -21,3 +24,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Use the GPU."""
     monkeypatch.setenv("SCWM_DEVICE", "cuda")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _small_backbone(pytestconfig):
+    """A pretended GPU takes long for each operation, and MobileNetV2 has hundreds, all of torch."""
+    with pytest.MonkeyPatch.context() as patch:
+        if pytestconfig.getoption("--pretended-gpu"):
+            patch.setattr(mobilenet_v2, "build", smooth_backbone)
+        yield

@@ -11,14 +11,13 @@ from typing import Any
 import pytest
 import torch
 from processes import in_processes, numbers_of, read, train_recorded
-from torch import nn
+from small_backbone import smooth_backbone
 from trained_runs import KEY, model_of, untimed
 
 from scwm.core import distributed
 from scwm.core.config import changed, write_yaml
 from scwm.core.settings import Config
 from scwm.method.objective import Objective
-from scwm.models.backbone import Backbone
 from scwm.models.backbones import mobilenet_v2
 from scwm.training.checkpoint import Checkpoints
 
@@ -45,16 +44,6 @@ def steps_of(tiny_config):
         )
 
     return config
-
-
-def smooth_backbone() -> Backbone:
-    """Four small stages with batch normalisation and without ReLU, whose gates rounding flips."""
-    channels, strides = [8, 8, 16, 16], [4, 8, 16, 16]
-    stages: list[nn.Module] = [
-        nn.Sequential(nn.Conv2d(i, o, 3, s, 1, bias=False), nn.BatchNorm2d(o), nn.SiLU())
-        for i, o, s in zip([3, *channels[:-1]], channels, [4, 2, 2, 1], strict=True)
-    ]
-    return Backbone(stages, channels, strides)
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from scwm.core.config import check_claims, merge, overrides_of, plain, resolve_config, split_variant
+from scwm.core.claim_files import check_claims
+from scwm.core.config import merge, overrides_of, plain, resolve_config, split_variant
 from scwm.core.errors import ScwmError
 from scwm.core.settings import Benchmark, Config
 from scwm.data.entries import lookup

@@ -103,7 +103,7 @@ def _add_report(parsers: Parsers, *words: Any) -> argparse.ArgumentParser:
 
 def report(make: Callable[..., list[Path]], *first: Any, options: argparse.Namespace) -> None:
     """`scwm table`, `plot` and `page`: make a file from the runs."""
-    from scwm.core.config import check_claims
+    from scwm.core.claim_files import check_claims
 
     check_claims(options.claims or (), options.datasets, "--claims")
     keys = ("datasets", "methods", "seeds", "transfer", "claims", "partial")

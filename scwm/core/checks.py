@@ -23,8 +23,10 @@ TYPES = {
 }
 
 
-def checked(model: type[Model], values: Mapping[str, Any], where: object) -> Model:
-    """Return the model of `values`.
+def checked(
+    model: type[Model], values: Mapping[str, Any], where: object, page: str = "docs/config.md"
+) -> Model:
+    """Return the model of `values`, whose keys `page` describes.
 
     Raises:
         ScwmError: naming the first key that is unknown, else the first value that is not allowed.
@@ -34,7 +36,7 @@ def checked(model: type[Model], values: Mapping[str, Any], where: object) -> Mod
     except ValidationError as error:
         unknown = ("extra_forbidden", "invalid_key")
         found = min(error.errors(), key=lambda one: one["type"] not in unknown)
-        raise _refusal(model.model_json_schema(), values, dict(found), where) from None
+        raise _refusal(model.model_json_schema(), values, dict(found), where, page) from None
 
 
 def allowed(spec: Spec, schema: Spec) -> str:
@@ -76,6 +78,8 @@ def _below(spec: Spec, schema: Spec, key: str) -> Spec:
     spec = _resolved(spec, schema)
     patterns = spec.get("patternProperties", {}).items()
     named = [inner for pattern, inner in patterns if re.search(pattern, key)]
+    others = spec.get("additionalProperties")  # of a section false, of options true
+    named += [others] if isinstance(others, dict) else []
     return dict(spec.get("properties", {}).get(key) or (named[0] if named else {}))
 
 
@@ -87,15 +91,19 @@ def _keys(spec: Spec, schema: Spec, prefix: str = "") -> list[str]:
     return found
 
 
-def _refusal(schema: Spec, values: Any, found: dict[str, Any], where: object) -> ScwmError:
+def _refusal(
+    schema: Spec, values: Any, found: dict[str, Any], where: object, page: str
+) -> ScwmError:
     """Turn one of pydantic's errors into ours."""
     key, around, spec, value = _place(schema, values, found["loc"])
-    kind, context, last = found["type"], found.get("ctx", {}), found["loc"][-1]
+    kind, context, (*_, last) = found["type"], found.get("ctx", {}), found["loc"]
     if kind in ("extra_forbidden", "invalid_key"):
-        return _unknown(key, last, _keys(around, schema), _keys(schema, schema), where)
+        return _unknown(key, str(last), _keys(around, schema), _keys(schema, schema), where, page)
     if kind == "missing":
-        return lacking(key, where)
+        return lacking(key, where, f"add it; {page} describes every key")
     if last == "[key]":
+        if names := around.get("propertyNames", {}).get("enum"):
+            return _unknown(key, str(found["loc"][-2]), names, [], where, page)
         form = allowed({"type": "string", **context}, schema)
         return ScwmError(f"{key} has no valid name.", where, f"give {form}")
     wanted = context.get("choices") or spec.get("enum", ())
@@ -129,13 +137,16 @@ def _place(schema: Spec, values: Any, steps: Iterable[Any]) -> tuple[str, Spec, 
     return ".".join(names), around, {**_resolved(spec, schema), **spec}, value
 
 
-def _unknown(key: str, name: Any, near: list[str], known: list[str], where: object) -> ScwmError:
+def _unknown(
+    key: str, name: str, near: list[str], known: list[str], where: object, page: str
+) -> ScwmError:
     """Build the error of an unknown key, with a hint.
 
     The hint is the nearest key of its section, and the same key of another section.
     """
-    if not isinstance(name, str) or "." in name:
-        return ScwmError(f"'{key}' is not a single key.", where, "nest it: `training: {epochs: 5}`")
+    if "." in name:
+        nested = "`{}: {{{}: …}}`".format(*name.split(".", 1))
+        return ScwmError(f"'{key}' is not a single key.", where, f"nest it: {nested}")
     section = key.removesuffix(name)
     elsewhere = [other for other in known if other.split(".")[-1] == name]
     hint = suggest(key, [section + other for other in near if "." not in other])
@@ -145,14 +156,10 @@ def _unknown(key: str, name: Any, near: list[str], known: list[str], where: obje
     return ScwmError(
         f"Unknown key '{key}' in the configuration.{hint}",
         where,
-        "remove or correct it; docs/config.md lists every key",
+        f"remove or correct it; {page} describes every key",
     )
 
 
-def lacking(key: str, where: object) -> ScwmError:
+def lacking(key: str, where: object, remedy: str) -> ScwmError:
     """Build the error of a missing key."""
-    return ScwmError(
-        f"The configuration lacks '{key}'.",
-        where,
-        "add it, or write the configuration again with `scwm config`",
-    )
+    return ScwmError(f"The configuration lacks '{key}'.", where, remedy)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Collection, Container, Iterable, Mapping
+from collections.abc import Container, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -30,27 +30,6 @@ TYPED = (
 def method_names() -> list[str]:
     """List every method and control that has a file in config/methods."""
     return names_in(CONFIG_DIR / "methods")
-
-
-def check_claims(names: Iterable[str], datasets: Collection[str], where: object) -> None:
-    """Check that every name is that of a file in config/claims, which these data sets can decide.
-
-    Raises:
-        ScwmError: naming the first that is not, or that is not a required claim of any of them.
-    """
-    for name in names:
-        known = names_in(CONFIG_DIR / "claims")
-        if name not in known:
-            hint = suggest(name, known)
-            raise ScwmError(f"Unknown claim '{name}'.{hint}", where, "choose from config/claims")
-        claim = read_yaml(CONFIG_DIR / "claims" / f"{name}.yaml")
-        own = claim.get("datasets", datasets)
-        if claim.get("kind") != "required" or not set(own) & set(datasets):
-            raise ScwmError(
-                f"The claim '{name}' is not a required claim of {', '.join(datasets)}.",
-                where,
-                "name only claims that the benchmark can decide, or give claims=null",
-            )
 
 
 def split_variant(method: str) -> tuple[str, str, str]:
@@ -119,7 +98,7 @@ def validate(values: Mapping[str, Any], where: object = None) -> Config:
     given = {key for key, _ in flatten(values)}
     for key, _ in flatten(plain(config)):
         if key not in given:
-            raise lacking(key, where)
+            raise lacking(key, where, "add it, or write the configuration again with `scwm config`")
     return config
 
 

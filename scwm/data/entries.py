@@ -1,67 +1,57 @@
 """The data sets of `config/datasets/`, one per file; an unknown key is an error."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from pydantic import Field
+
+from scwm.core.checks import checked
 from scwm.core.errors import ScwmError, suggest
 from scwm.core.freeze import frozen_seed
 from scwm.core.plugins import LAYOUTS, NAME
+from scwm.core.settings import Section
 from scwm.core.yaml_files import CONFIG_DIR, names_in, read_yaml
 
-COUNTS = ("train", "query", "gallery", "train_ids", "test_ids")
-SUBSET = ("train_ids", "test_ids")
-KINDS: dict[str, type] = {  # types of the values; the others are texts
-    "seed": int,
-    **dict.fromkeys(("source", "knobs", "counts", "subset", "options"), dict),
-    "urls": list,
-}
+Count = Literal["train", "query", "gallery", "train_ids", "test_ids"]
+Whole = Annotated[int, Field(ge=1)]
 
 
-@dataclass(frozen=True)
-class Source:
-    """The source of a data set's files: one of `path`, `urls` and `preset`, or none of them.
-
-    Attributes:
-        path: a local archive, folder or CSV.
-        urls: mirrors of one archive, whose hash is `sha256` if that is given.
-        preset, seed, knobs: a benchmark that the suite renders itself. In a file, the seed
-            `frozen` is that of config/frozen.json.
-    """
+class Source(Section):
+    """The source of a data set's files: one of `path`, `urls` and `preset`, or none of them."""
 
     path: str | None = None
-    urls: tuple[str, ...] = ()
+    """A local archive, folder or CSV."""
+    urls: list[str] = Field(default_factory=list)
+    """Mirrors of one archive, whose hash is `sha256` if that is given."""
     sha256: str | None = None
     preset: str | None = None
-    seed: int = 0
-    knobs: Mapping[str, Any] = field(default_factory=dict)
+    """With `seed` and `knobs`: a benchmark that the suite renders itself."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """In a file, `frozen` is the seed of config/frozen.json."""
+    knobs: dict[str, Any] = Field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One data set of the registry; `docs/data.md` describes every key.
-
-    Attributes:
-        terms: what a user accepts by `scwm data accept` before the suite downloads the data set.
-    """
+class Entry(Section):
+    """One data set of the registry; `docs/data.md` describes every key."""
 
     name: str
+    """That of the file, which does not hold it."""
     layout: str
     title: str
     base: str | None = None
-    source: Source = field(default_factory=Source)
+    source: Source = Source()
     env: str | None = None
-    counts: Mapping[str, int] = field(default_factory=dict)
+    counts: dict[Count, Whole] = Field(default_factory=dict)
     manifest: str | None = None
-    subset: Mapping[str, int] = field(default_factory=dict)
-    options: Mapping[str, Any] = field(default_factory=dict)
+    subset: dict[Literal["train_ids", "test_ids"], Whole] = Field(default_factory=dict)
+    options: dict[str, Any] = Field(default_factory=dict)
     licence: str = ""
     ethics: str = ""
     homepage: str = ""
     ask: str = ""
     terms: str = ""
+    """What a user accepts by `scwm data accept` before the suite downloads the data set."""
     note: str = ""
 
 
@@ -96,22 +86,17 @@ def lookup(name: str) -> Entry:
                 f"base {base!r} is not an entry without a base", where, "name such an entry"
             )
         values = {key: value for key, value in inherited.items() if key != "counts"} | values
-    values = _check(values, Entry, where)
-    source = dict(values.get("source", {}))
-    if source.get("seed") == "frozen":
-        source["seed"] = frozen_seed(where)
-    source = _check(source, Source, f"{where}: source")
-    if sum(key in source for key in ("path", "urls", "preset")) > 1:
+    if "name" in values:
+        raise ScwmError("Unknown key 'name'.", where, "remove it: the file has the name")
+    if isinstance(source := values.get("source"), dict) and source.get("seed") == "frozen":
+        values = values | {"source": source | {"seed": frozen_seed(where)}}
+    given = {key: value for key, value in values.items() if value is not None}
+    entry = checked(Entry, given | {"name": name}, where, "docs/data.md")
+    if sum(map(bool, (entry.source.path, entry.source.urls, entry.source.preset))) > 1:
         raise ScwmError("the source names several", where, "give one of path, urls and preset")
-    for key, allowed in (("counts", COUNTS), ("subset", SUBSET)):
-        part = values.get(key, {})
-        if not _whole_numbers(part, allowed) or (key == "subset" and len(part) == 1):
-            raise ScwmError(
-                f"{key} must give whole numbers", where, f"keys are {', '.join(allowed)}"
-            )
-    if "urls" in source:
-        source["urls"] = tuple(map(str, source["urls"]))
-    return Entry(**{**values, "name": name, "source": Source(**source)})
+    if len(entry.subset) == 1:
+        raise ScwmError(f"subset is {entry.subset}", where, "give train_ids and test_ids")
+    return entry
 
 
 def store_sources(name: str) -> list[str]:
@@ -138,28 +123,3 @@ def overlaps_training(trained: str, tested: str) -> bool:
 
 def _folder() -> Path:
     return CONFIG_DIR / "datasets"
-
-
-def _whole_numbers(values: object, allowed: tuple[str, ...]) -> bool:
-    return isinstance(values, dict) and all(
-        key in allowed and type(value) is int and value > 0 for key, value in values.items()
-    )
-
-
-def _check(values: dict[str, Any], kind: type, where: object) -> dict[str, Any]:
-    """Check the keys of one section and return its values without the empty ones."""
-    known = {one.name for one in fields(kind)} - {"name"}
-    unknown = set(values) - known
-    if unknown:
-        key = min(map(str, unknown))
-        hint = suggest(key, known)
-        raise ScwmError(f"unknown key {key!r}.{hint}", where, f"known: {', '.join(sorted(known))}")
-    given = {key: value for key, value in values.items() if value is not None}
-    if kind is Entry and (missing := {"layout", "title"} - set(given)):
-        raise ScwmError(f"missing key {min(missing)!r}", where, "docs/data.md describes every key")
-    for key, value in given.items():
-        wanted = KINDS.get(key, str)
-        if type(value) is not wanted:
-            names = {int: "a whole number", dict: "a mapping", list: "a list", str: "a text"}
-            raise ScwmError(f"{key} is {value!r}", where, f"give {names[wanted]}")
-    return given

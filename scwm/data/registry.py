@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -87,7 +87,7 @@ def _given_source(given: str | Path) -> Source:
     if str(given).lower().startswith("file://"):
         given = url2pathname(urlsplit(str(given)).path)
     if _URL.match(str(given)):
-        return Source(urls=(str(given),))
+        return Source(urls=[str(given)])
     return Source(path=str(follow(Path(os.path.expanduser(given)))))
 
 
@@ -231,7 +231,7 @@ def follow(path: Path) -> Path:
 
 def origin(source: Source) -> dict[str, Any]:
     """Describe a source for JSON, and the renderer's code and data if it is rendered."""
-    described = {key: value for key, value in asdict(source).items() if value is not None}
+    described = {key: value for key, value in source.model_dump().items() if value is not None}
     if source.preset:
         from scwm.data.mannequins import fingerprint
 
@@ -283,7 +283,7 @@ def _read(entry: Entry, root: Path) -> Dataset:
     if made.get("preset") and wanted.preset:
         own, other = (
             json.dumps([one["preset"], one["seed"], one["knobs"]], sort_keys=True)
-            for one in (asdict(wanted), made)
+            for one in (wanted.model_dump(), made)
         )
         if own != other:
             raise ScwmError(

@@ -190,7 +190,7 @@ CASES = {
         file("x/source.json", "{"),
     ),
     "registry key": Case(TOY, ["'licens'", "'licence'?"], registry("licens: a")),
-    "registry type": Case(TOY, ["env is 5", "a text"], registry("env: 5")),
+    "registry type": Case(TOY, ["env is 5", "text"], registry("env: 5")),
     "registry url a text": Case(TOY, ["urls is", "a list"], registry("source: {urls: a}")),
     "registry two sources": Case(TOY, ["several"], registry("source: {path: a, preset: demo}")),
     "registry no layout": Case("data get b --out x", ["'layout'"], registry("")),

@@ -13,6 +13,7 @@ from made_up_runs import SEEDS, write_run
 
 from scwm import reporting
 from scwm.cli.main import main
+from scwm.core.claim_files import check_claims
 from scwm.core.errors import ScwmError
 from scwm.reporting.catalogue import Request
 from scwm.reporting.inputs import input_files
@@ -149,7 +150,10 @@ def test_a_benchmark_names_the_claims_that_may_be_required(root, write):
         ({"methd": "scwm"}, ["claim 'parts'", "Unknown key 'methd'"]),
         ({"method": "scvm"}, ["claim 'parts'", "Unknown method 'scvm'", "global_only"]),
         ({"against": {"method": "none"}}, ["Unknown method 'none'"]),
-        ({"against": {"methods": "stripes"}}, ["against", "Unknown key 'methods'"]),
+        (
+            {"against": {"methods": "stripes"}},
+            ["key 'against.methods'", "mean 'against.method'"],
+        ),
         ({"against": {}}, ["`against`"]),
         ({"against": {"value": 1, "method": "stripes"}}, ["`against`"]),
         ({"against": {"method": "scwm"}}, ["with itself"]),
@@ -160,10 +164,12 @@ def test_a_benchmark_names_the_claims_that_may_be_required(root, write):
         ({"metric": "study:parsing.isp"}, ["Unknown metric 'study:parsing.isp'"]),
         ({"metric": "transfer:mAP"}, ["Unknown metric 'transfer:mAP'"]),
         ({"metric": "transfer:manikins.mAP"}, ["Unknown data set 'manikins'", "mannequins"]),
-        ({"kind": "vital"}, ["'kind' is 'vital'", "required, informative"]),
-        ({"at_least": "much"}, ["'at_least' is 'much'"]),
+        ({"kind": "vital"}, ["kind is 'vital'", "required, informative"]),
+        ({"at_least": "much"}, ["at_least is 'much'", "a number"]),
         ({"datasets": ["manikins"]}, ["Unknown data set 'manikins'", "mannequins"]),
-        ({"datasets": "mannequins"}, ["'datasets' is 'mannequins'", "list"]),
+        ({"datasets": "mannequins"}, ["datasets is 'mannequins'", "list"]),
+        ({"datasets": 5}, ["datasets is 5", "list"]),
+        ({"datasets": [[1]]}, ["datasets[0] is [1]", "text"]),
     ],
 )
 def test_mistake_in_a_claim_is_named(write, change, messages):
@@ -237,6 +243,12 @@ def test_a_claim_without_two_sides_is_named(write, monkeypatch, change):
     wanted = Request(Path("runs"), ["mannequins"], list(METHODS), [0])
     with pytest.raises(ScwmError, match=r"(?s)no two sides.*claims/.*\.yaml"):
         input_files("claims", wanted)
+
+
+def test_a_mistake_in_a_claim_that_a_benchmark_names_is_named(write, monkeypatch):
+    monkeypatch.setattr("scwm.core.claim_files.CONFIG_DIR", write({"datasets": 5}).parent)
+    with pytest.raises(ScwmError, match="datasets is 5"):
+        check_claims(["parts"], ["mannequins"], "claims")
 
 
 def test_unknown_claim_is_named_with_the_nearest(tmp_path, capsys):

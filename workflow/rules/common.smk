@@ -3,7 +3,6 @@ import json
 import os
 import shlex
 import sys
-from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 

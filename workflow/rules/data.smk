@@ -17,7 +17,7 @@ rule get_dataset:
     params:
         folder=subpath(output.manifest, parent=True),
         source=lambda wildcards: option("--source", source_of(wildcards.dataset, config["sources"])),
-        entry=lambda wildcards: json.dumps(asdict(lookup(wildcards.dataset)), sort_keys=True),
+        entry=lambda wildcards: json.dumps(lookup(wildcards.dataset).model_dump(), sort_keys=True),
     message:
         "get data set {wildcards.dataset}"
     shell:
@@ -47,7 +47,7 @@ rule build_store:
     params:
         root=subpath(input.manifest, parent=True),
         folder=subpath(output.images, parent=True),
-        entry=lambda wildcards: json.dumps(asdict(lookup(wildcards.dataset)), sort_keys=True),
+        entry=lambda wildcards: json.dumps(lookup(wildcards.dataset).model_dump(), sort_keys=True),
     message:
         "decode {wildcards.dataset} at {wildcards.size}"
     shell:

@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from scwm.core.claim_files import read_claim
 from scwm.core.config import method_names
 from scwm.core.errors import ScwmError
 from scwm.core.freeze import read_freeze
 from scwm.core.measures import Measure, locate, measure_at
-from scwm.core.yaml_files import CONFIG_DIR, read_yaml
+from scwm.core.yaml_files import CONFIG_DIR
 from scwm.data.entries import data_names
 from scwm.reporting.markup import UNKNOWN
 from scwm.reporting.measures import read_source
@@ -27,17 +27,6 @@ from scwm.reporting.paired import (
 from scwm.reporting.runs import Run, Runs
 
 CLAIMS = CONFIG_DIR / "claims"
-KEYS: dict[str, type | tuple[type, ...] | tuple[str, ...]] = {
-    "statement": str,
-    "metric": str,
-    "method": str,
-    "against": dict,
-    "at_least": (int, float),
-    "datasets": list,
-    "kind": ("required", "informative"),
-}
-OPTIONAL = ("at_least", "datasets")
-AGAINST = {"method": str, "metric": str, "value": (int, float), "times": (int, float)}
 
 
 @dataclass(frozen=True)
@@ -181,20 +170,14 @@ def load_claims(folder: Path = CLAIMS) -> tuple[Claim, ...]:
 
 
 def _claim(path: Path) -> Claim:
-    entry, where = read_yaml(path), f"{path}, claim '{path.stem}'"
-    _check(entry, KEYS, where)
-    if absent := [key for key in KEYS if key not in entry and key not in OPTIONAL]:
-        raise ScwmError(f"The claim lacks '{absent[0]}'.", where)
-    against = entry["against"]
-    _check(against, AGAINST, f"{where}, against")
-    if not against or ("value" in against and len(against) > 1):
+    entry, where = read_claim(path), f"{path}, claim '{path.stem}'"
+    against, given = entry.against, entry.against.model_fields_set
+    if not given or ("value" in given and len(given) > 1):
         raise ScwmError(
             "`against` must name another method, another metric or both, or only a value.", where
         )
-    side = Side(entry["method"], entry["metric"])
-    rival = Side(
-        against.get("method", side.method), against.get("metric", side.metric), against.get("value")
-    )
+    side = Side(entry.method, entry.metric)
+    rival = Side(against.method or side.method, against.metric or side.metric, against.value)
     for one in (side, rival):
         if one.method not in method_names():
             known = ", ".join(method_names())
@@ -204,37 +187,26 @@ def _claim(path: Path) -> Claim:
         except ScwmError as error:
             raise ScwmError(error.what, where, error.remedy) from error
     known_data = data_names()
-    datasets = entry.get("datasets", known_data)
+    datasets = known_data if entry.datasets is None else entry.datasets
     files = (locate(one.metric)[0] for one in (side, rival))
     others = [file.removeprefix("transfer/") for file in files if file.startswith("transfer/")]
     if unknown := [name for name in [*datasets, *others] if name not in known_data]:
         raise ScwmError(f"Unknown data set '{unknown[0]}'.", where, ", ".join(known_data))
-    if side == rival and against.get("times", 1) == 1:
+    if side == rival and against.times == 1:
         raise ScwmError(f"The claim compares {side.metric} of {side.method} with itself.", where)
     measure = measure_at(side.metric)
     return Claim(
         name=path.stem,
-        statement=entry["statement"],
+        statement=entry.statement,
         side=side,
         rival=rival,
-        kind=entry["kind"],
-        times=against.get("times", 1.0),
-        at_least=entry.get("at_least", 0.0),
+        kind=entry.kind,
+        times=against.times,
+        at_least=entry.at_least,
         sign=-1 if measure.better == "lower" else 1,
         scale=100.0 if measure.unit == "%" else 1.0,
         datasets=tuple(datasets),
     )
-
-
-def _check(entry: dict[str, Any], keys: dict[str, Any], where: str) -> None:
-    for key, value in entry.items():
-        if key not in keys:
-            raise ScwmError(f"Unknown key '{key}'.", where, f"known: {', '.join(keys)}")
-        rule = keys[key]
-        choices = isinstance(rule, tuple) and all(isinstance(one, str) for one in rule)
-        if (value not in rule) if choices else (not isinstance(value, rule)):
-            wanted = ", ".join(getattr(one, "__name__", one) for one in np.atleast_1d(rule))
-            raise ScwmError(f"'{key}' is {value!r}.", where, f"give one of: {wanted}")
 
 
 def evaluate_claims(claims: Sequence[Claim], runs: Runs) -> list[Outcome]:

@@ -177,20 +177,13 @@ def _materialise(entry: Entry, source: Source, target: Path, out: Path) -> None:
     elif source.path:
         extract(Path(source.path), target)
     else:
-        downloads = next_to(out, ".download")  # kept on failure, to be resumed
+        downloads = target / ".download"
         name = source.urls[0].split("?")[0].rsplit("/", 1)[-1][-100:]
         archive = downloads / (name if Path(name).suffix else entry.name)
         ways = ("check the network", f"{entry.ask} {entry.homepage}".strip(), _ways(entry))
         remedy = "; or: ".join(filter(None, ways))
-        try:
-            fetch(source.urls, archive, source.sha256, remedy=remedy)
-            extract(archive, target)
-        except ScwmError:
-            if not source.sha256:  # it may be another file, which no call may keep
-                archive.unlink(missing_ok=True)
-            with suppress(OSError):
-                downloads.rmdir()  # if nothing has arrived
-            raise
+        fetch(source.urls, archive, source.sha256, remedy=remedy)
+        extract(archive, target)
         shutil.rmtree(downloads)
 
 

@@ -5,7 +5,6 @@ import json
 import os
 import random
 import shutil
-import sys
 import zipfile
 from pathlib import Path
 
@@ -212,26 +211,6 @@ def test_get_from_urls(server):
         with pytest.raises(ScwmError, match=r"expected ffff|cannot unpack"):
             get_dataset("toy", None, Path("raw/other"))
         assert os.listdir("raw") == ["toy"]  # nothing that the next call would take for right
-
-
-def test_a_broken_download_goes_on_at_the_next_call(server, monkeypatch):
-    """The server breaks off all tries of the first call."""
-    url, log = server
-    content = Path("toy.zip").read_bytes()
-    size, step = len(content), len(content) // 5 + 1
-    monkeypatch.setattr(
-        Server,
-        "do_archive",
-        lambda self, first, again: self.answer(content[first : first + step], first, size),
-    )
-    monkeypatch.setattr(sys.modules["gdown.download"], "CHUNK_SIZE", 1)  # it keeps whole chunks
-    register(f"source: {{urls: [{url}/archive], sha256: {hashlib.sha256(content).hexdigest()}}}")
-    with pytest.raises(ScwmError, match="could not download"):
-        get_dataset("toy", None, Path("raw/toy"))
-    assert os.listdir("raw") == [".toy.download"]
-    get_dataset("toy", None, Path("raw/toy"))
-    assert [first for _, first in log] == [0, step, 2 * step, 0, 3 * step, 4 * step]
-    assert os.listdir("raw") == ["toy"]
 
 
 def test_a_data_set_that_cannot_be_scored_is_refused():

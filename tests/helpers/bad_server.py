@@ -50,17 +50,6 @@ class Server(BaseHTTPRequestHandler):
     def do_cut_without_ranges(self, first, again):
         self.answer(CONTENT[:CUT])
 
-    def do_cut_once_without_ranges(self, first, again):
-        self.answer(
-            CONTENT if again > 1 else CONTENT[:CUT]
-        )  # the second is the broken one's resume
-
-    def do_no_such_range(self, first, again):
-        self.send_error(416) if first else self.answer(CONTENT)
-
-    def do_other_byte(self, first, again):  # once
-        self.answer(CONTENT[first:], first + 7 * bool(first and again == 1))
-
     def do_always_cut(self, first, again):
         self.answer(b"", first)
 

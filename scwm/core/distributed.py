@@ -24,6 +24,7 @@ from torch import Tensor
 from scwm.core.errors import ScwmError
 
 PR_SET_PDEATHSIG = 1  # of prctl: the signal that a process gets when its parent ends
+OF_TORCHRUN = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 TIMEOUT = timedelta(days=1)  # the others wait for the pseudo labels of the first
 
 
@@ -32,11 +33,19 @@ def together(device: torch.device) -> Iterator[None]:
     """While inside, the processes that torchrun started exchange tensors; each has its own GPU.
 
     Raises:
-        ScwmError: there are fewer GPUs than processes, or another process was lost.
+        ScwmError: torchrun did not set all its variables, there are fewer GPUs than processes, or
+            another process was lost.
     """
-    if int(os.environ.get("WORLD_SIZE") or 1) == 1:
+    size = os.environ.get("WORLD_SIZE") or "1"
+    if size == "1":
         yield
         return
+    if absent := [name for name in OF_TORCHRUN if not os.environ.get(name)]:
+        raise ScwmError(
+            f"WORLD_SIZE is {size}, but {', '.join(absent)} of torchrun are not set.",
+            "environment variable WORLD_SIZE",
+            "unset it, or use `scwm launch`",
+        )
     # If torchrun is killed, its processes must end too: their GPUs look free to the next job.
     with suppress(AttributeError, OSError):  # Linux only
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from scwm.cli.main import main
 from scwm.core.device import default_device
+from scwm.core.distributed import together
 from scwm.core.errors import ScwmError
 from scwm.data import load_dataset
 from scwm.data.entries import data_names, lookup
@@ -95,6 +97,15 @@ def test_empty_variables_of_launchers_are_unset(monkeypatch, trained, scwm):
     assert launch.visible_gpus() == []
     with pytest.raises(ScwmError, match="1 GPU"):  # not taken for a job of SLURM
         launch.launch(1, 1, ["train", run])
+
+
+@pytest.mark.parametrize("size", ["2", "many"])
+def test_a_number_of_processes_without_torchrun_is_named(monkeypatch, size):
+    monkeypatch.setenv("WORLD_SIZE", size)
+    monkeypatch.delenv("RANK", raising=False)
+    wanted = rf"(?s)WORLD_SIZE is {size}, but RANK.*scwm launch"
+    with pytest.raises(ScwmError, match=wanted), together(torch.device("cpu")):
+        pass
 
 
 @pytest.mark.parametrize(("given", "expected"), [("", ":4096:8"), (":16:8", ":16:8")])

@@ -65,7 +65,8 @@ def test_a_gradient_in_any_memory_layout_is_gathered():
 @pytest.mark.parametrize("error", [Interrupted, ScwmError])
 def test_an_error_of_our_own_keeps_its_kind(monkeypatch, error):
     """Whatever its text says; here the name of gloo stands in a path."""
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    for name in ("WORLD_SIZE", *distributed.OF_TORCHRUN):
+        monkeypatch.setenv(name, "2")
     monkeypatch.setattr(torch.distributed, "init_process_group", lambda *_, **__: None)
     with pytest.raises(error) as caught, distributed.together(CPU):
         raise error("Stopped.", "/data/igloo/checkpoint.pt")

@@ -115,7 +115,7 @@ def toy_folder(tmp_path_factory) -> Path:
 def toy_store(toy_folder, tmp_path_factory) -> ImageStore:
     """The decoded images of `toy_folder`."""
     folder = tmp_path_factory.mktemp("toy") / "store"
-    return build_store(load(toy_folder, "toy", PARTS), folder, SIZE, workers=1)
+    return build_store(load(toy_folder, "toy", PARTS), folder, SIZE)
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,10 @@ from scwm.data.types import Dataset
 
 _INDEX = ("row", "split", "path", "id", "camera")
 _HASH_ROWS = 256
-_NO_STORE = (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, csv.Error)
+_NO_STORE = (
+    *(OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, OverflowError),
+    csv.Error,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +70,11 @@ class ImageStore:
             masks = self.folder / "masks.npy"
             self._masks = np.load(masks, mmap_mode="r") if self.info["masks"] else None
             with open(self.folder / "index.csv", newline="", encoding="utf-8") as file:
-                self._rows = list(csv.DictReader(file, strict=True))
+                rows = list(csv.DictReader(file, strict=True))
+            self._ids, self._cameras = (
+                np.array([row[key] for row in rows], dtype=np.int64) for key in ("id", "camera")
+            )
+            self._paths = [row["path"] for row in rows]
             count = sum(self.info["counts"].values())
             height, width = self.image_size
         except _NO_STORE as error:
@@ -82,9 +89,9 @@ class ImageStore:
                 self.folder,
                 "build it again with `scwm data store`",
             )
-        if len(self._rows) != count or None in self._rows[-1].values():  # the last line is cut
+        if len(self._paths) != count:
             raise ScwmError(
-                f"index.csv lists {len(self._rows)} images, the arrays hold {count}",
+                f"index.csv lists {len(self._paths)} images, the arrays hold {count}",
                 self.folder,
                 "build it again with `scwm data store`",
             )
@@ -103,12 +110,11 @@ class ImageStore:
         names = list(counts)
         start = sum(counts[other] for other in names[: names.index(name)])
         part = slice(start, start + counts[name])
-        rows = self._rows[part]
         return StoreSplit(
             self._images[part],
-            np.array([row["id"] for row in rows], dtype=np.int64),
-            np.array([row["camera"] for row in rows], dtype=np.int64),
-            [row["path"] for row in rows],
+            self._ids[part],
+            self._cameras[part],
+            self._paths[part],
             None if self._masks is None else self._masks[part],
         )
 
@@ -117,7 +123,6 @@ def build_store(
     dataset: Dataset,
     folder: Path,
     image_size: tuple[int, int],
-    workers: int | None = None,
     code_hash: str = "",
 ) -> ImageStore:
     """Decode a data set into a store; the folder appears, or is replaced, only when complete.
@@ -128,7 +133,6 @@ def build_store(
         dataset: the result of `load_dataset`.
         folder: the store's folder.
         image_size: height and width.
-        workers: decoding threads; default one per core.
         code_hash: hash of the sources that make it, for its record; "" if they are unknown.
 
     Raises:
@@ -179,7 +183,7 @@ def build_store(
                 mask = _read_mask(masks[row], image.size, len(dataset.mask_parts))
                 parts[row] = mask.resize((width, height), Image.Resampling.NEAREST)
 
-        _in_threads(fill, range(len(paths)), f"decode {dataset.name}", workers)
+        _in_threads(fill, range(len(paths)), f"decode {dataset.name}")
         for array in arrays:
             array.flush()
         info = {
@@ -197,10 +201,10 @@ def build_store(
     return ImageStore(folder)
 
 
-def _in_threads(
-    work: Callable[[int], None], rows: Sequence[int], title: str, workers: int | None
-) -> None:
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+def _in_threads(work: Callable[[int], None], rows: Sequence[int], title: str) -> None:
+    # A job of SLURM may use fewer cores than there are.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    with ThreadPoolExecutor(cores) as pool:
         try:
             for _ in progress(pool.map(work, rows), title, total=len(rows)):
                 pass

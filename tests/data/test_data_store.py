@@ -32,7 +32,7 @@ def dataset(tmp_path):
 
 
 def test_rows_are_the_resized_images(dataset, tmp_path):
-    store = build_store(dataset, tmp_path / "store", (32, 16), workers=2)
+    store = build_store(dataset, tmp_path / "store", (32, 16))
     assert store.image_size == (32, 16)
     assert store.info["counts"] == {"train": 3, "query": 3, "gallery": 3}
     assert store.info["mask_parts"] == ["upper", "lower"]
@@ -90,6 +90,12 @@ def test_broken_store_is_an_error(dataset, tmp_path):
     with pytest.raises(ScwmError, match="not an image store"):
         ImageStore(tmp_path)
     folder = build_store(dataset, tmp_path / "store", (32, 16)).folder
+    index = (folder / "index.csv").read_text()
+    for damaged in (index.replace(",1,", ",one,"), index.replace(",1,", f",{2**64},"), index[:-3]):
+        (folder / "index.csv").write_text(damaged)
+        with pytest.raises(ScwmError, match="not an image store"):
+            ImageStore(folder)
+    (folder / "index.csv").write_text(index)
     with pytest.raises(ScwmError, match="no split 'test'"):
         ImageStore(folder).split("test")
     info = json.loads((folder / "store.json").read_text())

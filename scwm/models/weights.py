@@ -50,9 +50,19 @@ def read_state(path: Path) -> dict[str, Tensor]:
     except Exception as error:
         remedy = "give a state dict of tensors, written by torch.save"
         raise ScwmError(f"Cannot read the weights{reason(error)}", path, remedy) from error
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise ScwmError("Expected a state dict of tensors.", path, "save only model.state_dict()")
+    if not isinstance(state, dict) or not all(map(_is_weight, state, state.values())):
+        raise ScwmError(
+            "Expected a state dict: names of dense real tensors.",
+            path,
+            "save only model.state_dict()",
+        )
     return state
+
+
+def _is_weight(name: object, value: object) -> bool:
+    if not isinstance(name, str) or not isinstance(value, Tensor):
+        return False
+    return value.layout == torch.strided and not value.is_complex()
 
 
 def reason(error: Exception) -> str:

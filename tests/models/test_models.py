@@ -264,9 +264,12 @@ def test_weight_files_are_read_without_running_code(tmp_path):
     torch.save(nn.Linear(2, 2), path)
     with pytest.raises(ScwmError, match="Cannot read"):
         read_state(path)
-    torch.save([torch.zeros(2)], path)
-    with pytest.raises(ScwmError, match="state dict"):
-        read_state(path)
+    one = torch.ones(2)
+    others = ([one], {1: one}, {"a": 1}, {"a": one.to_sparse()}, {"a": one.to(torch.complex64)})
+    for other in others:
+        torch.save(other, path)
+        with pytest.raises(ScwmError, match="state dict"):
+            read_state(path)
     torch.save({"a": torch.ones(2)}, path)
     assert torch.equal(read_state(path)["a"], torch.ones(2))
 

@@ -121,6 +121,8 @@ def test_a_network_of_timm_trains(timm, tiny_config, toy_store, tmp_path):
 def test_an_unknown_network_is_named_with_the_nearest(timm):
     with pytest.raises(ScwmError, match=r"(?s)resnet19.*Did you mean 'resnet"):
         build_backbone("timm/resnet19")
+    with pytest.raises(ScwmError, match=r"tag \(nonsense\) for resnet18\.\n"):  # no other name
+        build_backbone("timm/resnet18.nonsense")
 
 
 def test_a_network_of_one_image_size_is_told(timm):

@@ -81,9 +81,11 @@ def build(name: str, pretrained: bool = False) -> Backbone:
         remedy = "check the network, or name a local file: --set model.weights=FILE"
         raise ScwmError(f"Cannot download timm's weights: {error}", name, remedy) from error
     except (RuntimeError, AttributeError, AssertionError) as error:
-        hint = suggest(name.partition(".")[0], timm.list_models())
+        base, known = name.partition(".")[0], timm.list_models()
+        hint = "" if base in known else suggest(base, known)  # else the tag is wrong
+        what = f"{str(error).rstrip('.')}.{hint}"
         remedy = "choose one of timm.list_models() that gives feature maps"
-        raise ScwmError(f"{error}.{hint}", f"model.backbone: timm/{name}", remedy) from error
+        raise ScwmError(what, f"model.backbone: timm/{name}", remedy) from error
     _split_activations(net)
     return FeatureMaps(net)
 

@@ -194,6 +194,6 @@ def write_json(content: dict[str, Any], path: Path) -> None:
 def _rounded(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _rounded(inner) for key, inner in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_rounded(inner) for inner in value]
     return round(value, 6) if isinstance(value, float) else value

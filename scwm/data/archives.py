@@ -5,7 +5,7 @@ import tarfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import Any
 
 from scwm.core.errors import ScwmError
 from scwm.core.files import DISK_ERRORS, refusal
@@ -41,10 +41,11 @@ def extract(archive: Path, folder: Path, limit: int = 64 << 30) -> None:
                     archive,
                     "make room, or unpack it yourself and give the folder",
                 )
+            read: Any = opened.open if isinstance(opened, zipfile.ZipFile) else opened.extractfile
             for name, size, member in progress(members, f"unpack {archive.name}"):
                 target = folder / name
                 target.parent.mkdir(parents=True, exist_ok=True)
-                with _read(opened, member) as source, open(target, "xb") as file:
+                with read(member) as source, open(target, "xb") as file:
                     shutil.copyfileobj(source, file, _BLOCK)
                     if file.tell() != size:
                         raise EOFError(f"{name} is {file.tell()} bytes instead of {size}")
@@ -106,15 +107,3 @@ def _members(
         is_folder = is_folder or name.endswith("\\")
         if not is_folder and "__MACOSX" not in path.parts:
             yield path, size, entry
-
-
-def _read(
-    opened: zipfile.ZipFile | tarfile.TarFile, member: zipfile.ZipInfo | tarfile.TarInfo
-) -> IO[bytes]:
-    if isinstance(opened, zipfile.ZipFile):
-        assert isinstance(member, zipfile.ZipInfo)
-        return opened.open(member)
-    assert isinstance(member, tarfile.TarInfo)
-    file = opened.extractfile(member)
-    assert file is not None  # `_members` yields plain files only
-    return file

@@ -247,3 +247,11 @@ def test_a_freeze_that_was_edited_is_refused(config: Path, change: dict) -> None
     path.write_text("[")
     with pytest.raises(ScwmError, match="damaged"):
         read_freeze()
+
+
+def test_json_is_rounded_in_every_container(tmp_path):
+    """Its bytes depend on the content only, whether a list or a tuple holds it."""
+    third, rounded = 1 / 3, 0.333333
+    write_json({"a": [third, {"b": (third, [third])}]}, tmp_path / "a.json")
+    found = json.loads((tmp_path / "a.json").read_text())
+    assert found == {"a": [rounded, {"b": [rounded, [rounded]]}]}

@@ -29,7 +29,7 @@ def add(parsers: Parsers) -> None:
     )
     get.add_argument("name", help="a file of config/datasets")
     get.add_argument("--source", help="archive or folder; default: environment, then registry")
-    get.add_argument("--out", type=Path, required=True)
+    get.add_argument("--out", type=Path, help="default: data/raw/NAME")
     store = command(
         actions,
         "store",
@@ -39,7 +39,8 @@ def add(parsers: Parsers) -> None:
         "    --out data/stores/mannequins/128x64",
     )
     store.add_argument("name", help="a file of config/datasets")
-    store.add_argument("--root", type=Path, required=True, help="folder of `scwm data get`")
+    root_help = "folder of `scwm data get`; default: data/raw/NAME"
+    store.add_argument("--root", type=Path, help=root_help)
     store.add_argument("--size", type=_size, required=True, metavar="HxW")
     store.add_argument("--out", type=Path, required=True)
 
@@ -93,8 +94,9 @@ def add(parsers: Parsers) -> None:
 def data_get(options: argparse.Namespace) -> None:
     """`scwm data get`: fetch or render a data set and verify it."""
     from scwm.data import get_dataset
+    from scwm.data.places import RAW
 
-    print(get_dataset(options.name, options.source, options.out))
+    print(get_dataset(options.name, options.source, options.out or RAW / options.name))
 
 
 def data_store(options: argparse.Namespace) -> None:
@@ -102,9 +104,10 @@ def data_store(options: argparse.Namespace) -> None:
     from scwm.core.sources import code_hash
     from scwm.data import build_store, load_dataset
     from scwm.data.entries import store_sources
+    from scwm.data.places import RAW
 
     code = code_hash(store_sources(options.name))
-    dataset = load_dataset(options.name, options.root)
+    dataset = load_dataset(options.name, options.root or RAW / options.name)
     store = build_store(dataset, options.out, options.size, code_hash=code)
     print(json.dumps(store.info["counts"]))
 

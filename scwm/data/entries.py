@@ -72,8 +72,9 @@ def lookup(name: str) -> Entry:
     """
     known = data_names()
     if name not in known:
+        form = "" if re.fullmatch(NAME, name) else " A name is made of a-z, 0-9 and _."
         raise ScwmError(
-            f"unknown data set {name!r}.{suggest(name, known)}",
+            f"unknown data set {name!r}.{suggest(name, known)}{form}",
             _folder(),
             f"known: {', '.join(known)}",
         )

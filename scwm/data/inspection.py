@@ -7,7 +7,8 @@ from scwm.core.errors import ScwmError
 from scwm.data.entries import lookup
 from scwm.data.manifest import NAME as MANIFEST
 from scwm.data.manifest import read_manifest
-from scwm.data.registry import check_files, follow, resolve_source
+from scwm.data.places import follow, resolve_source
+from scwm.data.registry import check_files
 
 UNKNOWN = "–"
 

@@ -42,7 +42,7 @@ def read_dataset(
     return replace(dataset, note="; ".join(filter(None, [note, dataset.note])))
 
 
-def wrong_counts(counts: Mapping[str, int], dataset: Dataset) -> str:
+def wrong_counts(counts: Mapping[Any, int], dataset: Dataset) -> str:
     """Describe the counts of a data set that differ from these; "" if none does."""
     found = {name: len(split) for name, split in dataset.splits.items()}
     found["train_ids"] = len(np.unique(dataset.train.ids))

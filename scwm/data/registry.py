@@ -6,14 +6,11 @@ A new data set is one file in `config/datasets/`; a new layout is one file in `s
 import hashlib
 import json
 import os
-import re
 import shutil
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from scwm.core.errors import ScwmError
 from scwm.core.files import cache_folder, next_to, read_json, write_json
@@ -29,66 +26,9 @@ from scwm.data.manifest import (
     read_manifest,
     write_manifest,
 )
+from scwm.data.places import given_source, resolve_source, ways
 from scwm.data.reading import read_dataset, wrong_counts
-from scwm.data.terms import terms_accepted
 from scwm.data.types import Dataset
-
-RAW = Path("data", "raw")
-_URL = re.compile(r"[a-z][a-z\d+.-]+://", re.IGNORECASE)
-
-
-def resolve_source(name: str, source: str | Path | None = None, raw: Path | None = None) -> Source:
-    """Choose the source of a data set's files.
-
-    The order is `source`, the entry's environment variable, `raw` (data/raw/<name>) if it holds
-    files, and the registry.
-
-    Args:
-        name: the data set's name.
-        source: a local archive, folder or CSV, or the URL of an archive.
-        raw: the folder where the suite keeps the data set.
-
-    Raises:
-        ScwmError: no source is known, the path does not exist, or the data set would be downloaded
-            and its terms are not accepted.
-    """
-    entry = lookup(name)
-    given = source or (os.environ.get(entry.env) if entry.env else None) or None
-    if given is None:
-        raw = RAW / name if raw is None else raw
-        if raw.is_dir() and any(raw.iterdir()):
-            return Source(path=str(follow(raw)))
-        if entry.source.urls and not terms_accepted(entry):
-            raise ScwmError(
-                f"{name} is downloaded only after its terms are accepted. {entry.terms}",
-                entry.homepage or None,
-                f"if you accept them, run `scwm data accept {name}` once; or {_ways(entry)}",
-            )
-        if entry.source.urls or entry.source.preset:
-            return entry.source
-        given = entry.source.path
-    if given is None:
-        what = f"{name} is not downloaded automatically. {entry.ask}".strip()
-        raise ScwmError(what, entry.homepage or None, _ways(entry))
-    found = _given_source(given)
-    if found.path and not os.path.exists(found.path):  # also for names that no disk could hold
-        origin = "--source" if source else entry.env or "config/datasets"
-        raise ScwmError(f"the source of {name} does not exist", found.path, f"correct {origin}")
-    return found
-
-
-def _ways(entry: Entry) -> str:
-    """Describe how a user supplies the data set."""
-    variable = f", set {entry.env}" if entry.env else ""
-    return f"pass --source with the archive or folder{variable}, or put it in {RAW / entry.name}"
-
-
-def _given_source(given: str | Path) -> Source:
-    if str(given).lower().startswith("file://"):
-        given = url2pathname(urlsplit(str(given)).path)
-    if _URL.match(str(given)):
-        return Source(urls=[str(given)])
-    return Source(path=str(follow(Path(os.path.expanduser(given)))))
 
 
 def load_dataset(name: str, source: str | Path | None = None) -> Dataset:
@@ -167,7 +107,9 @@ def _materialise(entry: Entry, source: Source, target: Path, out: Path) -> None:
     """Put the files of a preset, an archive or a download into the folder `target`."""
     if source.preset:
         from scwm.data.mannequins import render  # only this branch needs the renderer
+        from scwm.data.mannequins.protocol import choose
 
+        choose(source.preset, source.knobs)  # refuses what are other arguments of `render`
         made = next_to(out, ".rendered")  # kept while incomplete, to be resumed
         shutil.rmtree(made, ignore_errors=True)
         render(source.preset, made, seed=source.seed, **source.knobs)
@@ -180,8 +122,8 @@ def _materialise(entry: Entry, source: Source, target: Path, out: Path) -> None:
         downloads = target / ".download"
         name = source.urls[0].split("?")[0].rsplit("/", 1)[-1][-100:]
         archive = downloads / (name if Path(name).suffix else entry.name)
-        ways = ("check the network", f"{entry.ask} {entry.homepage}".strip(), _ways(entry))
-        remedy = "; or: ".join(filter(None, ways))
+        advice = ("check the network", f"{entry.ask} {entry.homepage}".strip(), ways(entry))
+        remedy = "; or: ".join(filter(None, advice))
         fetch(source.urls, archive, source.sha256, remedy=remedy)
         extract(archive, target)
         shutil.rmtree(downloads)
@@ -203,31 +145,14 @@ def _cached(entry: Entry, source: Source) -> Path:
     return target
 
 
-def follow(path: Path) -> Path:
-    """Return the folder or CSV that a folder of `get_dataset` points to, or the path itself.
-
-    Raises:
-        ScwmError: the pointer is damaged, or its target is gone.
-    """
-    pointer = path / SOURCE
-    if not pointer.is_file():
-        return path
-    try:
-        root = json.loads(pointer.read_text(encoding="utf-8"))["root"]
-        there = root is None or Path(root).exists()
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ScwmError(f"damaged: {error}", pointer, "run `scwm data get` again") from error
-    if not there:
-        raise ScwmError("the data set has moved away", f"{pointer}: {root}", "run `scwm data get`")
-    return path if root is None else Path(root)
-
-
 def origin(source: Source) -> dict[str, Any]:
     """Describe a source for JSON, and the renderer's code and data if it is rendered."""
     described = {key: value for key, value in source.model_dump().items() if value is not None}
     if source.preset:
         from scwm.data.mannequins import fingerprint
+        from scwm.data.mannequins.protocol import choose
 
+        choose(source.preset, source.knobs)
         described["renderer"] = fingerprint(source.preset, source.seed, **source.knobs)
     return described
 
@@ -249,7 +174,7 @@ def is_current(name: str, out: Path, given: str | None = None) -> bool:
     with suppress(ValueError, ScwmError):  # damaged
         made, source = read_json(out / SOURCE), lookup(name).source
         if given and made:  # without a record, the folder itself was given
-            source = _given_source(given)
+            source = given_source(given)
         elif given or made.get("root") or not source.preset:
             return True
         known = {key: x for key, x in made.get("source", {}).items() if x is not None}

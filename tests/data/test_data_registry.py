@@ -18,7 +18,7 @@ from scwm.core.freeze import Freeze
 from scwm.core.plugins import LAYOUTS
 from scwm.data import data_names, entries, get_dataset, load_dataset
 from scwm.data.entries import lookup
-from scwm.data.registry import resolve_source
+from scwm.data.places import resolve_source
 from scwm.data.terms import accept_terms
 
 KINDS = ("mannequins", "market1501")
@@ -94,6 +94,12 @@ def test_a_frozen_seed_is_that_of_the_freeze(monkeypatch):
     assert folders[0] != folders[1]
 
 
+def test_a_file_with_another_kind_of_name_is_explained():
+    Path("datasets/my-toy.yaml").write_text("title: Toy\nlayout: folder\n")
+    with pytest.raises(ScwmError, match=r"'my-toy'.*A name is made of a-z, 0-9 and _\."):
+        lookup("my-toy")
+
+
 def test_unknown_name_lists_the_known():
     with pytest.raises(ScwmError, match=r"(?s)Did you mean 'toy'\?.*known: toy"):
         load_dataset("toyy")
@@ -133,7 +139,7 @@ def test_sources_in_order(monkeypatch):
     assert resolve_source("toy").path == "data/raw/toy"
     assert resolve_source("toy", raw=Path("empty")).path == "fourth"
     assert resolve_source("toy", "https://host/toy.zip").urls == ["https://host/toy.zip"]
-    with pytest.raises(ScwmError, match="does not exist"):
+    with pytest.raises(ScwmError, match=r"(?s)does not exist.*absent.*correct the path"):
         resolve_source("toy", "absent")
 
 
@@ -258,11 +264,6 @@ def test_download_that_fails_says_how_to_supply_the_data_set(monkeypatch):
     assert not Path("out").exists()
 
 
-def test_a_file_address_is_a_path():
-    source = make_zip(Path("a toy.zip")).resolve().as_uri()
-    assert len(load_dataset("toy", source).train) == 1
-
-
 @pytest.mark.parametrize("kind", ["zip", "gztar"])
 def test_an_archive_is_known_by_its_content(kind):
     made = shutil.make_archive("made", kind, make_tree(Path("tree")))
@@ -270,7 +271,9 @@ def test_an_archive_is_known_by_its_content(kind):
     assert len(load_dataset("toy", source).train) == 1
 
 
-@pytest.mark.parametrize("source", ["HTTP://127.0.0.1:9/a.zip", "s3://bucket/a.zip"])
+@pytest.mark.parametrize(
+    "source", ["HTTP://127.0.0.1:9/a.zip", "s3://bucket/a.zip", "file://a.zip"]
+)
 def test_every_address_is_a_download(source, monkeypatch):
     monkeypatch.setattr(random, "uniform", lambda low, high: low)
     with pytest.raises(ScwmError, match=r"(?s)could not download a\.zip.*a\.zip: "):
@@ -291,6 +294,15 @@ def test_a_data_set_replaces_no_other(monkeypatch):
     with pytest.raises(ScwmError, match="that the suite did not write"):
         get_dataset("toy", Path("tree"), Path("tree"))
     assert Path("tree/manifest.csv").read_text() == "mine"
+
+
+@pytest.mark.parametrize("knob", ["seed: 3", "processes: 1", "out: here"])
+def test_a_knob_with_the_name_of_an_argument_is_refused_before_rendering(monkeypatch, knob):
+    monkeypatch.setattr("scwm.data.mannequins.render", lambda *_, **__: pytest.fail("rendered"))
+    register(f"source: {{preset: tiny, knobs: {{{knob}}}}}")
+    for call in (load_dataset, lambda name: get_dataset(name, None, Path("out"))):
+        with pytest.raises(ScwmError, match=f"no knob named '{knob.partition(':')[0]}'"):
+            call("toy")
 
 
 def test_other_rendered_people_are_refused(monkeypatch):

@@ -34,7 +34,7 @@ from scwm.core.settings import METHOD
 from scwm.core.sources import sources
 from scwm.core.yaml_files import read_yaml
 from scwm.data.entries import lookup, store_sources
-from scwm.data.terms import terms_accepted
+from scwm.data.places import resolve_source
 from scwm.reporting.catalogue import (
     CAPTIONS,
     PLOTS,

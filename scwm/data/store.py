@@ -71,6 +71,8 @@ class ImageStore:
             self._masks = np.load(masks, mmap_mode="r") if self.info["masks"] else None
             with open(self.folder / "index.csv", newline="", encoding="utf-8") as file:
                 rows = list(csv.DictReader(file, strict=True))
+            if rows and None in rows[-1].values():
+                raise ValueError(f"index.csv is cut off in row {len(rows)}")
             self._ids, self._cameras = (
                 np.array([row[key] for row in rows], dtype=np.int64) for key in ("id", "camera")
             )

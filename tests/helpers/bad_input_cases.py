@@ -112,7 +112,7 @@ CASES = {
     "images.npy with code": Case(
         DAMAGED, ["not an image store"], damaged_store("images.npy", objects())
     ),
-    "index.csv cut": Case(DAMAGED, ["index.csv lists"], damaged_store("index.csv", None)),
+    "index.csv cut": Case(DAMAGED, ["index.csv is cut off"], damaged_store("index.csv", None)),
     "store of other images": Case(
         TRAIN, ["toy", "model.image_size"],
         run_config(lambda config: config["model"].update(image_size=[64, 64])),

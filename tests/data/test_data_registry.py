@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from bad_server import Server, serve
 
+from scwm.cli.main import main
 from scwm.core import freeze
 from scwm.core.errors import ScwmError
 from scwm.core.files import write_json
@@ -162,6 +163,14 @@ def test_folder_and_archive_give_the_same_manifest():
     name = FILES[2]
     assert first == [name, str(len(name)), hashlib.sha256(name.encode()).hexdigest()]
     assert not Path("data/raw/toy/tree").exists()
+
+
+def test_the_commands_know_the_folder_of_a_data_set(capsys):
+    store = ["data", "store", "toy", "--size", "32x32", "--out", "store"]
+    assert main(store) == 1 and "data/raw/toy" in capsys.readouterr().err
+    assert main(["data", "get", "toy", "--source", str(make_tree(Path("tree")))]) == 0
+    assert Path("data/raw/toy/manifest.csv").is_file()
+    assert main(store) == 1 and "cannot decode the image" in capsys.readouterr().err
 
 
 def test_local_folder_is_not_copied_and_data_in_place_is_left_alone():

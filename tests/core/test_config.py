@@ -181,6 +181,7 @@ def test_experiment_never_undoes_a_method(method):
         ("training.deterministic", 1, "training.deterministic is 1.*true or false"),
         ("training.learning_rate", "3.5e-4 ", "training.learning_rate is '3.5e-4 '"),
         ("training.learning_rate", float("nan"), "training.learning_rate is nan.*from 0 to 10"),
+        ("training.average", 1, "training.average is 1.*from 0 to 0.9999"),
         ("pseudo_labels.eps", 1.5, "pseudo_labels.eps is 1.5.*from 0.001 to 0.999"),
         ("parsing.space_correction", 1, "parsing.space_correction is 1.*true, false, bands"),
         ("memory.part_strategy", "hard", "memory.part_strategy is 'hard'.*Did you.*one of hard_"),

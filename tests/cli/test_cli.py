@@ -151,7 +151,7 @@ def test_empty_split_is_told(trained, scwm, write_config, toy_folder, capsys, to
     write_config("search/run", "scwm", dataset="folder")
     capsys.readouterr()
     assert scwm("train search/run --store data/stores/search") == 1
-    assert "no images" in told()
+    assert "the split has 0" in told()
 
 
 def test_stopped_training_goes_on(trained, scwm, write_config, capsys, monkeypatch):

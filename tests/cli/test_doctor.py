@@ -85,7 +85,7 @@ def test_versions_are_ordered_by_number(version, numbers):
 )
 def test_a_broken_installation_is_an_error(tmp_path, monkeypatch, capsys, words):
     """Not an empty list of data sets or methods."""
-    for name in ("core.yaml_files", "core.config", "data.entries"):
+    for name in ("core.yaml_files", "core.config", "core.claim_files", "data.entries"):
         monkeypatch.setattr(f"scwm.{name}.CONFIG_DIR", tmp_path / "_config")
     monkeypatch.chdir(tmp_path)
     assert main(words.split()) == 1

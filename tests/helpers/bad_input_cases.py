@@ -125,10 +125,6 @@ CASES = {
         "evaluate run --store toy", ["run/model.pt"], model(pickle.dumps(Ran(), 2))
     ),
     "crop absent": Case("parse run a.png --output x.png", ["a.png", "no such file"], run_config()),
-    "crop damaged": Case(
-        "parse run a.png --output x.png", ["a.png", "cannot decode"],
-        lambda patch: (run_config()(patch), write("a.png", b"no")),
-    ),
     "crops and store": Case("parse run a.png --store toy --output x.png", ["IMAGES, --store"]),
     "no runs": Case(
         "table main --datasets d --methods scwm --seeds 0 --out x", ["d/scwm/seed0", "--partial"]

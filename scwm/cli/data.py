@@ -101,13 +101,17 @@ def data_get(options: argparse.Namespace) -> None:
 
 def data_store(options: argparse.Namespace) -> None:
     """`scwm data store`: decode a data set."""
+    from scwm.core.errors import ScwmError
     from scwm.core.sources import code_hash
     from scwm.data import build_store, load_dataset
     from scwm.data.entries import store_sources
     from scwm.data.places import RAW
 
-    code = code_hash(store_sources(options.name))
-    dataset = load_dataset(options.name, options.root or RAW / options.name)
+    code, root = code_hash(store_sources(options.name)), options.root or RAW / options.name
+    if options.root is None and not root.is_dir():
+        remedy = f"run `scwm data get {options.name}` first, or give --root"
+        raise ScwmError(f"{options.name} is not prepared.", root, remedy)
+    dataset = load_dataset(options.name, root)
     store = build_store(dataset, options.out, options.size, code_hash=code)
     print(json.dumps(store.info["counts"]))
 

@@ -145,7 +145,7 @@ def _unknown(
     The hint is the nearest key of its section, and the same key of another section.
     """
     if "." in name:
-        nested = "`{}: {{{}: …}}`".format(*name.split(".", 1))
+        nested = "`" + ": {".join(names := key.split(".")) + ": …" + "}" * (len(names) - 1) + "`"
         return ScwmError(f"'{key}' is not a single key.", where, f"nest it: {nested}")
     section = key.removesuffix(name)
     elsewhere = [other for other in known if other.split(".")[-1] == name]
@@ -154,7 +154,7 @@ def _unknown(
         hint = f"{hint.removesuffix('?')} or" if hint else " Did you mean"
         hint += f" '{elsewhere[0]}'?"
     return ScwmError(
-        f"Unknown key '{key}' in the configuration.{hint}",
+        f"Unknown key '{key}'.{hint}",
         where,
         f"remove or correct it; {page} describes every key",
     )
@@ -162,4 +162,4 @@ def _unknown(
 
 def lacking(key: str, where: object, remedy: str) -> ScwmError:
     """Build the error of a missing key."""
-    return ScwmError(f"The configuration lacks '{key}'.", where, remedy)
+    return ScwmError(f"The key '{key}' is missing.", where, remedy)

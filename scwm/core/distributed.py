@@ -24,7 +24,7 @@ from torch import Tensor
 from scwm.core.errors import ScwmError
 
 PR_SET_PDEATHSIG = 1  # of prctl: the signal that a process gets when its parent ends
-OF_TORCHRUN = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+OF_TORCHRUN = ("RANK", "MASTER_ADDR", "MASTER_PORT")
 TIMEOUT = timedelta(days=1)  # the others wait for the pseudo labels of the first
 
 
@@ -40,9 +40,10 @@ def together(device: torch.device) -> Iterator[None]:
     if size == "1":
         yield
         return
-    if absent := [name for name in OF_TORCHRUN if not os.environ.get(name)]:
+    needed = (*OF_TORCHRUN, *["LOCAL_RANK"] * (device.type == "cuda"))
+    if absent := [name for name in needed if not os.environ.get(name)]:
         raise ScwmError(
-            f"WORLD_SIZE is {size}, but {', '.join(absent)} of torchrun are not set.",
+            f"WORLD_SIZE is {size}, but torchrun did not set {', '.join(absent)}.",
             "environment variable WORLD_SIZE",
             "unset it, or use `scwm launch`",
         )

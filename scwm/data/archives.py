@@ -39,7 +39,7 @@ def extract(archive: Path, folder: Path, limit: int = 64 << 30) -> None:
                 raise ScwmError(
                     f"the archive unpacks to {total:,} bytes; at most {min(limit, free):,} fit",
                     archive,
-                    "make room, or unpack it yourself and give the folder",
+                    "make room, or unpack the archive yourself and give the folder",
                 )
             read: Any = opened.open if isinstance(opened, zipfile.ZipFile) else opened.extractfile
             for name, size, member in progress(members, f"unpack {archive.name}"):

@@ -49,7 +49,8 @@ def resolve_source(name: str, source: str | Path | None = None, raw: Path | None
         raise ScwmError(what, entry.homepage or None, ways(entry))
     found = given_source(given)
     if found.path and not os.path.exists(found.path):  # also for names that no disk could hold
-        origin = "the path" if source else entry.env or "config/datasets"
+        given_by = "--source, or `sources` of the benchmark's config"
+        origin = given_by if source else entry.env or "config/datasets"
         raise ScwmError(f"the source of {name} does not exist", found.path, f"correct {origin}")
     return found
 
@@ -58,7 +59,7 @@ def ways(entry: Entry) -> str:
     """Describe how a user supplies the data set."""
     variable = f", set {entry.env}=PATH" if entry.env else ""
     return (
-        "pass --source (in a benchmark's config `sources`) with the archive or folder"
+        "give the archive or folder with --source, or as `sources` in a benchmark's config"
         f"{variable}, or put it in {RAW / entry.name}"
     )
 

@@ -124,8 +124,11 @@ def _materialise(entry: Entry, source: Source, target: Path, out: Path) -> None:
         archive = downloads / (name if Path(name).suffix else entry.name)
         advice = ("check the network", f"{entry.ask} {entry.homepage}".strip(), ways(entry))
         remedy = "; or: ".join(filter(None, advice))
-        fetch(source.urls, archive, source.sha256, remedy=remedy)
-        extract(archive, target)
+        try:
+            fetch(source.urls, archive, source.sha256, remedy=remedy)
+            extract(archive, target)
+        except ScwmError as error:  # the file that it names is about to vanish
+            raise ScwmError(error.what, ", ".join(source.urls), error.remedy) from error
         shutil.rmtree(downloads)
 
 

@@ -66,7 +66,7 @@ def study(run: Path, store: ImageStore, keypoints: Path | None = None) -> dict[s
     """
     split = store.split("train")
     points = None if keypoints is None else read_keypoints(keypoints, keypoint_rows(store))
-    config, embedding = embed_parsed(*load_network(run / "model.pt"), split)
+    config, embedding = embed_parsed(*load_network(run / "model.pt"), split, run)
     labels = label_images(config, embedding, split.ids)
     found = {
         "dataset": config.dataset,
@@ -93,16 +93,18 @@ def keypoint_rows(store: ImageStore) -> np.ndarray:
     return rows
 
 
-def embed_parsed(network: Network, config: Config, split: StoreSplit) -> tuple[Config, Embedding]:
+def embed_parsed(
+    network: Network, config: Config, split: StoreSplit, where: Path
+) -> tuple[Config, Embedding]:
     """Embed `split` with pixel features; also returns the config with the precision of the device.
 
     Raises:
-        ScwmError: the model has no parsed parts.
+        ScwmError: the model, which is of the run or file `where`, has no parsed parts.
     """
     device = default_device()
     config = resolve_precision(config, device, "evaluation")
     if not (config.model.parts and config.model.part_source == "parsed"):
-        raise ScwmError("The model parses no parts.", config.method, "use a model of `scwm`")
+        raise ScwmError("The model parses no parts.", where, "use a model of `scwm`")
     images = ImageBatches(split.images, device)
     precision, batch = config.evaluation.precision, config.evaluation.batch
     return config, embed(place(network, device), images, batch, precision, pixels=True)

@@ -51,7 +51,7 @@ def store_stages(
             f"{count} images, seed {seed}", remedy=f"give 1 to {MOST} images and a seed from 0"
         )
     split = store.split("train")
-    config, embedding = embed_parsed(*load_network(run / "model.pt"), split)
+    config, embedding = embed_parsed(*load_network(run / "model.pt"), split, run)
     labels = label_images(config, embedding, split.ids)
     rows = one_of_each(labels.cpu().numpy(), count, seed)
     names = [Path(split.paths[row]).name for row in rows]
@@ -77,7 +77,7 @@ def crop_stages(run: Path, paths: Sequence[Path]) -> tuple[list[str], Stages]:
     crops = read_crops(files, model.config.model.image_size)
     unknown, names = np.zeros(len(files), dtype=np.int64), [file.name for file in files]
     split = StoreSplit(crops, unknown, unknown, names)
-    config, embedding = embed_parsed(model.network, model.config, split)
+    config, embedding = embed_parsed(model.network, model.config, split, run)
     group = torch.zeros(len(files), dtype=torch.long, device=embedding.global_feature.device)
     return names, parsing_stages(config, split, embedding, group, np.arange(len(files)))
 

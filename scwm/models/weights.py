@@ -52,7 +52,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
         raise ScwmError(f"Cannot read the weights{reason(error)}", path, remedy) from error
     if not isinstance(state, dict) or not all(map(_is_weight, state, state.values())):
         raise ScwmError(
-            "Expected a state dict: names of dense real tensors.",
+            "Expected a state dict: a mapping of names to dense, real tensors.",
             path,
             "save only model.state_dict()",
         )

@@ -62,12 +62,13 @@ def python(monkeypatch):
 
 
 def snakemake(words: list[str]) -> None:
-    """The options, and the runs of the config, whose graphs test_workflow.py builds."""
+    """The options, and the runs of the config; test_workflow.py builds graphs."""
     from snakemake.cli import parse_args, parse_config
 
     if "workflow/profiles/slurm" in words:
         pytest.importorskip("snakemake_executor_plugin_slurm")
     options = parse_args(words)[1]
+    assert options.workflow_profile is None or Path(options.workflow_profile).is_dir()
     if any(name in word for name in MADE_UP for word in words):
         return
     (file,) = options.configfile or [Path("config/config.yaml")]

@@ -210,7 +210,7 @@ def test_missing_key_is_named(key):
     for section in sections:
         inner = inner[section]
     del inner[last]
-    with pytest.raises(ScwmError, match=f"lacks '{key}'"):
+    with pytest.raises(ScwmError, match=f"The key '{key}' is missing"):
         validate(config)
 
 

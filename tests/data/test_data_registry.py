@@ -140,7 +140,7 @@ def test_sources_in_order(monkeypatch):
     assert resolve_source("toy").path == "data/raw/toy"
     assert resolve_source("toy", raw=Path("empty")).path == "fourth"
     assert resolve_source("toy", "https://host/toy.zip").urls == ["https://host/toy.zip"]
-    with pytest.raises(ScwmError, match=r"(?s)does not exist.*absent.*correct the path"):
+    with pytest.raises(ScwmError, match=r"(?s)does not exist.*absent.*correct --source"):
         resolve_source("toy", "absent")
 
 
@@ -167,7 +167,7 @@ def test_folder_and_archive_give_the_same_manifest():
 
 def test_the_commands_know_the_folder_of_a_data_set(capsys):
     store = ["data", "store", "toy", "--size", "32x32", "--out", "store"]
-    assert main(store) == 1 and "data/raw/toy" in capsys.readouterr().err
+    assert main(store) == 1 and "run `scwm data get toy` first" in capsys.readouterr().err
     assert main(["data", "get", "toy", "--source", str(make_tree(Path("tree")))]) == 0
     assert Path("data/raw/toy/manifest.csv").is_file()
     assert main(store) == 1 and "cannot decode the image" in capsys.readouterr().err

@@ -36,4 +36,4 @@ def test_scores_need_half_as_much_again_as_the_features() -> None:
     size = 10_000
     _, peak, _ = _in_own_process(SCORES, "ours", size)
     features = size * (GLOBAL + PARTS * CHANNELS) * 4 / 2**20
-    assert features < peak <= 1.5 * features + 150
+    assert features < peak <= 1.5 * features + 75

@@ -215,4 +215,4 @@ def test_model_without_parsed_parts_is_told(tiny_config, toy_store, tmp_path, ca
     train(untrained, toy_store.split("train"), None, tmp_path, checkpoints)
     assert main(["study", str(tmp_path), "--store", str(toy_store.folder)]) == 1
     error = capsys.readouterr().err
-    assert method in error and "parses no parts" in error and "Traceback" not in error
+    assert str(tmp_path) in error and "parses no parts" in error and "Traceback" not in error

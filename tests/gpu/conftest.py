@@ -9,6 +9,7 @@ from small_backbone import smooth_backbone
 from scwm.models.backbones import mobilenet_v2
 
 HERE = Path(__file__).parent
+BUILD = mobilenet_v2.build
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -26,10 +27,16 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCWM_DEVICE", "cuda")
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def _small_backbone(pytestconfig):
     """A pretended GPU takes long for each operation, and MobileNetV2 has hundreds, all of torch."""
     with pytest.MonkeyPatch.context() as patch:
         if pytestconfig.getoption("--pretended-gpu"):
             patch.setattr(mobilenet_v2, "build", smooth_backbone)
         yield
+
+
+@pytest.fixture
+def mobilenet(monkeypatch) -> None:
+    """The real MobileNetV2, also on a pretended GPU."""
+    monkeypatch.setattr(mobilenet_v2, "build", BUILD)

@@ -71,6 +71,14 @@ def test_every_method_trains_and_is_scored(
         assert 0 < found["parsing"]["both"]["foreground_iou"] <= 1
 
 
+@pytest.mark.usefixtures("mobilenet")
+def test_the_backbone_of_the_recipes_trains(tiny_config, toy_store, tmp_path):
+    settings = {"epochs": 1, "iterations": 1, "deterministic": True}
+    config, state = tiny_config("oracle", training=settings), Checkpoints(tmp_path, KEY)
+    train(config, toy_store.split("train"), None, tmp_path, state)
+    assert np.isfinite(numbers_of(tmp_path)[0]["loss"])
+
+
 @pytest.mark.parametrize("precision", ["auto", "float32", "tf32", "bfloat16"])
 def test_training_comes_to_its_end(start, tiny_config, tmp_path, request, precision):
     if precision != "tf32":  # whose switches of torch are to be put back

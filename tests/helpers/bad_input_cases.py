@@ -96,7 +96,9 @@ CASES = {
     "config a list": Case(TRAIN, ["run/config.yaml", "mapping"], run_config("- 1")),
     "config empty": Case(TRAIN, ["run/config.yaml", "mapping"], run_config("")),
     "key twice": Case(TRAIN, ["run/config.yaml", "'a' stands twice"], run_config("a: 1\na: 2")),
-    "key missing": Case(TRAIN, ["lacks 'seed'", "run/config"], run_config(lambda c: c.pop("seed"))),
+    "key missing": Case(
+        TRAIN, ["'seed' is missing", "run/config"], run_config(lambda c: c.pop("seed"))
+    ),
     "section a number": Case(
         TRAIN, ["training is 5", "run/config"], run_config(lambda c: c.update(training=5))
     ),

@@ -181,7 +181,7 @@ def test_mistake_in_a_claim_is_named(write, change, messages):
 def test_mistakes_of_the_file_are_named(write):
     path = write({}) / "short.yaml"
     path.write_text(yaml.safe_dump({key: BASE[key] for key in BASE if key != "statement"}))
-    with pytest.raises(ScwmError, match=r"(?s)lacks 'statement'.*'short'"):
+    with pytest.raises(ScwmError, match=r"(?s)'statement' is missing.*'short'"):
         load_claims(path.parent)
     path.write_text("- a")
     with pytest.raises(ScwmError, match="Expected a mapping"):

@@ -73,9 +73,10 @@ def test_processes_follow_one(steps_of, toy_store, toy_weights, tmp_path, monkey
 
 
 @pytest.mark.usefixtures("small")
-def test_processes_move_the_classifiers_as_one(steps_of, toy_store, tmp_path):
+@pytest.mark.parametrize("method", ["pplr", "pplr_cameras"])
+def test_processes_move_the_classifiers_as_one(steps_of, toy_store, tmp_path, method):
     """Fewer identities than there are clusters, so that shares are equal."""
-    config = steps_of("groups", method="pplr_cameras", identities=4, iterations=3)
+    config = steps_of("groups", method=method, identities=4, iterations=3)
     run = config, toy_store.split("train"), None
     train_recorded(*run, tmp_path / "1", True)
     assert in_processes(2, train_recorded, *run, tmp_path / "2", True) == [0, 0]

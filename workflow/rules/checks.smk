@@ -36,4 +36,4 @@ def report_missing_data(config):
             resolve_source(dataset, source_of(dataset, config["sources"]))
         except ScwmError as error:
             title = lookup(dataset).title
-            logger.warning(f"Data set {dataset} ({title}) is not on this machine.\n{error}")
+            logger.warning(f"Data set {dataset} ({title}) cannot be used yet.\n{error}")

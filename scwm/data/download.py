@@ -60,7 +60,7 @@ def fetch(
                     # LookupError: Google Drive's answer lacks a header
                     if isinstance(error, OSError) and error.errno in DISK_ERRORS:
                         raise
-                    # gdown advises to go on with its part, which is deleted here
+                    # gdown advises to resume its part file, which is deleted here
                     reason = str(error).partition(".\nThe received bytes are kept")[0]
                     failures.append(f"{url}: {' '.join(reason.split())}")
                     continue

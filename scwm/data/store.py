@@ -27,10 +27,7 @@ from scwm.data.types import Dataset
 
 _INDEX = ("row", "split", "path", "id", "camera")
 _HASH_ROWS = 256
-_NO_STORE = (
-    *(OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, OverflowError),
-    csv.Error,
-)
+_NO_STORE = (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +76,7 @@ class ImageStore:
             self._paths = [row["path"] for row in rows]
             count = sum(self.info["counts"].values())
             height, width = self.image_size
-        except _NO_STORE as error:
+        except (*_NO_STORE, csv.Error) as error:
             raise ScwmError(
                 f"not an image store: {error}", self.folder, "build it with `scwm data store`"
             ) from error
